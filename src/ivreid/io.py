@@ -1,0 +1,127 @@
+"""Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from ivreid.errors import DataError, ImageError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+MAX_PIXELS = 64_000_000
+"""Images larger than this many pixels are refused: pedestrian crops are thousands of times smaller."""
+MAX_FILE_BYTES = 256 * 1024 * 1024
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
+    """Write a file whole or not at all: temporary file in the same folder, synced, then renamed.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written; the old file stays as it was.
+    """
+    path = Path(path)
+    tmp: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        tmp = Path(name)
+        with os.fdopen(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        tmp.chmod(0o666 & ~umask)
+        tmp.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror or error}; the previous file, if any, is unchanged") from error
+    finally:
+        if tmp is not None:
+            tmp.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON atomically; NaN is refused, so that every reader can parse it."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DataError: Missing file, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from error
+
+
+def read_image(path: Path | str) -> Image.Image:
+    """Decode one image as RGB (a grey image becomes three equal channels).
+
+    Raises:
+        ImageError: Missing, empty, truncated, too large, or not an image; the message names the file.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise ImageError(f"{path}: the file is empty")
+        if size > MAX_FILE_BYTES:
+            raise ImageError(f"{path}: {size:,} bytes is more than an image of a person can be")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise ImageError(f"{path}: {image.width}x{image.height} is over the limit of {MAX_PIXELS:,} pixels")
+                return image.convert("RGB")
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except Exception as error:  # Pillow raises many kinds on hostile bytes
+        raise ImageError(f"{path}: not a readable JPEG, PNG or BMP image ({error})") from error
+
+
+def fingerprint(items: Iterable[tuple[str, object]]) -> str:
+    """A 16-digit hash over (key, value) pairs in sorted order, for datasets, splits and models."""
+    digest = hashlib.sha256()
+    for key, value in sorted((key, str(value)) for key, value in items):
+        digest.update(f"{key}\0{value}\0".encode())
+    return digest.hexdigest()[:16]
+
+
+def file_hash(path: Path | str) -> str:
+    """A 16-digit hash of a file's bytes."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
