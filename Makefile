@@ -1,0 +1,47 @@
+# `make demo` shows everything, `make test` runs every gate; both set up their own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help install demo test quick lint types format clean
+
+help:
+	@echo "make demo     synthetic data -> train -> evaluate -> report   (about 10 minutes with installation)"
+	@echo "make test     every gate: format, lint, types, imports, tests"
+	@echo "make quick    the fast tests only"
+	@echo "make install  the environment in $(VENV), with the command $(BIN)/ivreid"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ivreid needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): PyTorch is large, this takes a minute or two the first time."
+	@$(BIN)/python -m pip install --quiet --progress-bar on --constraint constraints.txt --editable '.[dev,tune]'
+	@touch $@
+
+demo: install
+	@$(BIN)/ivreid demo
+
+test: lint types
+	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+quick: install
+	@$(BIN)/python -m pytest -m "not slow"
+
+lint: install
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+
+types: install
+	@$(BIN)/mypy
+
+format: install
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,95 @@
+"""`ivreid`: every verb, and how errors leave the program."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from ivreid.errors import IvreidError
+
+VERBS = {
+    "demo": "The whole story on synthetic data: generate, train, evaluate, report.",
+    "synth": "Write a synthetic dataset in a real dataset's layout.",
+    "data": "Check a dataset on disk: counts, and every problem in one pass.",
+    "train": "Train a model from a configuration file (YAML, or the published INI).",
+    "evaluate": "Evaluate a trained model by its dataset's protocol.",
+    "score": "Score anyone's features file by a protocol; needs no model.",
+    "compare": "Compare two results files: difference, interval, warnings.",
+    "calibrate": "Fit a same-person distance threshold on validation identities.",
+    "embed": "Turn a folder of images into a features file.",
+    "import": "Convert a published checkpoint to safe weights, executing nothing.",
+    "report": "Write a run's self-contained HTML report.",
+}
+"""A verb's file is `ivreid/cli/VERB.py` (`import_.py` for `import`, a Python keyword) and holds a function `run`,
+or an `app` where the verb has verbs of its own. It is imported only when called: `--help` stays instant."""
+
+HELP = """Visible-infrared person re-identification: find a person seen by one kind of camera among pictures of the other.
+
+[bold]First steps[/bold]: [cyan]ivreid demo[/cyan] runs the whole story on synthetic data in about ten minutes.
+With a real dataset: [cyan]ivreid data check sysu-mm01 ROOT[/cyan], then [cyan]ivreid train configs/sysu-mm01.yaml --data ROOT[/cyan],
+then [cyan]ivreid evaluate RUN_DIR[/cyan]. Exit status: 0 done, 1 a check found problems, 2 wrong use or bad input."""
+
+
+def _load(verb: str) -> object:
+    return importlib.import_module(f"ivreid.cli.{'import_' if verb == 'import' else verb}")
+
+
+def build_app(verb: str | None) -> typer.Typer:
+    """The command line with `verb` loaded in full and the other verbs as one-line entries."""
+    app = typer.Typer(
+        help=HELP,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True, callback=_version),
+    ) -> None:
+        pass
+
+    root.__doc__ = HELP
+    for name, summary in VERBS.items():
+        module = _load(name) if name == verb else None
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, short_help=summary)
+        else:
+            app.command(name, short_help=summary)(getattr(module, "run", _placeholder))
+    return app
+
+
+def _placeholder() -> None:
+    """Stands for a verb that this call does not use."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ivreid {version('ivreid')}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; an `IvreidError` becomes one message and its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    verb = next((word for word in arguments if not word.startswith("-")), None)
+    try:
+        build_app(verb if verb in VERBS else None)(arguments, prog_name="ivreid")
+    except IvreidError as error:
+        from rich.console import Console
+
+        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console.print("error:", style="bold red", end=" ")
+        console.print(str(error), markup=False)
+        sys.exit(error.exit_status)
+    except BrokenPipeError:  # `ivreid ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

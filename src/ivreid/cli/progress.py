@@ -1,0 +1,44 @@
+"""Progress bars with time left, for work that takes more than a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Tick = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Tick]:
+    """A bar on stderr; call the yielded function with (done, total). Off a terminal it prints a line a quarter."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _plain(label, console)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=False) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _plain(label: str, console: Console) -> Tick:
+    quarter = -1
+
+    def tick(done: int, total: int) -> None:
+        nonlocal quarter
+        now = 4 * done // total if total else 4
+        if now > quarter:
+            quarter = now
+            console.print(f"{label}: {done:,} of {total:,}", highlight=False)
+
+    return tick

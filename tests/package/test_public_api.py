@@ -1,0 +1,52 @@
+"""The flat namespace is deliberate: its names, and what importing it may load."""
+
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+import ivreid
+
+NAMES = """Dataset Embedder Embeddings ImageTable IvreidError Modality Protocol Ranking Result Sample check_dataset
+evaluate evaluate_run load load_dataset make_protocol rank read_features synthesise train write_features""".split()
+
+
+def test_public_names_are_exactly_these():
+    assert sorted(ivreid.__all__) == NAMES == dir(ivreid)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_names_exist_and_are_documented(name):
+    doc = inspect.getdoc(getattr(ivreid, name))
+    assert doc and len(doc.splitlines()[0]) > 15
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = ivreid.nonsense
+
+
+def loaded_after(statement: str) -> set[str]:
+    code = f"import sys; before = set(sys.modules); {statement}; print(*sorted({{m.split('.')[0] for m in set(sys.modules) - before}}))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(out.stdout.split())
+
+
+def third_party(modules: set[str]) -> set[str]:
+    return {m for m in modules if m not in sys.stdlib_module_names and not m.startswith("_")}
+
+
+def test_import_loads_nothing_heavy():
+    assert third_party(loaded_after("import ivreid")) == {"ivreid"}
+
+
+def test_scoring_loads_no_torch():
+    allowed = {"ivreid", "numpy", "scipy", "PIL", "charset_normalizer", "cython_runtime"}
+    statement = "import ivreid; ivreid.evaluate, ivreid.make_protocol, ivreid.read_features, ivreid.load_dataset, ivreid.rank"
+    assert third_party(loaded_after(statement)) <= allowed
+
+
+def test_help_loads_no_numpy():
+    loaded = loaded_after("from ivreid.cli.main import build_app; build_app(None)")
+    assert not loaded & {"numpy", "torch", "PIL", "scipy"}
