@@ -1,0 +1,83 @@
+"""Average query expansion (Chum et al., "Total Recall", ICCV 2007)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import UsageError
+from ivreid.retrieval.nearest import FloatMatrix, Progress, Space
+from ivreid.retrieval.ranking import rank
+
+
+@dataclass(frozen=True)
+class AverageQueryExpansion:
+    """A query becomes the mean of itself and its nearest gallery vectors, and asks again.
+
+    Attributes:
+        n: Gallery vectors averaged with the query.
+        metric: "cosine" (vectors are L2-normalised before averaging) or "euclidean".
+
+    Raises:
+        UsageError: n below 1.
+    """
+
+    name: ClassVar[str] = "average-query-expansion"
+    n: int = 5
+    metric: str = "cosine"
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise UsageError(f"average query expansion needs n >= 1 gallery vectors, got {self.n}")
+
+    @property
+    def label(self) -> str:
+        """What a result's `rerank` field says: the name with every parameter."""
+        return f"{self.name} (n={self.n})"
+
+    def expand(
+        self, query: FloatMatrix, gallery: FloatMatrix, *, excluded: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.float64]:
+        """The (Q, D) expanded queries: the mean of each query and its nearest gallery vectors.
+
+        Args:
+            query: (Q, D) vectors.
+            gallery: (G, D) vectors.
+            excluded: (Q, G) bool; an excluded gallery image never expands that query.
+
+        Raises:
+            DataError: As for `rank`.
+        """
+        ranking = rank(query, gallery, self.n, metric=self.metric, excluded=excluded)
+        left, right = Space.of(query, self.metric), Space.of(gallery, self.metric)
+        total = left.exact * left.scale[:, None]
+        members = right.exact * right.scale[:, None]
+        for place in range(ranking.k):
+            found = ranking.indices[:, place]
+            total += np.where((found >= 0)[:, None], members[found], 0.0)
+        mean: NDArray[np.float64] = total / (1 + (ranking.indices >= 0).sum(axis=1))[:, None]
+        return mean
+
+    def __call__(
+        self,
+        query: FloatMatrix,
+        gallery: FloatMatrix,
+        *,
+        excluded: NDArray[np.bool_] | None = None,
+        progress: Progress | None = None,
+    ) -> NDArray[np.float32]:
+        """The (Q, G) float32 distances from the expanded queries, in the same metric.
+
+        Raises:
+            DataError: As for `rank`.
+        """
+        left = Space.of(self.expand(query, gallery, excluded=excluded), self.metric)
+        right = Space.of(gallery, self.metric)
+        a, b = left.exact * left.scale[:, None], right.exact * right.scale[:, None]
+        if self.metric == "cosine":
+            return np.asarray(np.maximum(1 - a @ b.T, 0), dtype=np.float32)
+        square = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * (a @ b.T)
+        return np.asarray(np.sqrt(np.maximum(square, 0)), dtype=np.float32)

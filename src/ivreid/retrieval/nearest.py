@@ -1,0 +1,189 @@
+"""Exact nearest neighbours in blocks: single precision proposes, double precision decides.
+
+A block of keys comes from one single-precision matrix product. Every gallery row whose key lies within the
+product's worst-case rounding error of the k-th best is a candidate, and the distances of candidates are computed
+again pair by pair in double precision. The result therefore depends neither on the block size nor on how the
+product was carried out, and equal vectors get exactly equal distances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import DataError, UsageError
+
+Metric = Literal["cosine", "euclidean"]
+FloatMatrix = NDArray[np.floating[Any]]
+DoubleArray = NDArray[np.float64]
+Progress = Callable[[int, int], None]
+
+BLOCK_BYTES = 64 * 1024 * 1024
+LARGEST = 1e12
+"""Larger coordinates are refused: their squares would not fit single precision."""
+_UNIT_ROUNDOFF = 2.0**-24
+_PAIRS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Vectors prepared for one metric.
+
+    Attributes:
+        exact: (N, D) vectors as given; scaled by `scale` in double precision when a pair is decided.
+        scale: (N,) factors, 1 / norm for cosine and 1 for Euclidean.
+        rough: (N, D) float32 scaled vectors for the matrix product.
+        metric: "cosine" or "euclidean".
+    """
+
+    exact: FloatMatrix
+    scale: DoubleArray
+    rough: NDArray[np.float32]
+    metric: Metric
+
+    @classmethod
+    def of(cls, vectors: FloatMatrix, metric: str, name: str = "embeddings") -> Space:
+        """Prepare (N, D) vectors.
+
+        Raises:
+            UsageError: Unknown metric.
+            DataError: Not a finite (N, D) array, or a zero vector under cosine, whose direction is undefined.
+        """
+        if metric not in ("cosine", "euclidean"):
+            raise UsageError(f"metric {metric!r} is unknown; use 'cosine' or 'euclidean'")
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or not np.isfinite(vectors).all():
+            raise DataError(f"{name} must be a finite (images, dimensions) array, got shape {vectors.shape}")
+        if np.abs(vectors).max(initial=0.0) > LARGEST:
+            raise DataError(
+                f"{name} reach {np.abs(vectors).max():.3g}; values beyond {LARGEST:g} are not embeddings"
+            )
+        scale = np.ones(len(vectors))
+        if metric == "cosine":
+            norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
+            if (norms == 0).any():
+                row = int(np.flatnonzero(norms == 0)[0])
+                raise DataError(
+                    f"{name} row {row} is zero: it has no direction, so no cosine distance; use euclidean"
+                )
+            scale = 1.0 / norms
+        rough = (
+            (vectors * scale[:, None]).astype(np.float32)
+            if metric == "cosine"
+            else vectors.astype(np.float32)
+        )
+        return cls(vectors, scale, rough, "cosine" if metric == "cosine" else "euclidean")
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    def squared(self, row: int, other: Space, rows: NDArray[np.integer[Any]]) -> DoubleArray:
+        """(R,) squared Euclidean distances from the scaled vector `row` to `other`'s `rows`, in double."""
+        anchor = self.exact[row].astype(np.float64) * self.scale[row]
+        out = np.empty(len(rows))
+        for start in range(0, len(rows), _PAIRS_AT_ONCE):
+            part = rows[start : start + _PAIRS_AT_ONCE]
+            gap = other.exact[part] * other.scale[part, None] - anchor
+            out[start : start + len(part)] = np.square(gap).sum(axis=1)
+        return out
+
+
+def to_distance(squared: DoubleArray, metric: Metric) -> DoubleArray:
+    """From squared Euclidean distances: |a - b|, or 1 - cos = |a - b|^2 / 2 of unit vectors."""
+    return squared / 2 if metric == "cosine" else np.sqrt(squared)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Nearest neighbours of a block of queries.
+
+    Attributes:
+        start: Row of the block's first query.
+        indices: (q, k) gallery rows, nearest first, ties by gallery row; -1 where no image was left.
+        squared: (q, k) squared distances, inf beside -1.
+        farthest: (q,) largest squared distance of an image not excluded; 0 where none was left.
+    """
+
+    start: int
+    indices: NDArray[np.int64]
+    squared: DoubleArray
+    farthest: DoubleArray
+
+
+def nearest(
+    query: Space,
+    gallery: Space,
+    k: int,
+    *,
+    excluded: NDArray[np.bool_] | None = None,
+    skip_self: bool = False,
+    block_bytes: int = BLOCK_BYTES,
+    progress: Progress | None = None,
+) -> Iterator[Neighbours]:
+    """The k nearest gallery rows of every query, block after block, exactly.
+
+    Args:
+        query: Q prepared vectors.
+        gallery: G prepared vectors, of the same metric.
+        k: Neighbours wanted, at least 1.
+        excluded: (Q, G) bool, True where the pair takes no part.
+        skip_self: Leave out pair (i, i): query and gallery are the same images.
+        block_bytes: Memory for one block of keys.
+        progress: Called with (queries done, queries).
+
+    Yields:
+        One `Neighbours` a block, in query order.
+    """
+    rows = max(1, block_bytes // (4 * max(1, len(gallery))))
+    norms = np.einsum("ij,ij->i", gallery.rough, gallery.rough, dtype=np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", query.rough, query.rough, dtype=np.float64))
+    longest = float(np.sqrt(norms.max(initial=0.0)))
+    # |key error| of g.g - 2 q.g: rounding of inputs, of a D-term sum in any order, and of the final addition
+    terms = query.exact.shape[1] + 8
+    slack = (
+        2 * _UNIT_ROUNDOFF * (2 * terms * lengths * longest + 8 * longest**2)
+        + terms * np.finfo(np.float32).tiny
+    )
+    half = (norms / 2).astype(np.float32)
+    for start in range(0, len(query), rows):
+        stop = min(start + rows, len(query))
+        keys = query.rough[start:stop] @ gallery.rough.T
+        np.subtract(half, keys, out=keys)
+        keys *= 2
+        if excluded is not None:
+            keys[excluded[start:stop]] = np.inf
+        if skip_self:
+            keys[np.arange(stop - start), np.arange(start, stop)] = np.inf
+        indices, squared, farthest = _decide(query, gallery, keys, k, (start, slack[start:stop]))
+        yield Neighbours(start, indices, squared, farthest)
+        if progress is not None:
+            progress(stop, len(query))
+
+
+def _decide(
+    query: Space, gallery: Space, keys: NDArray[np.float32], k: int, block: tuple[int, DoubleArray]
+) -> tuple[NDArray[np.int64], DoubleArray, DoubleArray]:
+    (start, slack), count, width = block, len(keys), min(k, keys.shape[1])
+    indices = np.full((count, k), -1, dtype=np.int64)
+    squared = np.full((count, k), np.inf)
+    farthest = np.zeros(count)
+    # Where fewer than k images are left the k-th key is inf; the largest finite number as limit keeps them out.
+    # The limit is compared in single precision, so half a rounding step is added on top of the slack.
+    limits = np.partition(keys, width - 1, axis=1)[:, width - 1] + slack
+    limits += np.abs(limits) * 2 * _UNIT_ROUNDOFF
+    rounded = np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)
+    for i in range(count):
+        candidates = np.flatnonzero(keys[i] <= rounded[i])
+        distances = query.squared(start + i, gallery, candidates)
+        order = np.argsort(distances, kind="stable")[:k]
+        indices[i, : len(order)] = candidates[order]
+        squared[i, : len(order)] = distances[order]
+    keys[np.isinf(keys)] = -np.inf
+    last = keys.argmax(axis=1)
+    for row in np.flatnonzero(keys[np.arange(count), last] > -np.inf):
+        farthest[row] = query.squared(start + int(row), gallery, last[row : row + 1])[0]
+    return indices, squared, farthest
