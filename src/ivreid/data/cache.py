@@ -1,0 +1,301 @@
+"""Decoded images in one memory-mapped file, made once and shared by all workers and processes.
+
+The file is a safetensors file, so any tool can open it: `images` (N, H, W, 3) uint8 and `readable` (N,) uint8
+(0 where the source could not be decoded), with the metadata that says of what it is a cache. It is written
+beside its place and renamed when whole, under a lock that the system releases when a builder dies: a killed
+build leaves nothing that is taken for a cache, and of two runs one builds and the other waits.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivreid.data.images import Pixels, decode
+from ivreid.data.prefetch import Progress, prefetch
+from ivreid.errors import DataError, ImageError
+from ivreid.io import atomic_write, fingerprint
+from ivreid.types import BoolArray
+
+if sys.platform != "win32":
+    import fcntl
+
+FORMAT = 1
+MAX_HEADER = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+def default_cache_folder() -> Path:
+    """`$IVREID_CACHE`, or `ivreid` in the user's cache folder."""
+    if set_by_user := os.environ.get("IVREID_CACHE"):
+        return Path(set_by_user)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivreid"
+
+
+@dataclass(frozen=True)
+class CacheKey:
+    """Of what a cache is: these files, at this size, in this state.
+
+    Attributes:
+        root: The dataset's folder.
+        paths: Relative paths, in the order of the cache's rows.
+        size: Height and width in pixels.
+        dataset: The dataset's fingerprint.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    size: tuple[int, int]
+    dataset: str = ""
+
+    @property
+    def name(self) -> str:
+        """The cache's file name: the same files at the same size share it, whatever their state."""
+        parts = [
+            ("root", self.root.resolve()),
+            ("paths", self.paths_hash),
+            ("size", self.size),
+            ("format", FORMAT),
+        ]
+        return f"images-{self.size[0]}x{self.size[1]}-{fingerprint(parts)}.safetensors"
+
+    @cached_property
+    def paths_hash(self) -> str:
+        """Hash over the paths in order."""
+        return fingerprint([("paths", "\0".join(self.paths))])
+
+    @cached_property
+    def state(self) -> str:
+        """Hash over the files' sizes and times of change; a missing file counts as such."""
+        return fingerprint((path, _stamp(self.root / path)) for path in self.paths)
+
+    def metadata(self) -> dict[str, str]:
+        """What the cache file says of itself."""
+        height, width = self.size
+        return {
+            "ivreid_cache": str(FORMAT),
+            "dataset": self.dataset,
+            "height": str(height),
+            "width": str(width),
+            "count": str(len(self.paths)),
+            "paths": self.paths_hash,
+            "state": self.state,
+        }
+
+
+def _stamp(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "missing"
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+class ImageCache:
+    """An open cache: `read(row)` gives pixels without decoding.
+
+    Attributes:
+        path: The cache file.
+        readable: (N,) bool, False where the source could not be decoded (its pixels are black).
+    """
+
+    def __init__(self, path: Path, key: CacheKey) -> None:
+        """Open a cache of `key`.
+
+        Raises:
+            DataError: Missing or damaged file, or a cache of other files, another size or another state of
+                the dataset; the message says which.
+        """
+        self.path = path
+        start, metadata = _read_header(path)
+        _refuse_stale(path, metadata, key.metadata())
+        count, (height, width) = len(key.paths), key.size
+        pixels = count * height * width * 3
+        if path.stat().st_size != start + pixels + count:
+            raise DataError(f"{path} is cut short; delete it, and it will be built again")
+        self._images = np.memmap(path, np.uint8, "r", offset=start, shape=(count, height, width, 3))
+        flags = np.memmap(path, np.uint8, "r", offset=start + pixels, shape=(count,))
+        self.readable: BoolArray = np.array(flags, dtype=np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, row: int) -> Pixels:
+        """The pixels of one image, (H, W, 3) uint8, as a read-only view of the file."""
+        return np.asarray(self._images[row])
+
+
+def _read_header(path: Path) -> tuple[int, dict[str, str]]:
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if not 0 < length <= MAX_HEADER:
+                raise ValueError("no header")
+            header = json.loads(file.read(length))
+        metadata = header["__metadata__"]
+        if not isinstance(metadata, dict) or "ivreid_cache" not in metadata:
+            raise ValueError("no cache metadata")
+    except OSError as error:
+        raise DataError(f"cannot read the image cache {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise DataError(
+            f"{path} is not an ivreid image cache ({error}); delete it or name another"
+        ) from error
+    return 8 + length, {str(k): str(v) for k, v in metadata.items()}
+
+
+_MEANINGS = {
+    "ivreid_cache": "its format",
+    "dataset": "the dataset's fingerprint",
+    "height": "the image height",
+    "width": "the image width",
+    "count": "the number of images",
+    "paths": "the list of images",
+    "state": "the images' sizes and times of change",
+}
+
+
+def _refuse_stale(path: Path, found: dict[str, str], wanted: dict[str, str]) -> None:
+    differing = [
+        f"{_MEANINGS[name]} is {found.get(name)!r} there and {value!r} here"
+        for name, value in wanted.items()
+        if found.get(name) != value
+    ]
+    if differing:
+        raise DataError(
+            f"the image cache {path} is of something else: {'; '.join(differing)}; "
+            "delete it, or let it be rebuilt"
+        )
+
+
+def build_cache(
+    path: Path, key: CacheKey, *, workers: int = 2, progress: Progress | None = None
+) -> dict[str, str]:
+    """Decode every image of `key` into a new cache file.
+
+    Args:
+        path: The cache file; an older one is replaced when the new one is whole.
+        key: What to decode.
+        workers: Decoding threads.
+        progress: Called with (done, total).
+
+    Returns:
+        The unreadable images: relative path -> reason. Their rows are black and marked.
+
+    Raises:
+        DataError: The file cannot be written (full disk, read-only folder).
+    """
+    height, width = key.size
+    count = len(key.paths)
+    problems: dict[str, str] = {}
+
+    def make(row: int) -> tuple[Pixels, str]:
+        try:
+            return decode(key.root / key.paths[row], key.size), ""
+        except ImageError as error:
+            return np.zeros((height, width, 3), dtype=np.uint8), str(error)
+
+    with atomic_write(path) as file:
+        file.write(_header(key.metadata(), count, height, width))
+        for row, (pixels, problem) in enumerate(prefetch(make, range(count), workers, ahead=64)):
+            file.write(pixels.tobytes())
+            if problem:
+                problems[key.paths[row]] = problem
+            if progress is not None:
+                progress(row + 1, count)
+        file.write(bytes(p not in problems for p in key.paths))
+    return problems
+
+
+def _header(metadata: dict[str, str], count: int, height: int, width: int) -> bytes:
+    pixels = count * height * width * 3
+    header: dict[str, Any] = {
+        "__metadata__": metadata,
+        "images": {"dtype": "U8", "shape": [count, height, width, 3], "data_offsets": [0, pixels]},
+        "readable": {"dtype": "U8", "shape": [count], "data_offsets": [pixels, pixels + count]},
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-(len(text) + 8) % 4096)  # pixels start on a page
+    return struct.pack("<Q", len(text)) + text
+
+
+def open_cache(
+    folder: Path, key: CacheKey, *, workers: int = 2, progress: Progress | None = None
+) -> ImageCache:
+    """Open the cache of `key` in `folder`, building it first where there is none or only a stale one.
+
+    Safe to call from many processes at once: one builds, the others wait.
+
+    Args:
+        folder: Where caches live.
+        key: What is cached.
+        workers: Decoding threads.
+        progress: Called with (done, total) while building.
+
+    Raises:
+        DataError: The cache cannot be written.
+    """
+    path = folder / key.name
+    cache = _open_fresh(path, key)
+    if cache is not None:
+        return cache
+    with _lock(path):
+        cache = _open_fresh(path, key)  # another run may have built it meanwhile
+        if cache is not None:
+            return cache
+        for leftover in folder.glob(f".{path.name}.*.tmp"):  # of builds that were killed: we hold the lock
+            leftover.unlink(missing_ok=True)
+        build_cache(path, key, workers=workers, progress=progress)
+        return ImageCache(path, key)
+
+
+def _open_fresh(path: Path, key: CacheKey) -> ImageCache | None:
+    if not path.exists():
+        return None
+    try:
+        return ImageCache(path, key)
+    except DataError as error:
+        log.warning("rebuilding: %s", error)
+        return None
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the right to build `path`; the system takes it back when this process ends, however it ends."""
+    if sys.platform == "win32":  # two builders do the work twice, and the later rename wins
+        yield
+        return
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise DataError(
+            f"cannot write the image cache in {path.parent}: {error.strerror}; "
+            "name another folder (IVREID_CACHE), or train without a cache"
+        ) from error
+    with file:
+        told = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    log.warning("another run is building %s; waiting for it", path)
+                told = True
+                time.sleep(0.2)
+        yield

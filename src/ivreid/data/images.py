@@ -1,0 +1,54 @@
+"""From a file to pixels, and from pixels to the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from ivreid.io import read_image
+
+Pixels = NDArray[np.uint8]
+"""Images as uint8 of shape (..., height, width, 3)."""
+
+
+def resize(image: Image.Image, size: tuple[int, int]) -> Pixels:
+    """Resize to (height, width) as RGB by Pillow's antialiased bilinear filter: (H, W, 3) uint8."""
+    height, width = size
+    return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+
+
+def decode(path: Path | str, size: tuple[int, int]) -> Pixels:
+    """Decode a file and resize it: (H, W, 3) uint8.
+
+    Raises:
+        ImageError: The file is no readable image; the message names it.
+    """
+    return resize(read_image(path), size)
+
+
+def to_tensor(pixels: Pixels) -> torch.Tensor:
+    """View (B, H, W, 3) pixels as a uint8 tensor (B, 3, H, W) without a copy: channels-last memory."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+def normalise(
+    images: torch.Tensor, mean: Sequence[float], std: Sequence[float], channels_last: bool = True
+) -> torch.Tensor:
+    """Turn uint8 images into the network's float32 input, on the images' device: (x / 255 - mean) / std.
+
+    Args:
+        images: (B, 3, H, W) uint8.
+        mean: Per channel, on the scale where white is 1.
+        std: Per channel, likewise.
+        channels_last: Memory format of the result.
+    """
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    out = images.to(torch.float32, memory_format=layout, copy=True).div_(255.0)
+    shift = torch.tensor(mean, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
+    return out.sub_(shift).div_(scale)

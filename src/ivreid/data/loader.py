@@ -1,0 +1,194 @@
+"""Batches for training, from any point of any epoch on, the same whatever the number of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ivreid.data.augment import Augmenter
+from ivreid.data.images import to_tensor
+from ivreid.data.prefetch import Progress, prefetch, usable_workers
+from ivreid.data.sampler import BatchSampler, Plan, make_sampler
+from ivreid.data.settings import AugmentSettings, BatchSettings
+from ivreid.data.source import ImageSource, OnBadImage, open_images
+from ivreid.errors import ConfigError
+from ivreid.types import BoolArray, IntArray, Modality, Sample
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one step trains on.
+
+    Attributes:
+        images: (B, 3, H, W) uint8, augmented, not normalised (see `normalise`); channels-last memory.
+        labels: (B,) int64 class numbers.
+        infrared: (B,) bool.
+        indices: (B,) int64 sample indices.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    infrared: torch.Tensor
+    indices: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, for asynchronous copies to a GPU."""
+        return Batch(*(getattr(self, n).pin_memory() for n in ("images", "labels", "infrared", "indices")))
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device; asynchronous from page-locked memory."""
+        return Batch(
+            *(
+                getattr(self, n).to(device, non_blocking=True)
+                for n in ("images", "labels", "infrared", "indices")
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """Labelled training images.
+
+    Attributes:
+        samples: N samples; a sample's index is its position here.
+        images: Their pixels.
+        pids: The identities, ascending; class c is `pids[c]`.
+        labels: (N,) int64 class of each sample.
+        infrared: (N,) bool.
+        skipped: Samples left out because their image cannot be read.
+    """
+
+    samples: tuple[Sample, ...]
+    images: ImageSource
+    pids: tuple[int, ...]
+    labels: IntArray
+    infrared: BoolArray
+    skipped: tuple[Sample, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of training identities."""
+        return len(self.pids)
+
+
+def open_training_set(
+    root: Path | str,
+    samples: Sequence[Sample],
+    size: tuple[int, int],
+    *,
+    cache: Path | None = None,
+    dataset: str = "",
+    on_bad_image: OnBadImage = "stop",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> TrainingSet:
+    """Open a split for training; the arguments are those of `open_images`."""
+    images, rows = open_images(
+        root,
+        [s.path for s in samples],
+        size,
+        cache=cache,
+        dataset=dataset,
+        on_bad_image=on_bad_image,
+        workers=usable_workers(workers),
+        progress=progress,
+    )
+    kept = tuple(samples[row] for row in rows)
+    readable = set(rows.tolist())
+    pids, labels = np.unique(np.array([s.pid for s in kept], dtype=np.int64), return_inverse=True)
+    return TrainingSet(
+        samples=kept,
+        images=images,
+        pids=tuple(pids.tolist()),
+        labels=labels.astype(np.int64),
+        infrared=np.array([s.modality is Modality.INFRARED for s in kept], dtype=np.bool_),
+        skipped=tuple(s for row, s in enumerate(samples) if row not in readable),
+    )
+
+
+class TrainLoader:
+    """Makes a training set's batches.
+
+    Args:
+        data: The training set.
+        batch: What a batch holds.
+        augment: Random changes.
+        seed: The run's seed: with the epoch it decides order and changes.
+        rank: This process.
+        world_size: Number of processes, which share each batch by identity.
+        workers: Threads that make batches ahead; 0 makes each when asked for; None chooses by the cores.
+        pin_memory: Make batches in page-locked memory.
+
+    Raises:
+        DataError, TrainingError, UsageError: As `CrossModalityBatchSampler`.
+        ConfigError: More padding than image.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        batch: BatchSettings,
+        augment: AugmentSettings,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        workers: int | None = None,
+        pin_memory: bool = False,
+    ) -> None:
+        self.data, self.workers, self.pin_memory = data, usable_workers(workers), pin_memory
+        self.sampler: BatchSampler = make_sampler(
+            data.labels, data.infrared, batch, seed, rank=rank, world_size=world_size
+        )
+        self._augmenter = Augmenter(augment, seed)
+        self._plans: dict[int, Plan] = {}
+        height, width = data.images.read(0).shape[:2]
+        if augment.padding >= min(height, width):
+            raise ConfigError(
+                f"augment.padding is {augment.padding}; it must be less than the image's shorter side "
+                f"({min(height, width)})"
+            )
+
+    def batches_in(self, epoch: int) -> int:
+        """Number of batches in an epoch, the same in every process; epochs may differ by a few."""
+        return len(self._plan(epoch))
+
+    def _plan(self, epoch: int) -> Plan:
+        if epoch not in self._plans:
+            self._plans = {epoch: self.sampler.plan(epoch)}
+        return self._plans[epoch]
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch from batch `start` on: as if never interrupted.
+
+        Raises:
+            ImageError: An image that cannot be decoded, named, in the turn of its batch.
+        """
+        plan = self._plan(epoch)
+
+        def make(number: int) -> Batch:
+            return self._make(epoch, plan.indices[number], plan.occurrences[number])
+
+        return prefetch(make, range(start, len(plan)), self.workers)
+
+    def _make(self, epoch: int, indices: IntArray, occurrences: IntArray) -> Batch:
+        infrared = self.data.infrared[indices]
+        read = [self.data.images.read(int(i)) for i in indices]
+        pixels = self._augmenter.batch(read, epoch, indices, occurrences, infrared)
+        made = Batch(
+            images=to_tensor(pixels),
+            labels=torch.from_numpy(self.data.labels[indices]),
+            infrared=torch.from_numpy(infrared),
+            indices=torch.from_numpy(indices.copy()),
+        )
+        return made.pin_memory() if self.pin_memory else made

@@ -1,0 +1,166 @@
+"""Where pixels come from: decoded on demand, or from the cache; the same pixels either way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ivreid.data.cache import CacheKey, open_cache
+from ivreid.data.images import Pixels, decode
+from ivreid.data.prefetch import Progress, prefetch
+from ivreid.errors import ImageError
+from ivreid.types import IntArray
+
+OnBadImage = Literal["stop", "skip"]
+
+log = logging.getLogger(__name__)
+
+
+class ImageSource(Protocol):
+    """Images by number."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, row: int) -> Pixels:
+        """One image as (H, W, 3) uint8; the caller must not change it."""
+        ...
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """Images decoded anew each time they are read.
+
+    Attributes:
+        root: Folder the paths are relative to.
+        paths: One per image.
+        size: Height and width to resize to.
+    """
+
+    root: Path
+    paths: Sequence[str]
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, row: int) -> Pixels:
+        """Decode and resize one image.
+
+        Raises:
+            ImageError: It cannot be decoded; the message names the file.
+        """
+        return decode(self.root / self.paths[row], self.size)
+
+
+@dataclass(frozen=True, eq=False)
+class SelectedImages:
+    """Some images of another source, renumbered."""
+
+    images: ImageSource
+    rows: IntArray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, row: int) -> Pixels:
+        """One image."""
+        return self.images.read(int(self.rows[row]))
+
+
+def select(images: ImageSource, rows: ArrayLike) -> ImageSource:
+    """The given rows of a source, in that order."""
+    return SelectedImages(images, np.asarray(rows, dtype=np.int64))
+
+
+def find_unreadable(
+    root: Path, paths: Sequence[str], *, workers: int = 2, progress: Progress | None = None
+) -> dict[str, str]:
+    """Decode every file once: relative path -> reason, for those that cannot be decoded."""
+    problems = {}
+
+    def check(path: str) -> str:
+        try:
+            decode(root / path, (8, 8))
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    for done, (path, problem) in enumerate(
+        zip(paths, prefetch(check, paths, workers, ahead=64), strict=True), 1
+    ):
+        if problem:
+            problems[path] = problem
+        if progress is not None:
+            progress(done, len(paths))
+    return problems
+
+
+def open_images(
+    root: Path | str,
+    paths: Sequence[str],
+    size: tuple[int, int],
+    *,
+    cache: Path | None = None,
+    dataset: str = "",
+    on_bad_image: OnBadImage = "stop",
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> tuple[ImageSource, IntArray]:
+    """Open images, dealing at once with those that cannot be read.
+
+    Args:
+        root: The dataset's folder.
+        paths: Relative paths.
+        size: Height and width in pixels.
+        cache: Folder of the decoded-image cache; None decodes images each time they are read.
+        dataset: The dataset's fingerprint.
+        on_bad_image: "stop" raises; "skip" leaves unreadable images out and warns, naming each. With "skip"
+            and no cache every file is decoded once beforehand; with "stop" and no cache a bad file raises
+            when it is read.
+        workers: Decoding threads.
+        progress: Called with (done, total) while every image is decoded.
+
+    Returns:
+        The source, and the (M,) rows of `paths` that it holds, ascending.
+
+    Raises:
+        ImageError: Unreadable images under "stop"; all of them are named, up to twenty.
+        DataError: The cache cannot be written.
+    """
+    root = Path(root)
+    images: ImageSource = DecodedImages(root, tuple(paths), size)
+    bad: Mapping[str, str] = {}
+    if cache is not None:
+        opened = open_cache(
+            cache, CacheKey(root, tuple(paths), size, dataset), workers=workers, progress=progress
+        )
+        images = opened
+        unreadable = [paths[row] for row in np.flatnonzero(~opened.readable).tolist()]
+        bad = find_unreadable(root, unreadable, workers=0) if unreadable else {}
+        bad = {
+            path: bad.get(path, f"{root / path}: not readable when the cache was built")
+            for path in unreadable
+        }
+    elif on_bad_image == "skip":
+        bad = find_unreadable(root, paths, workers=workers, progress=progress)
+    if bad and on_bad_image == "stop":
+        raise ImageError(
+            list_problems(bad.values()) + "\nrepair or remove them, or train with on_bad_image=skip"
+        )
+    if bad:
+        log.warning("left out: %s", list_problems(bad.values()))
+    rows = np.array([row for row, path in enumerate(paths) if path not in bad], dtype=np.int64)
+    return (select(images, rows) if bad else images), rows
+
+
+def list_problems(problems: Iterable[str]) -> str:
+    """The problems, one a line, under their number."""
+    lines = list(problems)
+    more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
+    return f"{len(lines)} image(s) cannot be read:\n  " + "\n  ".join(lines[:20]) + more
