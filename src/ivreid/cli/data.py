@@ -1,0 +1,97 @@
+"""`ivreid data`: look at a dataset before trusting it."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ivreid.datasets import DatasetReport
+
+app = typer.Typer(
+    help="Check a dataset on disk: counts, and every problem in one pass.", no_args_is_help=True
+)
+
+SHOWN = 20
+
+
+@app.callback()
+def _data() -> None:
+    """Check a dataset on disk: counts, and every problem in one pass."""
+
+
+@app.command()
+def check(
+    dataset: Annotated[str, typer.Argument(help="sysu-mm01, regdb, llcm, folder or csv", metavar="DATASET")],
+    root: Annotated[Path, typer.Argument(help="The dataset's folder; for csv also the file itself")],
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Decode every image whole: finds files cut short, takes minutes")
+    ] = False,
+    show_all: Annotated[
+        bool, typer.Option("--all", help=f"Show every problem, not the first {SHOWN} of a kind")
+    ] = False,
+) -> None:
+    """Count identities and images per split, camera and modality, and report every problem in one pass.
+
+    Exit status: 0 no problem, 1 problems found, 2 no such folder or dataset.
+    """
+    from rich.console import Console
+
+    from ivreid.cli.progress import progress_bar
+    from ivreid.datasets import check_dataset
+    from ivreid.errors import CheckFailed
+
+    with progress_bar("Decoding images" if decode else "Looking at images") as tick:
+        report = check_dataset(dataset, root, decode=decode, progress=tick)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_counts_table(report))
+    console.print(f"fingerprint {report.fingerprint}", markup=False)
+    console.print(f"checked: {report.checked}", markup=False)
+    for notice in report.notices:
+        console.print(f"note: {notice}", markup=False)
+    _print_problems(console, report, show_all)
+    if not report.ok:
+        fatal = sum(problem.fatal for problem in report.problems)
+        raise CheckFailed(
+            f"{len(report.problems):,} problems in {report.root}, {fatal:,} of them make it unusable"
+        )
+    console.print("no problems found", style="green")
+
+
+def _counts_table(report: DatasetReport) -> Table:
+    from rich.table import Table
+
+    trials = any(count.trials for count in report.counts)
+    table = Table(title=f"{report.name}: {report.root}")
+    for heading in [*(["trial"] if trials else []), "split", "modality"]:
+        table.add_column(heading)
+    for heading in ("camera", "identities", "images"):
+        table.add_column(heading, justify="right")
+    for _, group in groupby(report.counts, key=lambda count: (count.trials, count.split)):
+        rows = list(group)
+        for count in rows:
+            camera = "all" if count.camid is None else str(count.camid or "unknown")
+            cells = [count.split, count.modality.value, camera, f"{count.identities:,}", f"{count.images:,}"]
+            table.add_row(*([count.trials] if trials else []), *cells, end_section=count is rows[-1])
+    return table
+
+
+def _print_problems(console: Console, report: DatasetReport, show_all: bool) -> None:
+    from rich.text import Text
+
+    from ivreid.datasets.base import printable
+
+    for kind, group in groupby(report.problems, key=lambda problem: problem.kind):
+        problems = list(group)
+        console.print(Text(f"{kind} ({len(problems):,})", style="bold"))
+        shown = problems if show_all else problems[:SHOWN]
+        for problem in shown:
+            console.print(Text(printable(f"  {problem.path}: {problem.message}")))
+        if len(problems) > len(shown):
+            console.print(Text(f"  and {len(problems) - len(shown):,} more; --all shows them"))

@@ -1,0 +1,189 @@
+"""The whole examination of a dataset: counts, and every problem in one pass."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivreid.datasets.base import Contents, Kind, Problem, Reader
+from ivreid.datasets.registry import get_reader, inspect_splits
+from ivreid.datasets.tree import Tree
+from ivreid.errors import ImageError
+from ivreid.io import fingerprint, read_image
+from ivreid.types import Modality, Sample
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many identities and images one split holds of one modality, by camera (None: all cameras together).
+
+    Attributes:
+        trials: The trials that have exactly these counts, e.g. "1-10"; empty for datasets with one split.
+    """
+
+    trials: str
+    split: str
+    modality: Modality
+    camid: int | None
+    identities: int
+    images: int
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What `check_dataset` found.
+
+    Attributes:
+        name: The dataset's registry name.
+        root: The folder that problem paths start from.
+        fingerprint: The dataset's fingerprint.
+        counts: Identities and images per split, modality and camera.
+        problems: Every problem, by kind and path.
+        notices: Remarks that are no problems.
+        checked: What was looked at, in one sentence.
+    """
+
+    name: str
+    root: Path
+    fingerprint: str
+    counts: tuple[Count, ...]
+    problems: tuple[Problem, ...]
+    notices: tuple[str, ...]
+    checked: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether no problem was found."""
+        return not self.problems
+
+
+def check_dataset(
+    name: str,
+    root: Path | str,
+    *,
+    decode: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> DatasetReport:
+    """Examine a dataset, all its trials, and tell everything that is wrong.
+
+    Args:
+        name: A dataset's registry name.
+        root: The dataset's folder (for "csv" also the file itself).
+        decode: Decode every image whole. Otherwise only its first bytes are read, which finds files that are
+            no images but not files cut short.
+        workers: Threads that read images; as many as there are cores when not given.
+        progress: Called with (images done, images in all).
+
+    Raises:
+        UsageError: Unknown dataset.
+        DataError: The root does not exist.
+    """
+    reader = get_reader(name)
+    tree = reader.open(Path(root))
+    read: dict[int | None, Contents] = {}
+    for trial in reader.trials or (None,):
+        read[trial] = reader.read(tree, trial)
+        inspect_splits(tree, read[trial].splits)
+    first = next(iter(read.values()))
+    reader.examine(tree, first)
+    _check_images(tree, first.images, decode, workers, progress)
+    depth = (
+        "decoded every image"
+        if decode
+        else "read the first bytes of every image, decoded none (--decode does)"
+    )
+    return DatasetReport(
+        name=name,
+        root=tree.root,
+        fingerprint=fingerprint(first.images.items()),
+        counts=tuple(_count({trial: contents.splits for trial, contents in read.items()})),
+        problems=tuple(tree.problems),
+        notices=tuple(_notices(reader, first, tree)),
+        checked=f"names, sizes and lists of {len(first.images):,} images; {depth}",
+    )
+
+
+def _check_images(
+    tree: Tree, images: Mapping[str, int], decode: bool, workers: int | None, progress: Progress | None
+) -> None:
+    paths = [path for path, size in images.items() if size]
+    look: Callable[[Path], str | None] = _decode if decode else _read_signature
+    kind = Kind.UNDECODABLE if decode else Kind.NOT_AN_IMAGE
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        faults = pool.map(lambda path: look(tree.root / path), paths)
+        for done, (path, fault) in enumerate(zip(paths, faults, strict=True), start=1):
+            if fault:
+                tree.problems.add(kind, path, fault)
+            if progress and (done % 256 == 0 or done == len(paths)):
+                progress(done, len(paths))
+
+
+def _decode(path: Path) -> str | None:
+    try:
+        read_image(path)
+    except ImageError as error:
+        return str(error).removeprefix(f"{path}: ")
+    return None
+
+
+def _read_signature(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None if start.startswith(SIGNATURES) else "it starts like no JPEG, PNG or BMP file"
+
+
+def _count(splits: Mapping[int | None, Mapping[str, Sequence[Sample]]]) -> Iterator[Count]:
+    alike: dict[tuple[Count, ...], list[int]] = defaultdict(list)
+    for trial, by_split in splits.items():
+        rows = [row for split, samples in by_split.items() for row in _count_split(split, samples)]
+        alike[tuple(rows)].append(trial or 0)
+    for kept, trials in alike.items():
+        for row in kept:
+            yield Count(_ranges(trials), row.split, row.modality, row.camid, row.identities, row.images)
+
+
+def _count_split(split: str, samples: Sequence[Sample]) -> Iterator[Count]:
+    for modality in (Modality.VISIBLE, Modality.INFRARED):
+        rows = [sample for sample in samples if sample.modality is modality]
+        cameras = sorted({sample.camid for sample in rows})
+        for camid in cameras if len(cameras) > 1 else ():
+            pids = [sample.pid for sample in rows if sample.camid == camid]
+            yield Count("", split, modality, camid, len(set(pids)), len(pids))
+        only = cameras[0] if len(cameras) == 1 else None
+        yield Count("", split, modality, only, len({sample.pid for sample in rows}), len(rows))
+
+
+def _ranges(trials: Sequence[int]) -> str:
+    if not any(trials):
+        return ""
+    if list(trials) == list(range(trials[0], trials[-1] + 1)) and len(trials) > 1:
+        return f"{trials[0]}-{trials[-1]}"
+    return ", ".join(map(str, trials))
+
+
+def _notices(reader: Reader, contents: Contents, tree: Tree) -> Iterator[str]:
+    yield from contents.notices
+    if tree.ignored:
+        yield f"{tree.ignored} hidden or system files (.DS_Store, Thumbs.db and the like) are ignored"
+    if not reader.released:
+        return
+    differ = [
+        f"{k} {contents.facts.get(k, 0):,} ({n:,})"
+        for k, n in reader.released.items()
+        if contents.facts.get(k) != n
+    ]
+    if differ:
+        yield f"counts that differ from the released dataset's (in brackets): {', '.join(differ)}"
+    else:
+        yield "counts equal the released dataset's"

@@ -1,0 +1,37 @@
+"""A folder of one's own: `ROOT/{visible,infrared}/{pid}/*.{jpg,png,bmp}`. The shortest reader to copy."""
+
+from __future__ import annotations
+
+from ivreid.datasets.base import Contents, Kind, Reader, number_frames
+from ivreid.datasets.lists import whole_number
+from ivreid.datasets.tree import Tree
+from ivreid.types import NO_CAMERA, Modality
+
+
+class OwnFolder(Reader):
+    """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
+
+    name = "folder"
+
+    def read(self, tree: Tree, trial: int | None) -> Contents:
+        """Every image below the folders of the two modalities."""
+        found, sizes = [], {}
+        for top in tree.require_folders(modality.value for modality in Modality):
+            folder_of: dict[int, str] = {}
+            for name in tree.folder(top).folders:
+                folder, pid = f"{top}/{name}", whole_number(name)
+                if pid is None:
+                    message = "an identity's folder is named by a whole number, such as 7 or 0007"
+                    tree.problems.add(Kind.WRONG_NAME, folder, message)
+                    continue
+                if folder_of.setdefault(pid, folder) != folder:
+                    tree.problems.add(
+                        Kind.WRONG_NAME, folder, f"the same identity {pid} as {folder_of[pid]}; merge them"
+                    )
+                images = tree.images(folder)
+                if not images:
+                    tree.problems.add(Kind.EMPTY_FOLDER, folder, "no image in it", fatal=False)
+                for file, size in images.items():
+                    found.append((f"{folder}/{file}", pid, NO_CAMERA, Modality(top)))
+                    sizes[f"{folder}/{file}"] = size
+        return Contents({"test": number_frames(found)}, sizes, has_cameras=False)

@@ -1,0 +1,172 @@
+"""The datasets there are, and how one is loaded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from types import MappingProxyType
+
+from ivreid.datasets.base import Dataset, Kind, Reader, shared_identities
+from ivreid.datasets.folder import OwnFolder
+from ivreid.datasets.llcm import LLCM
+from ivreid.datasets.regdb import RegDB
+from ivreid.datasets.sysu_mm01 import SysuMM01
+from ivreid.datasets.table import OwnTable
+from ivreid.datasets.tree import Tree
+from ivreid.errors import DataError, UsageError
+from ivreid.io import fingerprint
+from ivreid.types import Modality, Sample
+
+DATASETS: Mapping[str, Reader] = MappingProxyType(
+    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), OwnFolder(), OwnTable())}
+)
+"""Every dataset by its name; a new reader is one file and one entry here."""
+
+SHOWN_PROBLEMS = 10
+
+
+def get_reader(name: str) -> Reader:
+    """The reader of a dataset.
+
+    Raises:
+        UsageError: Unknown name; the message lists the known ones and the nearest.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    near = get_close_matches(name.lower(), DATASETS, 1, 0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"there is no dataset {name!r}; there are: {', '.join(DATASETS)}.{hint}")
+
+
+def load_dataset(name: str, root: Path | str, *, trial: int | None = None) -> Dataset:
+    """Read a dataset's splits from disk, decoding nothing.
+
+    Args:
+        name: "sysu-mm01", "regdb", "llcm", "folder" or "csv".
+        root: The dataset's folder (for "csv" also the file itself).
+        trial: Which train/test split, for datasets that have several (RegDB: 1 to 10, 1 when not given).
+
+    Returns:
+        The dataset, every split sorted by identity, modality (visible first), camera and frame.
+
+    Raises:
+        UsageError: Unknown name, or a trial the dataset does not have.
+        DataError: Problems that make the dataset unusable, all in one message, each with its path.
+    """
+    reader = get_reader(name)
+    trial = _check_trial(reader, trial)
+    tree = reader.open(Path(root))
+    contents = reader.read(tree, trial)
+    inspect_splits(tree, contents.splits)
+    fatal = tree.problems.fatal()
+    if fatal:
+        shown = "\n".join(f"  {problem}" for problem in fatal[:SHOWN_PROBLEMS])
+        more = f"\n  and {len(fatal) - SHOWN_PROBLEMS} more" if len(fatal) > SHOWN_PROBLEMS else ""
+        plural = "problem makes" if len(fatal) == 1 else "problems make"
+        advice = f"`ivreid data check {name} {root}` lists everything"
+        raise DataError(
+            f"{root}: {len(fatal)} {plural} this {name} dataset unusable:\n{shown}{more}\n{advice}"
+        )
+    return Dataset(
+        name=name,
+        root=tree.root,
+        splits={split: sorted_samples(samples) for split, samples in contents.splits.items()},
+        fingerprint=fingerprint(contents.images.items()),
+        trial=trial,
+        permutations=tree.root / contents.permutations if contents.permutations else None,
+        has_cameras=contents.has_cameras,
+    )
+
+
+def _check_trial(reader: Reader, trial: int | None) -> int | None:
+    if not reader.trials:
+        if trial is not None:
+            raise UsageError(
+                f"{reader.name} has one train/test split, trial {trial} does not exist; leave it out"
+            )
+        return None
+    trial = reader.trials[0] if trial is None else trial
+    if trial not in reader.trials:
+        raise UsageError(f"{reader.name} has trials {reader.trials[0]} to {reader.trials[-1]}, not {trial}")
+    return trial
+
+
+def sorted_samples(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Samples by identity, modality (visible first), camera and frame."""
+    return tuple(
+        sorted(samples, key=lambda s: (s.pid, s.modality is Modality.INFRARED, s.camid, s.frame, s.path))
+    )
+
+
+def inspect_splits(tree: Tree, splits: Mapping[str, Sequence[Sample]]) -> None:
+    """Note what is wrong with any dataset's splits: shared identities, one modality, one image, no images."""
+    first: dict[tuple[str, int], Sample] = {}
+    for split, samples in splits.items():
+        for sample in samples:
+            first.setdefault((split, sample.pid), sample)
+        if not samples:
+            tree.problems.add(Kind.EMPTY_FOLDER, ".", f"the split {split} holds no images")
+        _inspect_identities(tree, split, samples)
+    for one, other, shared in shared_identities(splits):
+        for pid in shared:
+            message = f"identity {pid} is in both {one} and {other} ({first[other, pid].path})"
+            tree.problems.add(Kind.SHARED_IDENTITY, first[one, pid].path, message)
+
+
+def _inspect_identities(tree: Tree, split: str, samples: Sequence[Sample]) -> None:
+    images = Counter(sample.pid for sample in samples)
+    visible = Counter(sample.pid for sample in samples if sample.modality is Modality.VISIBLE)
+    told = set()
+    for sample in samples:
+        pid = sample.pid
+        if pid in told:
+            continue
+        told.add(pid)
+        if images[pid] == 1:
+            message = f"{split} identity {pid} has one image ({sample.modality}), so it can never be matched"
+            tree.problems.add(Kind.ONE_IMAGE, sample.path, message, fatal=False)
+        elif visible[pid] in (0, images[pid]):
+            message = f"{split} identity {pid} has {sample.modality} images only ({images[pid]})"
+            tree.problems.add(Kind.ONE_MODALITY, sample.path, message, fatal=False)
+
+
+def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Divide "train" by identity into "train" and "val", for datasets that define no validation identities.
+
+    Only identities seen in both modalities are held out: the others could not be queried across modalities.
+    Which ones depends on the identity numbers and the seed alone, not on the order or number of files.
+
+    Args:
+        dataset: A dataset with "train" and without "val".
+        fraction: Share of the training identities to hold out, in (0, 1); at least one is held out.
+        seed: Which identities.
+
+    Raises:
+        UsageError: There is a "val" already, or no "train", or the fraction is out of range.
+        DataError: Too few identities to divide.
+    """
+    if "val" in dataset.splits:
+        raise UsageError(f"{dataset.name} defines validation identities; use its own split 'val'")
+    if not 0 < fraction < 1:
+        raise UsageError(f"the fraction of identities to hold out must be between 0 and 1, it is {fraction}")
+    train = dataset.split("train")
+    seen: dict[Modality, set[int]] = {m: {s.pid for s in train if s.modality is m} for m in Modality}
+    both = seen[Modality.VISIBLE] & seen[Modality.INFRARED]
+    pids = dataset.pids("train")
+    wanted = max(1, round(fraction * len(pids)))
+    if wanted > len(both) or wanted >= len(pids):
+        raise DataError(
+            f"{dataset.root}: cannot hold out {wanted} of {len(pids)} training identities, "
+            f"of which {len(both)} have both modalities"
+        )
+    held = set(sorted(both, key=lambda pid: hashlib.sha256(f"{seed}:{pid}".encode()).digest())[:wanted])
+    splits = {
+        "train": tuple(s for s in train if s.pid not in held),
+        "val": tuple(s for s in train if s.pid in held),
+        **{name: samples for name, samples in dataset.splits.items() if name != "train"},
+    }
+    return replace(dataset, splits=splits)

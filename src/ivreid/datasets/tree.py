@@ -1,0 +1,208 @@
+"""The files under a dataset's root, each folder listed once; nothing outside the root is ever opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from ivreid.datasets.base import Kind, Problems
+from ivreid.errors import DataError
+from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES
+
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")
+MAX_LIST_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What one folder holds: its folders' names, and the size in bytes of each of its files, sorted."""
+
+    folders: tuple[str, ...] = ()
+    files: dict[str, int] = field(default_factory=dict)
+
+
+class Tree:
+    """Lists folders below a root and notes what is wrong with them.
+
+    Attributes:
+        root: The folder all relative paths start from.
+        given: What the user named; differs from `root` where that is a file (a CSV).
+        problems: What was found wrong so far.
+
+    Raises:
+        DataError: The root does not exist or is no folder.
+    """
+
+    def __init__(self, root: Path, given: Path | None = None) -> None:
+        if not root.is_dir():
+            what = "is not a folder" if root.exists() else "does not exist"
+            raise DataError(f"{root} {what}; give the folder of the dataset")
+        self.root, self.given = root, given or root
+        self.problems = Problems()
+        self.ignored = 0
+        self._real = os.path.realpath(root)
+        self._listed: dict[str, Folder] = {}
+        self._images: dict[str, dict[str, int]] = {}
+
+    def folder(self, folder: str) -> Folder:
+        """The folder's contents; a missing one is empty, and noted with a hint where one is near."""
+        if folder not in self._listed:
+            self._listed[folder] = self._scan(folder)
+        return self._listed[folder]
+
+    def has_folder(self, folder: str) -> bool:
+        """Whether the folder is there, in exactly this spelling."""
+        parent, name = _split(folder)
+        return name in self.folder(parent).folders
+
+    def has_file(self, path: str) -> bool:
+        """Whether the file is there, in exactly this spelling, inside the root."""
+        return self.size(path) is not None
+
+    def size(self, path: str) -> int | None:
+        """The file's size in bytes, None where there is no such file inside the root."""
+        parent, name = _split(path)
+        return self.folder(parent).files.get(name)
+
+    def images(self, folder: str) -> dict[str, int]:
+        """Image files of a folder as name -> size, sorted; other and empty files are noted as problems."""
+        if folder not in self._images:
+            self._images[folder] = self._find_images(folder)
+        return self._images[folder]
+
+    def _find_images(self, folder: str) -> dict[str, int]:
+        found = {}
+        for name, size in self.folder(folder).files.items():
+            path = f"{folder}/{name}"
+            if name.startswith(".") or name.lower() in SYSTEM_FILES:
+                self.ignored += 1  # what file managers leave behind; "._0001.jpg" is not a picture
+            elif not name.lower().endswith(IMAGE_SUFFIXES):
+                kinds = ", ".join(IMAGE_SUFFIXES)
+                self.problems.add(
+                    Kind.STRAY_FILE, path, f"not an image ({kinds}); it is ignored", fatal=False
+                )
+            else:
+                self.check_size(path, size)
+                found[name] = size
+        for name in self.folder(folder).folders:
+            message = "a folder where only images belong; it is ignored"
+            self.problems.add(Kind.STRAY_FILE, f"{folder}/{name}/", message, fatal=False)
+        return found
+
+    def check_size(self, path: str, size: int) -> None:
+        """Note a file that cannot be an image because of its size."""
+        if size == 0:
+            self.problems.add(Kind.EMPTY_FILE, path, "the file has no bytes; copy it again")
+        elif size > MAX_FILE_BYTES:
+            self.problems.add(
+                Kind.HUGE_FILE, path, f"{size:,} bytes is more than an image of a person can be"
+            )
+
+    def require_folders(self, folders: Iterable[str]) -> tuple[str, ...]:
+        """Those of the folders that exist; each missing one is noted."""
+        return tuple(f for f in folders if self.has_folder(f) or self.note_missing_folder(f))
+
+    def note_missing_folder(self, folder: str) -> bool:
+        """Note that a folder is missing, with the nearest existing spelling; always False."""
+        self.problems.add(
+            Kind.MISSING_FOLDER, folder, f"no such folder under {self.root}{self._hint(folder, False)}"
+        )
+        return False
+
+    def note_missing_file(self, path: str, where: str = "", fatal: bool = True) -> None:
+        """Note that a file is missing, with the nearest existing spelling and the list that names it."""
+        message = f"no such file{f'; {where} names it' if where else ''}{self._hint(path, True)}"
+        self.problems.add(Kind.MISSING_FILE, path, message, fatal=fatal)
+
+    def read_text(self, path: str, *, required: bool = True) -> str | None:
+        """The text of a list file; None (and a problem) where it is missing or not text."""
+        size = self.size(path)
+        if size is None:
+            self.note_missing_file(path, fatal=required)
+            return None
+        if size > MAX_LIST_BYTES:
+            self.problems.add(Kind.MALFORMED, path, f"{size:,} bytes is too large for a list", fatal=required)
+            return None
+        try:
+            return (self.root / path).read_text(encoding="utf-8-sig")
+        except OSError as error:
+            self.problems.add(Kind.UNREADABLE, path, error.strerror or str(error), fatal=required)
+        except UnicodeDecodeError:
+            self.problems.add(Kind.MALFORMED, path, "not a UTF-8 text file", fatal=required)
+        return None
+
+    def _inside(self, folder: str) -> bool:
+        real = os.path.realpath(os.path.join(self.root, folder))  # noqa: PTH118 - called for every folder
+        return real == self._real or real.startswith(self._real.rstrip(os.sep) + os.sep)
+
+    def _hint(self, path: str, file: bool) -> str:
+        parent, name = _split(path)
+        near = self._listed.get(parent, Folder())
+        names = near.files if file else near.folders
+        for other in names:
+            if other.casefold() == name.casefold():
+                return f"; there is {other!r}, rename it (upper and lower case matter)"
+        if not file and not parent:
+            for other in near.folders:  # the folder above the dataset was given
+                if (self.root / other / name).is_dir():
+                    return f"; it is under {other}/, so give {self.root / other}"
+        return ""
+
+    def _scan(self, folder: str) -> Folder:
+        if not self._inside(folder):
+            self._note_escape(folder)
+            return Folder()
+        folders, files = [], {}
+        try:
+            with os.scandir(self.root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}/{entry.name}" if folder else entry.name
+                    if not self._acceptable(entry, path):
+                        continue
+                    if entry.is_dir():
+                        folders.append(entry.name)
+                    else:
+                        files[entry.name] = entry.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            self.note_missing_folder(folder)
+        except OSError as error:
+            self.problems.add(Kind.UNREADABLE, folder or ".", error.strerror or str(error))
+        return Folder(tuple(sorted(folders)), dict(sorted(files.items())))
+
+    def _acceptable(self, entry: os.DirEntry[str], path: str) -> bool:
+        if not path.isprintable():  # also bytes that are not UTF-8; they could not be hashed or written down
+            self.problems.add(Kind.WRONG_NAME, path, "the name holds unprintable characters; rename it")
+        elif entry.is_symlink() and not self._inside(path):
+            self._note_escape(path)
+        elif not entry.is_dir() and not entry.is_file():
+            what = "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
+            self.problems.add(Kind.MISSING_FILE, path, what)
+        else:
+            return True
+        return False
+
+    def _note_escape(self, path: str) -> None:
+        message = "a link to outside the dataset's folder is not followed; copy what it points to"
+        self.problems.add(Kind.ESCAPE, path, message)
+
+
+def _split(path: str) -> tuple[str, str]:
+    parent, _, name = path.rpartition("/")
+    return parent, name
+
+
+def bad_path(text: str) -> str | None:
+    """Why a listed path cannot be used, or None: it must be relative, plain, with forward slashes."""
+    if "\\" in text:
+        return "has backslashes; write forward slashes"
+    if text.startswith("/") or (len(text) > 1 and text[1] == ":"):
+        return "is absolute; write it relative to the dataset's folder"
+    if ".." in PurePosixPath(text).parts:
+        return "leads out of the dataset's folder"
+    if not text.isprintable():
+        return "holds unprintable characters"
+    if str(PurePosixPath(text)) != text or text == ".":
+        return "is not written plainly; leave out './', '//' and trailing '/'"
+    return None
