@@ -1,0 +1,100 @@
+"""Methods: one file per published method, and the registry that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from ivreid.errors import CheckpointError, ConfigError, UsageError
+from ivreid.methods.base import Method, MethodSettings
+from ivreid.methods.iv_reid import IVReID
+from ivreid.models import did_you_mean, read_weights
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (IVReID,)}
+"""Every method by its name; a new one is added to the tuple."""
+
+__all__ = ["METHODS", "Method", "MethodSettings", "build", "get_method", "parse_settings", "restore"]
+
+
+def get_method(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        UsageError: Unknown; the message names the closest ones.
+    """
+    if name not in METHODS:
+        raise UsageError(f"unknown method {name!r}; {did_you_mean(name, METHODS)}")
+    return METHODS[name]
+
+
+def parse_settings(name: str, settings: Mapping[str, Any]) -> MethodSettings:
+    """A method's checked options.
+
+    Raises:
+        UsageError: The method is unknown.
+        ConfigError: An option is unknown or has a wrong value; all are reported together.
+    """
+    kind = get_method(name).Settings
+    try:
+        return kind.model_validate(dict(settings))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            key = ".".join(str(part) for part in problem["loc"])
+            if problem["type"] == "extra_forbidden":
+                lines.append(f"{key}: unknown; {did_you_mean(key, kind.model_fields)}")
+            else:
+                lines.append(f"{key}: {problem['msg']}, not {problem['input']!r}")
+        raise ConfigError(f"settings of method {name!r}: " + "; ".join(lines)) from error
+
+
+def build(
+    name: str, settings: Mapping[str, Any], num_classes: int, *, pretrained: bool = True, seed: int = 0
+) -> Method:
+    """A new method, in training mode on the CPU.
+
+    Args:
+        name: Registry name.
+        settings: Its options; missing ones have the published values.
+        num_classes: Training identities.
+        pretrained: False leaves out the initial weights that the settings name, because others will be
+            loaded.
+        seed: Of the random initial values; the global random state is neither used nor changed.
+
+    Raises:
+        UsageError: Unknown method or backbone, or initial weights that cannot be fetched.
+        ConfigError: Bad settings.
+        CheckpointError: A local file of initial weights that does not fit.
+    """
+    if num_classes < 1:
+        raise UsageError(f"a method needs 1 or more training identities, not {num_classes}")
+    checked = parse_settings(name, settings)
+    used = checked if pretrained else checked.model_copy(update={"pretrained": None})
+    state = torch.random.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        method = get_method(name)(used, num_classes)
+    finally:
+        torch.random.set_rng_state(state)
+    method.settings = checked
+    return method
+
+
+def restore(path: Path | str) -> tuple[Method, dict[str, Any]]:
+    """The method that a weights file holds, in evaluation mode on the CPU, and the file's card.
+
+    Raises:
+        CheckpointError: A file that is damaged, foreign, of a newer format or an unknown method, or does not
+            fit.
+    """
+    tensors, card = read_weights(path)
+    try:
+        method = build(card["method"], card["settings"], card["num_classes"], pretrained=False)
+    except (UsageError, ConfigError) as error:
+        raise CheckpointError(f"the card of {path} cannot be used: {error}") from error
+    method.load_tensors(tensors, str(path))
+    return method.eval(), card

@@ -1,0 +1,386 @@
+"""Pickles read without running them: a small machine that builds inert values and calls nothing.
+
+Python's own unpickler imports and calls whatever a file names. This one walks the opcodes itself: a name
+stays a name, the few constructors a PyTorch checkpoint needs are imitated by plain values, and every other
+name is refused by saying it. No object of the file's choosing is ever made, so there is nothing to escape
+from.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, NoReturn
+
+from ivreid.errors import CheckpointError
+
+MAX_OPCODES = 5_000_000
+"""A whole ResNet-152 takes about a hundred thousand."""
+
+STORAGE_TYPES = {
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+
+_MODULE_CLASS = re.compile(
+    r"torch\.nn\.modules\.[a-z0-9_]+:[A-Z][A-Za-z0-9_]*"
+    r"|torch\.nn\.parallel\.data_parallel:DataParallel"
+    r"|model\.(baseline|resnet):[A-Z][A-Za-z0-9_]*",
+    re.ASCII,
+)
+_SETS = ("builtins:set", "__builtin__:set", "builtins:frozenset", "__builtin__:frozenset")
+_RECONSTRUCTORS = ("copy_reg:_reconstructor", "copyreg:_reconstructor")
+_OBJECTS = ("builtins:object", "__builtin__:object")
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name the file mentions; nothing is imported for it."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text.replace(":", ".")
+
+    @property
+    def is_module_class(self) -> bool:
+        """Whether it is a network module's class, which a stand-in may represent."""
+        return _MODULE_CLASS.fullmatch(self.text) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class StandIn:
+    """An object of a network module's class: its attributes and nothing else."""
+
+    cls: Name
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StorageRef:
+    """Where a tensor's numbers lie: a storage's key, its type, its first element and length in elements."""
+
+    key: str
+    dtype: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A tensor not yet read: a storage seen with a size, strides and an offset, all in elements."""
+
+    storage: StorageRef
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+def read_pickle(file: BinaryIO, source: str) -> Any:
+    """The value of the next pickle in a file, built from inert parts.
+
+    Args:
+        file: Read up to the end of the pickle, and no further.
+        source: The file's name for messages.
+
+    Returns:
+        Plain Python values, `StandIn`, `TensorRef` and `Name`; sets come back as tuples.
+
+    Raises:
+        CheckpointError: It names anything but tensors, containers and network modules, or is damaged.
+    """
+    try:
+        return _Machine(source).run(file)
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever hostile bytes provoke is the same news to the user
+        raise CheckpointError(
+            f"{source} is damaged or not a PyTorch checkpoint ({type(error).__name__})"
+        ) from error
+
+
+class _Machine:
+    """The stack, the marks and the memo of the pickle language, and one method an opcode."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self, file: BinaryIO) -> Any:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+            if count > MAX_OPCODES:
+                raise CheckpointError(
+                    f"{self.source} is too large a pickle: over {MAX_OPCODES:,} instructions"
+                )
+            if opcode.name == "STOP":
+                return self.stack.pop()
+            if opcode.name in _LITERALS:
+                self.stack.append(argument)
+            elif opcode.name in _CONSTANTS:
+                self.stack.append(_CONSTANTS[opcode.name]())
+            elif opcode.name in _ACTIONS:
+                _ACTIONS[opcode.name](self, argument)
+            else:
+                raise CheckpointError(f"{self.source}: refused, it uses the pickle instruction {opcode.name}")
+        raise ValueError("no STOP")
+
+    def refuse(self, name: object) -> NoReturn:
+        raise CheckpointError(
+            f"{self.source}: refused, because loading it would call {name}; only tensors, containers and "
+            f"network modules are read, and nothing was executed"
+        )
+
+    # stack and memo
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def pop_mark(self, _: Any = None) -> list[Any]:
+        items, self.stack = self.stack, self.marks.pop()
+        return items
+
+    def pop(self, _: Any) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.pop_mark()
+
+    def dup(self, _: Any) -> None:
+        self.stack.append(self.stack[-1])
+
+    def put(self, index: int) -> None:
+        self.memo[index] = self.stack[-1]
+
+    def memoize(self, _: Any) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    def get(self, index: int) -> None:
+        self.stack.append(self.memo[index])
+
+    # containers
+
+    def tuple_(self, count: int) -> None:
+        items = self.stack[-count:]
+        if len(items) < count:
+            raise ValueError("stack underflow")
+        self.stack[-count:] = [tuple(items)]
+
+    def marked_tuple(self, _: Any) -> None:
+        items = self.pop_mark()
+        self.stack.append(tuple(items))
+
+    def marked_list(self, _: Any) -> None:
+        items = self.pop_mark()
+        self.stack.append(items)
+
+    def marked_dict(self, _: Any) -> None:
+        items = self.pop_mark()
+        self.stack.append(_dict(items))
+
+    def append(self, _: Any) -> None:
+        item = self.stack.pop()
+        self._list().append(item)
+
+    def appends(self, _: Any) -> None:
+        items = self.pop_mark()
+        self._list().extend(items)
+
+    def _list(self) -> list[Any]:
+        if type(self.stack[-1]) is not list:
+            raise ValueError("append to something else than a list")
+        return self.stack[-1]
+
+    def setitem(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._dict().update(_dict([key, value]))
+
+    def setitems(self, _: Any) -> None:
+        items = self.pop_mark()
+        self._dict().update(_dict(items))
+
+    def _dict(self) -> dict[Any, Any]:
+        if type(self.stack[-1]) is not dict:
+            raise ValueError("item of something else than a dict")
+        return self.stack[-1]
+
+    # names, and what stands for calls
+
+    def global_(self, text: str) -> None:
+        module, _, name = text.partition(" ")
+        self._push_name(module, name)
+
+    def stack_global(self, _: Any) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise ValueError("a name that is no text")
+        self._push_name(module, name)
+
+    def _push_name(self, module: str, qualname: str) -> None:
+        name = Name(f"{module}:{qualname}")
+        if not (name.text in _CALLS or name.text in _TYPES or name.is_module_class):
+            self.refuse(name)
+        self.stack.append(name)
+
+    def reduce(self, _: Any) -> None:
+        arguments, name = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, Name) or type(arguments) is not tuple:
+            raise ValueError("a call of something without a name")
+        if name.text not in _CALLS:
+            self.refuse(name)
+        self.stack.append(_CALLS[name.text](*arguments))
+
+    def newobj(self, _: Any) -> None:
+        arguments, name = self.stack.pop(), self.stack.pop()
+        if not isinstance(name, Name) or arguments != ():
+            raise ValueError("an object made with arguments")
+        if not name.is_module_class:
+            self.refuse(name)
+        self.stack.append(StandIn(name))
+
+    def build(self, _: Any) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if type(target) is dict:  # attributes of an OrderedDict, such as a state dict's `_metadata`
+            return
+        if not isinstance(target, StandIn) or type(state) is not dict:
+            raise ValueError("state of something else than a network module")
+        target.state.update({key: value for key, value in state.items() if type(key) is str})
+
+    def persistent(self, _: Any) -> None:
+        kind, *rest = self.stack.pop()
+        if kind == "module":  # the class of a module, with its source text, in files of early versions
+            self.stack.append(_checked(rest[0], Name))
+        elif kind == "storage":
+            self.stack.append(_storage(*rest))
+        else:
+            raise ValueError("an unknown kind of outside object")
+
+
+def _dict(items: list[Any]) -> dict[Any, Any]:
+    keys, values = items[0::2], items[1::2]
+    if len(keys) != len(values) or any(type(key) not in (str, int, float, bool, type(None)) for key in keys):
+        raise ValueError("a dict key that is no plain value")
+    return dict(zip(keys, values, strict=True))
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"expected {kind.__name__}")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("expected a count")
+    return value
+
+
+def _storage(kind: Any, key: Any, location: Any, numel: Any, view: Any = None) -> StorageRef:
+    dtype = STORAGE_TYPES[_checked(kind, Name).text.removeprefix("torch:")]
+    start, length = 0, _count(numel)
+    if view is not None:
+        _, start, length = view
+    return StorageRef(_checked(key, str), dtype, _count(start), _count(length))
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
+    sizes, strides = tuple(map(_count, size)), tuple(map(_count, stride))
+    if len(sizes) != len(strides) or len(sizes) > 8:
+        raise ValueError("size and stride do not fit")
+    return TensorRef(_checked(storage, StorageRef), _count(offset), sizes, strides)
+
+
+def _parameter(data: Any, *_: Any) -> TensorRef:
+    tensor: TensorRef = _checked(data, TensorRef)
+    return tensor
+
+
+def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
+    return _dict([part for pair in pairs for part in _pair(pair)])
+
+
+def _pair(pair: Any) -> Any:
+    if type(pair) not in (list, tuple) or len(pair) != 2:
+        raise ValueError("expected a pair")
+    return pair
+
+
+def _sequence(items: Any = ()) -> tuple[Any, ...]:
+    if type(items) not in (list, tuple):
+        raise ValueError("expected a list")
+    return tuple(items)
+
+
+def _reconstructed(cls: Any, base: Any, state: Any) -> StandIn:
+    name = _checked(cls, Name)
+    if not name.is_module_class or _checked(base, Name).text not in _OBJECTS or state is not None:
+        raise ValueError("an object that is no network module")
+    return StandIn(name)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "collections:OrderedDict": _ordered_dict,
+    "torch._utils:_rebuild_tensor": _tensor,
+    "torch._utils:_rebuild_tensor_v2": _tensor,
+    "torch._utils:_rebuild_parameter": _parameter,
+    "torch._utils:_rebuild_parameter_with_state": _parameter,
+    "torch:Size": _sequence,
+    **dict.fromkeys(_SETS, _sequence),
+    **dict.fromkeys(_RECONSTRUCTORS, _reconstructed),
+}
+_TYPES = {*_OBJECTS, *(f"torch:{name}" for name in STORAGE_TYPES)}
+
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": list,  # filled by ADDITEMS like a list; nothing reads a set's members
+}
+_LITERALS = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+}
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": lambda *_: None,
+    "FRAME": lambda *_: None,
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": _Machine.pop_mark,
+    "DUP": _Machine.dup,
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    "MEMOIZE": _Machine.memoize,
+    "TUPLE1": lambda machine, _: machine.tuple_(1),
+    "TUPLE2": lambda machine, _: machine.tuple_(2),
+    "TUPLE3": lambda machine, _: machine.tuple_(3),
+    "TUPLE": _Machine.marked_tuple,
+    "FROZENSET": _Machine.marked_tuple,
+    "LIST": _Machine.marked_list,
+    "DICT": _Machine.marked_dict,
+    "APPEND": _Machine.append,
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), _Machine.appends),
+    "SETITEM": _Machine.setitem,
+    "SETITEMS": _Machine.setitems,
+    "GLOBAL": _Machine.global_,
+    "STACK_GLOBAL": _Machine.stack_global,
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.newobj,
+    "BUILD": _Machine.build,
+    "BINPERSID": _Machine.persistent,
+}
