@@ -1,0 +1,209 @@
+"""What each query's ranked list says: average precision, inverse negative penalty, rank of the first match.
+
+None of these needs the ranked list itself. They need the ranks of the true matches, and a rank is one more than the
+number of gallery images that are nearer, so the lists are counted (few matches) or their values sorted (many), never
+argsorted. Only where a gallery image lies at exactly the distance of a true match does order matter: those queries
+take a stable argsort, so that ties fall in gallery order, always.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import DataError, UsageError
+from ivreid.metrics.engines import count_nearer, sort_nearer
+
+CmcRule = Literal["image", "identity"]
+"""`image`: rank of the first matching image. `identity`: the list is first reduced to each identity's first image."""
+
+CMC_RULES: tuple[CmcRule, ...] = ("image", "identity")
+_FEW_MATCHES = 10  # up to here counting beats sorting (benchmarks/evaluation.py)
+_COUNT_BLOCK, _SORT_BLOCK = (
+    1 << 20,
+    1 << 22,
+)  # bytes of distances a thread works on: level-2 cache, level-3 cache
+_WORTH_THREADS = 1 << 19
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What became of each query, in the order of the queries.
+
+    Attributes:
+        valid: (Q,) bool; False where exclusion left no true match. The other fields hold NaN or 0 there.
+        ap: (Q,) float64 average precision: mean over true matches of (matches so far) / rank.
+        inp: (Q,) float64 inverse negative penalty: (true matches) / (rank of the last), Ye et al., TPAMI 2021.
+        first_image: (Q,) int64 1-based rank of the first true match among the images.
+        first_identity: (Q,) int64 1-based rank of the true identity among the identities, each at its first image.
+    """
+
+    valid: NDArray[np.bool_]
+    ap: NDArray[np.float64]
+    inp: NDArray[np.float64]
+    first_image: NDArray[np.int64]
+    first_identity: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        sizes = {len(getattr(self, f.name)) for f in fields(self)}
+        if len(sizes) > 1:
+            raise DataError(f"outcomes need one value per query in every field, they have {sorted(sizes)}")
+        for f in fields(self):
+            getattr(self, f.name).setflags(write=False)
+
+    def __len__(self) -> int:
+        return len(self.valid)
+
+    def first(self, rule: CmcRule) -> NDArray[np.int64]:
+        """(Q,) ranks of the first true match under a CMC rule."""
+        return self.first_image if rule == "image" else self.first_identity
+
+    def take(self, rows: Any) -> Outcomes:
+        """The outcomes of the given queries (an index or boolean array), in that order."""
+        return Outcomes(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Outcomes]) -> Outcomes:
+        """The outcomes of several groups of queries, one after the other."""
+        return cls(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)))
+
+
+@dataclass(frozen=True, eq=False)
+class Identities:
+    """A gallery's identities, prepared once for many queries.
+
+    Attributes:
+        pids: (P,) the distinct identity numbers, ascending.
+        index: (G,) each image's position in `pids`.
+        members: (P + 1, S) each identity's gallery rows in gallery order, padded with -1; the last row is all padding.
+        slabs: S arrays; the s-th holds the s-th image of every identity that has so many, the richest identity first.
+    """
+
+    pids: NDArray[np.int64]
+    index: NDArray[np.int64]
+    members: NDArray[np.int64]
+    slabs: tuple[NDArray[np.int64], ...]
+
+    @classmethod
+    def of(cls, gallery_pids: NDArray[np.int64]) -> Identities:
+        """Group a gallery's rows by identity."""
+        pids, index, counts = np.unique(gallery_pids, return_inverse=True, return_counts=True)
+        order = np.argsort(index, kind="stable")
+        slot = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+        members = np.full((len(pids) + 1, int(counts.max(initial=0))), -1, dtype=np.int64)
+        members[index[order], slot] = order
+        richest = members[np.argsort(-counts, kind="stable")]
+        slabs = tuple(column[column >= 0] for column in richest.T)
+        return cls(pids, index, members, slabs)
+
+    def find(self, query_pids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(Q,) positions of the queries' identities in `pids`, `len(pids)` where the gallery lacks one."""
+        at = np.searchsorted(self.pids, query_pids)
+        known = at < len(self.pids)
+        known[known] = self.pids[at[known]] == query_pids[known]
+        return np.where(known, at, len(self.pids))
+
+
+def rank_queries(
+    distances: NDArray[Any],
+    query_pids: NDArray[np.int64],
+    gallery_pids: NDArray[np.int64],
+    excluded: NDArray[np.bool_] | None = None,
+    *,
+    threads: int | None = None,
+) -> Outcomes:
+    """Rank every query's gallery and say where its true matches stand.
+
+    Args:
+        distances: (Q, G), smaller is nearer; only their order within a row matters. Any memory layout; Fortran order
+            saves a copy where true matches are few. Equal distances stand in gallery order.
+        query_pids: (Q,) identity of each query.
+        gallery_pids: (G,) identity of each gallery image.
+        excluded: (Q, G) True for pairs the protocol forbids; they vanish from the query's list.
+        threads: Threads to use; None takes up to four where the work is worth it. The figures never depend on it.
+
+    Raises:
+        UsageError: Shapes that do not fit.
+        DataError: NaN or infinite distances.
+    """
+    distances = np.asarray(distances)
+    if distances.dtype not in (np.float32, np.float64):
+        distances = distances.astype(np.float64)
+    query_pids, gallery_pids = np.asarray(query_pids), np.asarray(gallery_pids)
+    shape = (len(query_pids), len(gallery_pids))
+    for name, array in (("distances", distances), ("excluded", excluded)):
+        if array is not None and array.shape != shape:
+            raise UsageError(
+                f"{name} have shape {array.shape}; {shape[0]} queries and {shape[1]} images need {shape}"
+            )
+    if 0 in shape:
+        return _empty(shape[0])
+    gallery = Identities.of(gallery_pids)
+    wanted = gallery.find(query_pids)
+    few = gallery.members.shape[1] <= _FEW_MATCHES
+    height = max(16, (_COUNT_BLOCK if few else _SORT_BLOCK) // (shape[1] * distances.itemsize))
+    blocks = [slice(start, start + height) for start in range(0, shape[0], height)]
+
+    def rank(block: slice) -> Outcomes:
+        return _rank_block(
+            distances[block], wanted[block], gallery, None if excluded is None else excluded[block]
+        )
+
+    if threads is None:
+        threads = min(4, os.cpu_count() or 1) if distances.size >= _WORTH_THREADS else 1
+    if threads == 1 or len(blocks) == 1:
+        return Outcomes.concatenate([rank(block) for block in blocks])
+    with ThreadPoolExecutor(threads) as pool:
+        return Outcomes.concatenate(list(pool.map(rank, blocks)))
+
+
+def _rank_block(
+    distances: NDArray[Any],
+    wanted: NDArray[np.int64],
+    gallery: Identities,
+    excluded: NDArray[np.bool_] | None,
+) -> Outcomes:
+    if not (np.isfinite(distances.max()) and np.isfinite(distances.min())):
+        raise DataError("distances hold NaN or infinite values; check the embeddings they were made from")
+    if excluded is not None:
+        distances = np.array(distances, order="K")
+        distances[excluded] = np.inf
+    rows = gallery.members[wanted]
+    matches = np.where(rows >= 0, np.take_along_axis(distances, np.maximum(rows, 0), axis=1), np.inf)
+    matches.sort(axis=1)
+    few = matches.shape[1] <= _FEW_MATCHES
+    nearer, nearer_identities, tied = (count_nearer if few else sort_nearer)(distances, matches, gallery)
+    found = np.isfinite(matches)
+    number = found.sum(axis=1)
+    valid = number > 0
+    rank = np.where(found, nearer + 1, np.inf)
+    with np.errstate(invalid="ignore"):
+        ap = (np.arange(1, matches.shape[1] + 1) / rank).sum(axis=1) / number
+        inp = number / np.take_along_axis(rank, np.maximum(number - 1, 0)[:, None], axis=1)[:, 0]
+    inp[~valid] = np.nan
+    first_image = np.where(valid, nearer[:, 0] + 1, 0)
+    first_identity = np.where(valid, nearer_identities + 1, 0)
+    for i in np.flatnonzero(tied & valid):
+        ap[i], inp[i], first_image[i], first_identity[i] = _rank_tied(distances[i], wanted[i], gallery)
+    return Outcomes(valid, ap, inp, first_image, first_identity)
+
+
+def _rank_tied(distances: NDArray[Any], wanted: int, gallery: Identities) -> tuple[float, float, int, int]:
+    """One query's (AP, INP, first image rank, first identity rank) by the definition, ties in gallery order."""
+    order = np.argsort(distances, kind="stable")
+    identities = gallery.index[order[np.isfinite(distances[order])]]
+    ranks = np.flatnonzero(identities == wanted) + 1
+    ap = float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+    first = int(ranks[0])
+    return ap, len(ranks) / int(ranks[-1]), first, len(np.unique(identities[: first - 1])) + 1
+
+
+def _empty(queries: int) -> Outcomes:
+    nothing, zero = np.full(queries, np.nan), np.zeros(queries, dtype=np.int64)
+    return Outcomes(np.zeros(queries, dtype=np.bool_), nothing, nothing.copy(), zero, zero.copy())
