@@ -1,9 +1,10 @@
-"""k-reciprocal re-ranking: time and peak memory of the sparse form, and of the dense definition at a small size.
+"""k-reciprocal re-ranking: time and peak memory, sparse and dense.
 
     python benchmarks/reranking.py [--queries 20000] [--gallery 20000] [--dimensions 512] [--dense 1500]
 
-The input is seeded noise around identity centres, about ten images an identity. Each size runs in a process of its
-own, so that its peak resident memory is its own; the dense form is plain numpy, as public code writes it.
+The input is seeded noise around identity centres, about ten images an identity. Each size runs in a process
+of its own, so that its peak resident memory is its own; the dense form is plain numpy, as public code writes
+it.
 """
 
 from __future__ import annotations

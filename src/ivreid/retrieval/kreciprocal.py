@@ -3,7 +3,8 @@
 Zhong, Zheng, Cao, Li: "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.
 
 All images, queries and gallery together, are points i with squared Euclidean distances (of unit vectors under
-cosine); d(i, j) is that distance divided by the largest of row i. With N(i, k) the k nearest others of i, and i:
+cosine); d(i, j) is that distance over the largest one of row i. With N(i, k) being i and its k nearest
+others:
 
     R(i, k)  = {j in N(i, k) : i in N(j, k)}                                    (section 3.2)
     R*(i)    = R(i, k1) joined by every R(j, k1/2), j in R(i, k1),

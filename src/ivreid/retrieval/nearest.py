@@ -1,9 +1,9 @@
 """Exact nearest neighbours in blocks: single precision proposes, double precision decides.
 
 A block of keys comes from one single-precision matrix product. Every gallery row whose key lies within the
-product's worst-case rounding error of the k-th best is a candidate, and the distances of candidates are computed
-again pair by pair in double precision. The result therefore depends neither on the block size nor on how the
-product was carried out, and equal vectors get exactly equal distances.
+product's worst-case rounding error of the k-th best is a candidate, and the distances of candidates are
+computed again pair by pair in double precision. The result therefore depends neither on the block size nor
+on how the product was carried out, and equal vectors get exactly equal distances.
 """
 
 from __future__ import annotations
@@ -171,8 +171,8 @@ def _decide(
     indices = np.full((count, k), -1, dtype=np.int64)
     squared = np.full((count, k), np.inf)
     farthest = np.zeros(count)
-    # Where fewer than k images are left the k-th key is inf; the largest finite number as limit keeps them out.
-    # The limit is compared in single precision, so half a rounding step is added on top of the slack.
+    # Where fewer than k images are left the k-th key is inf; the largest finite number as limit keeps them
+    # out. The limit is compared in single precision, so half a rounding step is added on top of the slack.
     limits = np.partition(keys, width - 1, axis=1)[:, width - 1] + slack
     limits += np.abs(limits) * 2 * _UNIT_ROUNDOFF
     rounded = np.minimum(limits, np.finfo(np.float32).max).astype(np.float32)
