@@ -15,7 +15,7 @@ from ivreid.data.prefetch import Progress, prefetch, usable_workers
 from ivreid.data.sampler import BatchSampler, Plan, make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
-from ivreid.errors import ConfigError
+from ivreid.errors import ConfigError, ImageError
 from ivreid.types import BoolArray, IntArray, Modality, Sample
 
 
@@ -92,17 +92,36 @@ def open_training_set(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> TrainingSet:
-    """Open a split for training; the arguments are those of `open_images`."""
-    images, rows = open_images(
-        root,
-        [s.path for s in samples],
-        size,
-        cache=cache,
-        dataset=dataset,
-        on_bad_image=on_bad_image,
-        workers=usable_workers(workers),
-        progress=progress,
-    )
+    """Open a split for training.
+
+    Args:
+        root: The dataset's folder.
+        samples: The split.
+        size: Height and width in pixels.
+        cache: Folder of the decoded-image cache; None decodes images at every visit.
+        dataset: The dataset's fingerprint, which a cache must match.
+        on_bad_image: "stop" raises; "skip" leaves unreadable images out, see `TrainingSet.skipped`.
+        workers: Decoding threads; None chooses by the cores.
+        progress: Called with (done, total) while every image is decoded.
+
+    Raises:
+        ImageError: Unreadable images under "stop": all of them when a cache is built; without a cache, one
+            raises when its batch is made.
+        DataError: The cache cannot be written.
+    """
+    try:
+        images, rows = open_images(
+            root,
+            [s.path for s in samples],
+            size,
+            cache=cache,
+            dataset=dataset,
+            on_bad_image=on_bad_image,
+            workers=usable_workers(workers),
+            progress=progress,
+        )
+    except ImageError as error:
+        raise ImageError(f"{error}\nrepair them, or train without them: data.on_bad_image=skip") from error
     kept = tuple(samples[row] for row in rows)
     readable = set(rows.tolist())
     pids, labels = np.unique(np.array([s.pid for s in kept], dtype=np.int64), return_inverse=True)

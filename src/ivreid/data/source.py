@@ -19,6 +19,8 @@ from ivreid.types import IntArray
 
 OnBadImage = Literal["stop", "skip"]
 
+LISTED = 100
+
 log = logging.getLogger(__name__)
 
 
@@ -130,7 +132,7 @@ def open_images(
         The source, and the (M,) rows of `paths` that it holds, ascending.
 
     Raises:
-        ImageError: Unreadable images under "stop"; all of them are named, up to twenty.
+        ImageError: Unreadable images under "stop"; all of them are named.
         DataError: The cache cannot be written.
     """
     root = Path(root)
@@ -150,9 +152,7 @@ def open_images(
     elif on_bad_image == "skip":
         bad = find_unreadable(root, paths, workers=workers, progress=progress)
     if bad and on_bad_image == "stop":
-        raise ImageError(
-            list_problems(bad.values()) + "\nrepair or remove them, or train with on_bad_image=skip"
-        )
+        raise ImageError(list_problems(bad.values()))
     if bad:
         log.warning("left out: %s", list_problems(bad.values()))
     rows = np.array([row for row, path in enumerate(paths) if path not in bad], dtype=np.int64)
@@ -162,5 +162,5 @@ def open_images(
 def list_problems(problems: Iterable[str]) -> str:
     """The problems, one a line, under their number."""
     lines = list(problems)
-    more = f"\n  and {len(lines) - 20} more" if len(lines) > 20 else ""
-    return f"{len(lines)} image(s) cannot be read:\n  " + "\n  ".join(lines[:20]) + more
+    more = f"\n  and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
+    return f"{len(lines)} image(s) cannot be read:\n  " + "\n  ".join(lines[:LISTED]) + more

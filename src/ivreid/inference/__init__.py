@@ -1,0 +1,21 @@
+"""One `embed(images, modality)` behind which the network stands."""
+
+from ivreid.inference.device import choose_device
+from ivreid.inference.embedder import Embedder, ImageLike
+from ivreid.inference.fold import fold_batch_norms, ready
+from ivreid.inference.load import load, weights_file
+from ivreid.inference.samples import UNKNOWN_PID, embed_folder, embed_samples, find_samples
+
+__all__ = [
+    "UNKNOWN_PID",
+    "Embedder",
+    "ImageLike",
+    "choose_device",
+    "embed_folder",
+    "embed_samples",
+    "find_samples",
+    "fold_batch_norms",
+    "load",
+    "ready",
+    "weights_file",
+]

@@ -1,0 +1,203 @@
+"""Images in, embeddings out: `load(weights).embed(images, "visible")`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from ivreid.data import (
+    ImageSource,
+    Preprocessing,
+    decode,
+    normalise,
+    prefetch,
+    resize,
+    to_tensor,
+    usable_workers,
+)
+from ivreid.data.images import Pixels
+from ivreid.data.prefetch import Progress
+from ivreid.data.source import list_problems
+from ivreid.errors import DataError, ImageError, UsageError
+from ivreid.inference.device import choose_device
+from ivreid.inference.fold import ready
+from ivreid.methods.base import Method
+from ivreid.types import BoolArray, FloatArray, Modality
+
+ImageLike = str | Path | Image.Image | Pixels
+"""A file, a Pillow image, or uint8 pixels of shape (height, width, 3) or (height, width)."""
+
+CPU_CHUNK = 8
+"""Images a CPU computes at a time: more, and the layers' outputs no longer fit its cache."""
+
+
+class Embedder:
+    """A trained network ready to embed images.
+
+    The network is copied, so one in training may be given and stays as it is.
+
+    Args:
+        method: The network.
+        preprocessing: How images become its input.
+        device: auto, cpu, cuda, cuda:N or mps.
+        batch_size: Images per batch; changes speed and memory only.
+        workers: Decoding threads; None chooses by the cores.
+        flip: Average each image's embedding with that of its mirror image (test-time augmentation).
+        fold: Fold batch norms into convolutions where that changes no output.
+        card: The weights' card, if any.
+
+    Raises:
+        UsageError: An unknown device or a batch size below 1.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        preprocessing: Preprocessing,
+        *,
+        device: str | torch.device = "auto",
+        batch_size: int = 64,
+        workers: int | None = None,
+        flip: bool = False,
+        fold: bool = True,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"the batch size is {batch_size}; it must be 1 or more")
+        self.device = choose_device(device)
+        self.preprocessing, self.batch_size, self.flip = preprocessing, batch_size, flip
+        self.workers = usable_workers(workers)
+        self.card: Mapping[str, Any] = dict(card or {})
+        self.embedding_dim = method.embedding_dim
+        self._method = ready(method, preprocessing.size, fold=fold).to(self.device)
+
+    def embed(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        modality: Modality | str | Sequence[Modality | str],
+        *,
+        progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed images.
+
+        Args:
+            images: Files, Pillow images or uint8 arrays; one or many. Grey ones become three equal channels.
+            modality: "visible" or "infrared", for all images or one for each.
+            progress: Called with (done, total).
+
+        Returns:
+            (N, D) float32, each row of length 1.
+
+        Raises:
+            ImageError: Files that cannot be decoded, all of them named; none is skipped.
+            UsageError: An unknown modality, or not one per image.
+        """
+        single = isinstance(images, str | Path | Image.Image | np.ndarray)
+        many: Sequence[ImageLike] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
+        source = _Given(many, self.preprocessing.size)
+        return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
+
+    def embed_source(
+        self, source: ImageSource, infrared: BoolArray, *, progress: Progress | None = None
+    ) -> FloatArray:
+        """Embed what a source reads, images already of the right size; otherwise as `embed`."""
+        out = np.empty((len(source), self.embedding_dim), dtype=np.float32)
+        starts = range(0, len(source), self.batch_size)
+        problems: list[str] = []
+
+        def read(start: int) -> tuple[int, Pixels, list[str]]:
+            return start, *_read(source, range(start, min(start + self.batch_size, len(source))))
+
+        for start, pixels, bad in prefetch(read, starts, self.workers):
+            problems += bad
+            stop = min(start + self.batch_size, len(source))
+            if not problems:  # else only look for further bad files
+                out[start:stop] = self._compute(pixels, infrared[start:stop])
+            if progress is not None:
+                progress(stop, len(source))
+        if problems:
+            raise ImageError(list_problems(problems))
+        if not np.isfinite(out).all():
+            raise DataError(
+                "the network gives NaN or infinite embeddings; its weights are of a diverged training"
+            )
+        return out
+
+    @torch.inference_mode()
+    def _compute(self, pixels: Pixels, infrared: BoolArray) -> FloatArray:
+        images = to_tensor(pixels)
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        images = images.to(self.device, non_blocking=True)
+        flags = torch.from_numpy(np.array(infrared)).to(self.device)
+        chunk = CPU_CHUNK if self.device.type == "cpu" else len(images)
+        parts = zip(torch.split(images, chunk), torch.split(flags, chunk), strict=True)
+        vectors = torch.cat([self._forward(part, flag) for part, flag in parts])
+        return np.asarray(functional.normalize(vectors.float()).cpu().numpy(), dtype=np.float32)
+
+    def _forward(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        x = normalise(images, self.preprocessing.mean, self.preprocessing.std)
+        vectors = self._method.embed(x, infrared)
+        if self.flip:
+            vectors = (vectors + self._method.embed(x.flip(3), infrared)) / 2
+        return vectors
+
+
+def infrared_rows(modality: Modality | str | Sequence[Modality | str], count: int) -> BoolArray:
+    """Whether each of `count` images is infrared, from one modality for all or one for each.
+
+    Raises:
+        UsageError: An unknown modality, or not one per image.
+    """
+    names = [modality] * count if isinstance(modality, str) else list(modality)
+    if len(names) != count:
+        raise UsageError(f"{len(names)} modalities for {count} images; give one for all, or one for each")
+    unknown = sorted({str(n) for n in names} - {m.value for m in Modality})
+    if unknown:
+        raise UsageError(f"unknown modality {unknown[0]!r}; it is visible or infrared")
+    return np.array([n == Modality.INFRARED for n in names], dtype=np.bool_)
+
+
+def _read(source: ImageSource, rows: range) -> tuple[Pixels, list[str]]:
+    read, bad = [], []
+    for row in rows:
+        try:
+            read.append(source.read(row))
+        except ImageError as error:
+            bad.append(str(error))
+    return (np.empty(0, dtype=np.uint8) if bad else np.stack(read)), bad
+
+
+class _Given:
+    """Files, Pillow images and arrays as a source."""
+
+    def __init__(self, images: Sequence[ImageLike], size: tuple[int, int]) -> None:
+        self._images, self._size = images, size
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read(self, row: int) -> Pixels:
+        image = self._images[row]
+        if isinstance(image, str | Path):
+            return decode(image, self._size)
+        if isinstance(image, Image.Image):
+            return resize(image, self._size)
+        array = np.asarray(image)
+        if (
+            array.dtype != np.uint8
+            or array.ndim not in (2, 3)
+            or array.shape[2:] not in ((), (3,))
+            or not array.size
+        ):
+            raise ImageError(
+                f"image {row} is an array of {array.dtype} and shape {array.shape}; it must be uint8 of "
+                "shape (height, width, 3) or (height, width)"
+            )
+        return resize(Image.fromarray(array), self._size)

@@ -1,0 +1,65 @@
+"""From a run folder or a weights file to an `Embedder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from ivreid import methods
+from ivreid.data import Preprocessing
+from ivreid.errors import CheckpointError
+from ivreid.inference.embedder import Embedder
+
+WEIGHTS = "weights.safetensors"
+
+
+def weights_file(path: Path | str) -> Path:
+    """The weights that a path names: itself, or `weights.safetensors` in a run folder.
+
+    Raises:
+        CheckpointError: There are none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / WEIGHTS).is_file():
+            raise CheckpointError(
+                f"{path} holds no {WEIGHTS}; it is no run folder, or its training has not come so far"
+            )
+        return path / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such weights file or run folder")
+    return path
+
+
+def load(
+    path: Path | str,
+    *,
+    device: str | torch.device = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    flip: bool = False,
+) -> Embedder:
+    """Load trained weights to embed images with.
+
+    Args:
+        path: A run folder or a weights file.
+        device: auto, cpu, cuda, cuda:N or mps.
+        batch_size: Images per batch.
+        workers: Decoding threads; None chooses by the cores.
+        flip: Average with the mirror image's embedding.
+
+    Raises:
+        CheckpointError: No weights there, or damaged or foreign ones.
+        UsageError: An unknown device.
+    """
+    file = weights_file(path)
+    method, card = methods.restore(file)
+    try:
+        preprocessing = Preprocessing.model_validate(card.get("preprocessing") or {})
+    except ValidationError as error:
+        raise CheckpointError(f"the card of {file} has no usable `preprocessing`: {error}") from error
+    return Embedder(
+        method, preprocessing, device=device, batch_size=batch_size, workers=workers, flip=flip, card=card
+    )
