@@ -1,0 +1,166 @@
+"""The training state in one safetensors file: tensors, and the rest as JSON in its metadata. Never a pickle.
+
+Tensors are named `model.NAME`, `ema.NAME` and `optimizer.PARAMETER.KEY`; everything is joined by name. There is
+no random state to save: each step seeds its generators from (seed, step), and the order of images and their
+augmentation are functions of (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ivreid.errors import CheckpointError
+from ivreid.io import atomic_write
+from ivreid.training.ema import WeightAverage
+
+KIND = "training-state"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What a checkpoint file holds.
+
+    Attributes:
+        path: Where it was read from, for messages.
+        tensors: Every tensor by its prefixed name.
+        info: The JSON part: position, configuration, best score, scaler, health, fingerprints, versions.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    info: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors under `prefix.`, without it."""
+        start = f"{prefix}."
+        return {
+            name.removeprefix(start): value for name, value in self.tensors.items() if name.startswith(start)
+        }
+
+
+def save_state(
+    path: Path, network: nn.Module, optimizer: Optimizer, average: WeightAverage | None, info: dict[str, Any]
+) -> None:
+    """Write the training state atomically.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written; an older file at `path` is unchanged.
+    """
+    tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
+    if average is not None:
+        tensors |= {f"ema.{name}": value for name, value in average.network.state_dict().items()}
+    tensors |= {f"optimizer.{name}": value for name, value in _optimizer_tensors(network, optimizer).items()}
+    on_cpu = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    metadata = {"ivreid": json.dumps({"kind": KIND, "format": FORMAT, **info}, allow_nan=False)}
+    with atomic_write(path) as file:
+        file.write(save(on_cpu, metadata=metadata))
+
+
+def load_state(path: Path) -> State:
+    """Read a training state.
+
+    Raises:
+        CheckpointError: Missing or damaged file, another kind of file, or a format this version does not know.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("ivreid")
+            info = json.loads(text) if text else {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run") from error
+    except (OSError, SafetensorError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({error}); it may have been cut short"
+        ) from error
+    kind, version = (info.get("kind"), info.get("format")) if isinstance(info, dict) else (None, None)
+    if kind != KIND:
+        what = f"a file of kind {kind!r}" if kind else "not written by ivreid"
+        raise CheckpointError(
+            f"{path} is {what}; training resumes only from a {KIND!r}, e.g. checkpoints/last.safetensors"
+        )
+    if version != FORMAT:
+        raise CheckpointError(f"{path} has format {version!r}, this version of ivreid reads format {FORMAT}")
+    return State(Path(path), tensors, info)
+
+
+def restore_state(
+    state: State, network: nn.Module, optimizer: Optimizer, average: WeightAverage | None
+) -> None:
+    """Put a training state back into freshly built parts.
+
+    Raises:
+        CheckpointError: The state is of another architecture; the message names keys and shapes.
+    """
+    _fill(state, "model", network)
+    if average is not None:
+        _fill(state, "ema", average.network)
+    _restore_optimizer(state, network, optimizer)
+
+
+def _fill(state: State, prefix: str, network: nn.Module) -> None:
+    found, wanted = state.part(prefix), network.state_dict()
+    problems = [f"lacks {name}" for name in wanted.keys() - found.keys()]
+    problems += [f"has {name}, which this network lacks" for name in found.keys() - wanted.keys()]
+    problems += [
+        f"{name} has shape {list(found[name].shape)}, this network needs {list(wanted[name].shape)}"
+        for name in wanted.keys() & found.keys()
+        if found[name].shape != wanted[name].shape
+    ]
+    if problems:
+        shown = "; ".join(sorted(problems)[:5]) + (
+            f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+        )
+        raise CheckpointError(f"{state.path} is of another architecture ({prefix}): {shown}")
+    network.load_state_dict(found)  # copies in place: memory layout and device stay as they are
+
+
+def _names(network: nn.Module, optimizer: Optimizer) -> list[str]:
+    """Parameter names in the optimiser's own order, which is what its state is numbered by."""
+    by_id = {id(parameter): name for name, parameter in network.named_parameters()}
+    return [by_id[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer_tensors(network: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    names = _names(network, optimizer)
+    return {
+        f"{names[index]}.{key}": torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
+        if value is not None
+    }
+
+
+def _restore_optimizer(state: State, network: nn.Module, optimizer: Optimizer) -> None:
+    found = state.part("optimizer")
+    parameters = dict(network.named_parameters())
+    entries: dict[int, dict[str, Tensor]] = {}
+    for index, name in enumerate(_names(network, optimizer)):
+        start = f"{name}."
+        for key in [key for key in found if key.startswith(start) and "." not in key.removeprefix(start)]:
+            value, like = found.pop(key), parameters[name]
+            if (
+                value.shape == like.shape
+            ):  # fused kernels pair numbers by place in memory: take the same layout
+                value = torch.empty_like(like).copy_(value)
+            elif value.ndim:
+                raise CheckpointError(
+                    f"{state.path}: optimizer.{key} has shape {list(value.shape)}, not {list(like.shape)}"
+                )
+            entries.setdefault(index, {})[key.removeprefix(start)] = value
+    if found:
+        raise CheckpointError(
+            f"{state.path} holds optimiser state for unknown parameters: {', '.join(sorted(found)[:5])}"
+        )
+    optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,0 +1,246 @@
+"""The configuration of one training run: every key, its meaning and its default.
+
+The defaults are the published IV-ReID settings, except that weights are selected on validation identities.
+Relative paths are relative to the working directory.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from ivreid.data.settings import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    AugmentSettings,
+    BatchSettings,
+    Preprocessing,
+    Side,
+    Triple,
+)
+from ivreid.datasets import DATASETS
+from ivreid.models import did_you_mean
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A group of settings: immutable, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """`lr: true` is a mistake, though Python counts True as 1."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError(
+                f"{str(value).lower()} does not fit here; only keys that are on or off take true or false"
+            )
+        return value
+
+
+class DataSection(Section):
+    """Which images, and how they are read."""
+
+    dataset: str = Field(default="sysu-mm01", description="Registry name of the dataset's layout.")
+    root: Path | None = Field(default=None, description="The dataset's folder; `--data ROOT` sets it.")
+    trial: Positive | None = Field(
+        default=None, description="RegDB's train/test split, 1 to 10; 1 where not given."
+    )
+    size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
+    mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
+    std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
+    train_on: Literal["train", "train+val"] = Field(
+        default="train", description="Which identities are trained on."
+    )
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="Decoding processes; null chooses."
+    )
+    cache: bool = Field(
+        default=True, description="Decode once into a memory-mapped file instead of at every visit."
+    )
+    on_bad_image: Literal["stop", "skip"] = Field(
+        default="stop", description="What an unreadable training image does."
+    )
+
+    @field_validator("dataset")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in DATASETS:
+            raise ValueError(f"unknown dataset {name!r}; {did_you_mean(name, DATASETS)}")
+        return name
+
+    @field_validator("std")
+    @classmethod
+    def _positive(cls, std: Triple) -> Triple:
+        if min(std) <= 0:
+            raise ValueError(f"must be positive in every channel, it is {list(std)}")
+        return std
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Size, mean and std as the data path and the weights' card take them."""
+        return Preprocessing(size=self.size, mean=self.mean, std=self.std)
+
+
+class OptimizerSection(Section):
+    """How a gradient moves the weights. The method decides which parameters learn at a multiple of `lr`."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="SGD only.")
+
+
+class ScheduleSection(Section):
+    """The learning rate over time, as a multiple of `optimizer.lr`; times are in epochs."""
+
+    name: Literal["constant", "step", "cosine"] = "constant"
+    warmup: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Epochs of linear rise from `warmup_from`."
+    )
+    warmup_from: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1, description="The multiple the rise starts at."
+    )
+    milestones: tuple[Positive, ...] = Field(
+        default=(), description="`step`: the epochs at which the rate is cut."
+    )
+    gamma: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1, description="`step`: the factor of each cut."
+    )
+    floor: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="`cosine`: the multiple it ends at."
+    )
+
+    @model_validator(mode="after")
+    def _milestones_fit(self) -> Self:
+        if self.name == "step" and not self.milestones:
+            raise ValueError("a `step` schedule needs `milestones`, e.g. [40, 70]")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must ascend, they are {list(self.milestones)}")
+        return self
+
+
+class ValidationSection(Section):
+    """When the model is scored, on whom, and which epoch's weights are kept.
+
+    `select`: `validation` scores identities that are not trained on; `published-test` scores the TEST identities,
+    as the published code did, so that the figures it selects by are no longer a fair test; `last` keeps the last
+    epoch and scores nobody.
+    """
+
+    every: Positive = Field(default=2, description="Epochs between validations.")
+    select: Literal["validation", "published-test", "last"] = "validation"
+    metric: Literal["rank1", "mAP", "mINP"] = Field(
+        default="rank1", description="The figure that picks the best epoch."
+    )
+    fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.1,
+        description="Share of training identities held out where the dataset defines no validation split.",
+    )
+
+
+class CheckpointSection(Section):
+    """When the training state is saved, besides the end of every epoch and a stop by signal."""
+
+    every_steps: Positive | None = Field(default=None, description="Also after so many steps.")
+    every_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        default=10.0, description="Also after so many minutes."
+    )
+    keep_every: Positive | None = Field(
+        default=None, description="Keep the state of every n-th epoch for good."
+    )
+
+
+class HealthSection(Section):
+    """When training is hopeless."""
+
+    diverged: Annotated[float, Field(gt=1)] | None = Field(
+        default=10.0,
+        description="Stop when the smoothed loss is this many times that of the first steps; null never.",
+    )
+
+
+class EvaluationSetting(Section):
+    """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
+
+    mode: Literal["all", "indoor"] | None = None
+    shots: Literal[1, 10] | None = None
+    draw: Literal["official", "agw", "iv-reid"] | None = None
+    direction: str | None = None
+
+
+class Config(Section):
+    """One training run, fully described."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2019
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
+    out: Path | None = Field(default=None, description="The run folder; `--out RUN_DIR` sets it.")
+    epochs: Positive = 100
+    data: DataSection = DataSection()
+    augment: AugmentSettings = AugmentSettings()
+    batch: BatchSettings = BatchSettings()
+    method: dict[str, Any] = Field(
+        default={"name": "iv-reid"}, description="`name`, and that method's own settings."
+    )
+    optimizer: OptimizerSection = OptimizerSection()
+    schedule: ScheduleSection = ScheduleSection()
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 on CUDA, else fp32."
+    )
+    channels_last: bool = Field(
+        default=True, description="Lay images and filters out with channels innermost."
+    )
+    compile: bool = Field(default=False, description="torch.compile the network.")
+    accumulate: Positive = Field(default=1, description="Batches per optimiser step.")
+    clip: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Largest gradient norm.")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        default=None, description="Decay of averaged weights; null: none."
+    )
+    validation: ValidationSection = ValidationSection()
+    checkpoint: CheckpointSection = CheckpointSection()
+    health: HealthSection = HealthSection()
+    evaluation: tuple[EvaluationSetting, ...] = (EvaluationSetting(),)
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, name: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+            raise ValueError(f"{name!r} is no device; use auto, cpu, cuda, cuda:N or mps")
+        return name
+
+    @model_validator(mode="after")
+    def _selection_is_honest(self) -> Self:
+        if self.data.train_on == "train+val" and self.validation.select == "validation":
+            raise ValueError(
+                "data.train_on = train+val leaves no identity to select on; set validation.select to `last` (keep "
+                "the last epoch) or `published-test` (select on the test identities, as the published run did), "
+                "or data.train_on to `train`"
+            )
+        return self
+
+
+def model_at(model: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The section class that `keys` lead to, or None where they lead to a plain value."""
+    for key in keys:
+        if isinstance(
+            key, int
+        ):  # a place in a list of sections: the list's own annotation was unwrapped before
+            continue
+        info = model.model_fields.get(key)
+        inner = None if info is None else _section_in(info.annotation)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

@@ -1,0 +1,153 @@
+"""The run folder: what lies where, who may write it, and what produced it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ivreid.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run.
+
+    Attributes:
+        path: The folder itself.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, git revision, device and dataset fingerprint, JSON."""
+        return self.path / "environment.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON line a step and a validation."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def last(self) -> Path:
+        """Training state to resume from."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """Training state of the best validation so far."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """The weights to use, with their card."""
+        return self.path / "weights.safetensors"
+
+    def epoch(self, number: int) -> Path:
+        """Training state kept after `number` epochs."""
+        return self.path / "checkpoints" / f"epoch-{number:04d}.safetensors"
+
+    def holds_a_run(self) -> bool:
+        """Whether something was trained here before."""
+        return any(path.exists() for path in (self.config, self.metrics, self.last, self.weights))
+
+
+@contextmanager
+def open_folder(path: Path | str, *, resume: bool) -> Iterator[RunFolder]:
+    """Make the run folder and hold it alone; the lock falls when the process ends, however it ends.
+
+    Raises:
+        TrainingError: The folder cannot be written, another process trains there, or it already holds a run and
+            `resume` is not set.
+    """
+    folder = RunFolder(Path(path))
+    try:
+        (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise TrainingError(
+            f"cannot write the run folder {folder.path}: {error.strerror}; choose another with --out"
+        ) from error
+    try:
+        _lock(lock, folder.path)
+        if folder.holds_a_run() and not resume:
+            raise TrainingError(
+                f"{folder.path} already holds a run; continue it with --resume, or choose another folder with --out"
+            )
+        yield folder
+    finally:
+        os.close(lock)
+
+
+def _lock(file: int, path: Path) -> None:
+    """Take the folder. A record lock is the process's own: data workers do not inherit it, a kill frees it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no such locks; the check for an existing run still stands
+        return
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.pread(file, 64, 0).decode(errors="replace").strip() or "another process"
+        raise TrainingError(
+            f"{path} is in use by {holder}: two runs must not write one folder; wait for it, or choose another --out"
+        ) from error
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can move a figure."""
+    found = {"python": platform.python_version()}
+    for package in ("ivreid", "torch", "torchvision", "timm", "numpy", "pillow", "safetensors"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_revision() -> str | None:
+    """The revision of the source this runs from, with `+` where files differ from it; None outside a checkout."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+
+    try:
+        return git("rev-parse", "HEAD").strip() + (
+            "+" if git("status", "--porcelain", "--untracked-files=no", ".") else ""
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def describe_environment(device: str, threads: int) -> dict[str, Any]:
+    """What `environment.json` says about the machine and the code."""
+    return {
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "threads": threads,
+        "device": device,
+    }

@@ -1,0 +1,355 @@
+"""The training loop, top to bottom.
+
+What happens in a step depends on the configuration and (seed, epoch, batch) alone, so a run stopped after any step
+and resumed gives, on a CPU, the same bits as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ivreid.data import Batch, normalise
+from ivreid.errors import ConfigError, DataError, TrainingError
+from ivreid.methods import Method
+from ivreid.training.checkpoint import load_state, restore_state, save_state
+from ivreid.training.config import Config
+from ivreid.training.engine import autocast, memory_gib, seed_step, set_rates
+from ivreid.training.folder import RunFolder, open_folder
+from ivreid.training.health import Health
+from ivreid.training.log import RunLog
+from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
+from ivreid.training.schedule import rate_factor
+from ivreid.training.setup import Parts, Progress, build_parts
+from ivreid.training.signals import StopSignal, TrainingStopped
+from ivreid.training.validation import validate
+
+ROWS_HELD_ON_GPU = 10
+"""Reading a figure waits for the GPU, so its log rows are read this many at a time."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is: whole epochs, batches of the next one, optimiser steps in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What training came to.
+
+    Attributes:
+        folder: The run folder.
+        steps: Optimiser steps in all.
+        best: Epoch and figures of the weights kept; None for a run without validation.
+        seconds: Time this call took.
+    """
+
+    folder: Path
+    steps: int
+    best: dict[str, Any] | None
+    seconds: float
+
+
+def train(
+    config: Config,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Summary:
+    """Train a model as the configuration says; everything it makes lies in `config.out`.
+
+    Args:
+        config: The run.
+        resume: Continue from the folder's last checkpoint; from the start where there is none yet.
+        progress: Called with (batches done, batches in all).
+        notice: Called with a line for people: validations, and where a resumed run stands.
+
+    Raises:
+        TrainingStopped: SIGINT or SIGTERM; the state is saved.
+        TrainingError: The loss is NaN or diverges, the disk is full, the folder is in use or holds another run.
+        IvreidError: Data, weights or options that cannot be used.
+    """
+    if config.out is None:
+        raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
+    started = time.monotonic()
+    with torch.random.fork_rng(), open_folder(config.out, resume=resume) as folder, StopSignal() as stop:
+        resuming = resume and folder.last.exists()
+        parts = build_parts(config, initial_weights=not resuming)
+        run = Run(config, parts, folder, stop, progress, notice)
+        try:
+            if resume:
+                run.resume()
+            run.start_log()
+            run.fit()
+        finally:
+            run.close()
+        return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
+
+
+class Run:
+    """A run in progress: where it stands, and what it takes to go on."""
+
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        folder: RunFolder,
+        stop: StopSignal,
+        progress: Progress | None,
+        notice: Callable[[str], None],
+    ) -> None:
+        self.config, self.parts, self.folder, self.stop = config, parts, folder, stop
+        self.progress, self.notice = progress, notice
+        self.at = Position()
+        self.best: dict[str, Any] | None = None
+        self.health = Health(config.health.diverged)
+        self.log: RunLog | None = None
+        self.log_bytes = 0
+        self.rows: list[tuple[dict[str, Any], Tensor]] = []
+        self.saved = time.monotonic()
+        self.window = Window()
+
+    # The loop
+
+    def fit(self) -> None:
+        """Train from where the run stands to the last epoch."""
+        self.window = Window()
+        for epoch in range(self.at.epoch, self.config.epochs):
+            self.epoch(epoch)
+            self.end_epoch(epoch)
+
+    def epoch(self, epoch: int) -> None:
+        """The rest of one epoch's batches."""
+        total = self.parts.loader.batches_in(epoch)
+        with closing(self.parts.loader.epoch(epoch, self.at.batch)) as batches:  # type: ignore[type-var]
+            while self.at.batch < total:
+                group = self.window.wait_for(batches, self.config.accumulate)
+                self.step(group, epoch, total)
+                self.at = replace(self.at, batch=self.at.batch + len(group), step=self.at.step + 1)
+                if self.progress is not None:
+                    self.progress(epoch * total + self.at.batch, self.config.epochs * total)
+                self.between_steps()
+
+    def step(self, group: list[Batch], epoch: int, batches: int) -> None:
+        """One optimiser step on the mean loss of a group of batches."""
+        config, parts, step = self.config, self.parts, self.at.step + 1
+        factor = rate_factor(config.schedule, epoch + self.at.batch / batches, config.epochs)
+        rates = set_rates(parts.optimizer, factor)
+        seed_step(config.seed, step, rank=0)
+        parts.optimizer.zero_grad(set_to_none=True)
+        sums: dict[str, Tensor] = {}
+        for loaded in group:
+            batch = loaded.to(parts.device)
+            images = normalise(batch.images, config.data.mean, config.data.std, config.channels_last)
+            with autocast(parts.precision, parts.device):
+                terms = parts.network(images, batch.labels, batch.infrared)
+            loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
+            parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.detach().float() / len(group)
+        parts.scaler.unscale_(parts.optimizer)
+        gradients = [p.grad for p in parts.network.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if config.clip is not None:
+            nn.utils.clip_grads_with_norm_(parts.network.parameters(), config.clip, norm)
+        parts.scaler.step(parts.optimizer)
+        parts.scaler.update()
+        if parts.average is not None:
+            parts.average.update(parts.network, step)
+        row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates, "names": list(sums)}
+        self.rows.append((row, torch.stack([*sums.values(), norm.float()])))
+        self.window.images += sum(len(batch) for batch in group)
+
+    def between_steps(self) -> None:
+        """Read the figures, save when it is time, stop when asked to."""
+        if self.parts.device.type == "cpu" or len(self.rows) >= ROWS_HELD_ON_GPU:
+            self.flush()
+        if self.stop.received is not None:
+            self.stop_here()
+        due = self.config.checkpoint
+        by_steps = due.every_steps is not None and self.at.step % due.every_steps == 0
+        by_time = due.every_minutes is not None and time.monotonic() - self.saved > 60 * due.every_minutes
+        if by_steps or by_time:
+            self.save(self.folder.last)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Validate where due, keep the best, and save. The order makes a kill in between harmless."""
+        self.flush()
+        done = epoch + 1
+        if done % self.config.validation.every == 0 or done == self.config.epochs:
+            self.validate(epoch)
+        self.at = Position(done, 0, self.at.step)
+        if self.config.checkpoint.keep_every and done % self.config.checkpoint.keep_every == 0:
+            self.save(self.folder.epoch(done))
+        self.save(self.folder.last)
+
+    # What happens around it
+
+    def validate(self, epoch: int) -> None:
+        """Score the model, and keep its weights where they are the best so far (or none are scored)."""
+        average = self.parts.average
+        network = self.parts.network if average is None else average.network
+        figures: dict[str, float] | None = None
+        if self.config.validation.select != "last":
+            figures = validate(self.config, self.parts, network, progress=self._watch_stop)
+            self.window = Window()  # its time is not training time
+            row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
+            self._log().write([row])
+        metric = self.config.validation.metric
+        better = figures is None or self.best is None or figures[metric] > self.best[metric]
+        if better:
+            self.best = None if figures is None else {"epoch": epoch, "step": self.at.step, **figures}
+            self.keep(network)
+        if figures is not None:
+            shown = "  ".join(f"{name} {100 * figures[name]:.1f}%" for name in ("rank1", "mAP", "mINP"))
+            self.notice(
+                f"epoch {epoch + 1} of {self.config.epochs}: {shown}{'  (best so far)' if better else ''}"
+            )
+
+    def keep(self, network: Method) -> None:
+        """Write the weights for use, and where they were selected also the state they come from."""
+        here = self.at
+        self.at = Position(here.epoch + 1, 0, here.step)
+        if self.best is not None:
+            self.save(self.folder.best)
+        self._writing(lambda: write_card(self.folder.weights, self.config, self.parts, network, self.best))
+        self.at = here
+
+    def save(self, path: Path) -> None:
+        """Write the training state; the older file stays until the new one is whole."""
+        self.flush()
+        self.log_bytes = self._log().sync()
+        info = state_info(self.config, self.parts) | {
+            "position": asdict(self.at),
+            "best": self.best,
+            "health": self.health.to_json(),
+            "scaler": self.parts.scaler.state_dict(),
+            "log_bytes": self.log_bytes,
+        }
+        parts = self.parts
+        self._writing(lambda: save_state(path, parts.network, parts.optimizer, parts.average, info))
+        self.saved = time.monotonic()
+
+    def _writing(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except DataError as error:
+            raise TrainingError(
+                f"training stopped after step {self.at.step}: {error}. {self._last_good()}; make room and continue with --resume"
+            ) from error
+
+    def stop_here(self) -> None:
+        """Save and leave, because a signal asked for it."""
+        self.save(self.folder.last)
+        signum = self.stop.received
+        if signum is None:
+            return
+        raise TrainingStopped(
+            f"stopped by {signum.name} after step {self.at.step} (epoch {self.at.epoch + 1}); everything is saved in "
+            f"{self.folder.last}: the same command with --resume goes on from there",
+            signum,
+        )
+
+    def _watch_stop(self, done: int, total: int) -> None:
+        if self.stop.received is not None:
+            self.stop_here()
+
+    def flush(self) -> None:
+        """Read the figures of the steps since the last time, judge them, write them to the log."""
+        if not self.rows:
+            return
+        values = torch.stack([figures for _, figures in self.rows]).tolist()
+        speed = {**self.window.speed(), "memory_gib": round(memory_gib(self.parts.device), 3)}
+        rows: list[dict[str, Any]] = []
+        for (row, _), (*terms, norm) in zip(self.rows, values, strict=True):
+            named = dict(zip(row.pop("names"), terms, strict=True))
+            may_overflow = self.parts.scaler.is_enabled() and not -float("inf") < norm < float("inf")
+            try:
+                self.health.watch(row["step"], named, None if may_overflow else norm)
+            except TrainingError as error:
+                self._log().write(rows)
+                raise TrainingError(f"{error}. {self._last_good()}") from None
+            figures = {"loss": sum(terms), "terms": named, "lr": next(iter(row["rates"].values()))}
+            rows.append({**row, **figures, "grad_norm": None if may_overflow else norm, **speed})
+        self.rows.clear()
+        self.window = Window()
+        self._log().write(rows)
+
+    def _last_good(self) -> str:
+        if not self.folder.last.exists():
+            return "No checkpoint had been written yet"
+        step = load_state(self.folder.last).info["position"]["step"]
+        return f"The last good checkpoint is {self.folder.last} (step {step})"
+
+    # Beginning and end
+
+    def resume(self) -> None:
+        """Take up the last checkpoint, where there is one."""
+        if not self.folder.last.exists():
+            self.notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
+            return
+        state = load_state(self.folder.last)
+        check_same_run(state, self.config, self.parts)
+        restore_state(state, self.parts.network, self.parts.optimizer, self.parts.average)
+        info = state.info
+        self.at = Position(**info["position"])
+        self.best = info["best"]
+        self.health = Health.from_json(self.config.health.diverged, info["health"])
+        if self.parts.scaler.is_enabled():
+            self.parts.scaler.load_state_dict(info["scaler"])
+        self.log_bytes = info["log_bytes"]
+        self.notice(f"resuming {self.folder.path} after step {self.at.step} (epoch {self.at.epoch + 1})")
+
+    def start_log(self) -> None:
+        """Write what the run is, and open its log at the point where it stands."""
+        write_run_files(self.folder, self.config, self.parts)
+        self.log = RunLog(
+            self.folder.metrics, self.folder.tensorboard, keep=self.log_bytes, step=self.at.step
+        )
+
+    def _log(self) -> RunLog:
+        if self.log is None:
+            raise TrainingError("the log is not open; call start_log first")
+        return self.log
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.log is not None:
+            self.log.close()
+
+
+class Window:
+    """Time and images since the log was last written."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.waited = 0.0
+        self.images = 0
+
+    def wait_for(self, batches: Iterator[Batch], count: int) -> list[Batch]:
+        """Up to `count` batches, timing how long the data path lets training wait."""
+        asked = time.perf_counter()
+        group = list(islice(batches, count))
+        self.waited += time.perf_counter() - asked
+        return group
+
+    def speed(self) -> dict[str, float]:
+        """Images per second, and the share of the time spent waiting for data."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        return {
+            "images_per_second": round(self.images / seconds, 2),
+            "data_wait": round(self.waited / seconds, 4),
+        }

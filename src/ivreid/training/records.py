@@ -1,0 +1,141 @@
+"""What a run writes about itself: the state's JSON part, the weights' card, configuration and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import nn
+
+from ivreid.errors import CheckpointError, DataError, TrainingError
+from ivreid.io import write_json, write_text
+from ivreid.models import write_weights
+from ivreid.training.checkpoint import State
+from ivreid.training.config import Config
+from ivreid.training.folder import RunFolder, describe_environment, versions
+from ivreid.training.load import dump_config, to_yaml
+from ivreid.training.setup import Parts
+
+MAY_DIFFER = (
+    "device",
+    "out",
+    "epochs",
+    "data.root",
+    "data.workers",
+    "data.cache",
+    "checkpoint",
+    "evaluation",
+    "compile",
+)
+"""Keys that a resumed run may change: none of them moves a weight (but see `_epochs_matter`)."""
+
+
+def state_info(config: Config, parts: Parts) -> dict[str, Any]:
+    """The part of a training state that says which run it belongs to."""
+    return {
+        "config": dump_config(config),
+        "num_classes": parts.data.num_classes,
+        "dataset": dataset_card(parts),
+        "precision": parts.precision,
+        "versions": versions(),
+    }
+
+
+def dataset_card(parts: Parts) -> dict[str, Any]:
+    """Which images a model learned from."""
+    return {
+        "name": parts.dataset.name,
+        "fingerprint": parts.dataset.fingerprint,
+        "trial": parts.dataset.trial,
+    }
+
+
+def check_same_run(state: State, config: Config, parts: Parts) -> None:
+    """Refuse to resume a checkpoint of another run.
+
+    Raises:
+        CheckpointError: The configuration differs in a key that matters, or the images do; each key is named with
+            both values.
+    """
+    theirs, ours = _flat(state.info["config"]), _flat(dump_config(config))
+    matter = [key for key in {**theirs, **ours} if not _may_differ(key, config)]
+    missing = object()
+    lines = [
+        f"{key} was {theirs.get(key)!r}, now {ours.get(key)!r}"
+        for key in matter
+        if theirs.get(key, missing) != ours.get(key, missing)
+    ]
+    if state.info["dataset"] != dataset_card(parts):
+        lines.append(f"the images were {state.info['dataset']}, now {dataset_card(parts)}")
+    if state.info["precision"] != parts.precision:
+        lines.append(f"precision was {state.info['precision']}, here it is {parts.precision}")
+    if lines:
+        raise CheckpointError(
+            f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was trained with "
+            f"({state.path.parent.parent / 'config.yaml'}), or start another run with --out"
+        )
+
+
+def _may_differ(key: str, config: Config) -> bool:
+    if key == "epochs" and config.schedule.name == "cosine":  # its rate depends on the run's length
+        return False
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_DIFFER)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def write_card(
+    path: Any, config: Config, parts: Parts, network: nn.Module, best: Mapping[str, Any] | None
+) -> None:
+    """Write weights for use, with a card that says what they are and what they have seen."""
+    held_out = config.validation.select == "validation"
+    card = {
+        **parts.network.card(),
+        "preprocessing": config.data.preprocessing.model_dump(mode="json"),
+        "dataset": dataset_card(parts),
+        "train_pids": list(parts.data.pids),
+        "selection": {
+            "on": config.validation.select,
+            "metric": config.validation.metric,
+            "pids": list(parts.dataset.pids("val")) if held_out else [],
+        },
+        "metrics": dict(best or {}),
+        "versions": versions(),
+        "licence": "not stated: weights inherit the terms of the images they were trained on",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_weights(path, network.state_dict(), card)
+
+
+def write_run_files(folder: RunFolder, config: Config, parts: Parts) -> None:
+    """Write the resolved configuration and what produced the run.
+
+    Raises:
+        TrainingError: The folder cannot be written.
+    """
+    device = str(parts.device)
+    if parts.device.type == "cuda":
+        device = f"{device} ({torch.cuda.get_device_name(parts.device)})"
+    environment = describe_environment(device, torch.get_num_threads()) | {
+        "precision": parts.precision,
+        "dataset": dataset_card(parts),
+        "train_fingerprint": parts.dataset.split_fingerprint("train"),
+        "identities": parts.data.num_classes,
+        "images": len(parts.data),
+        "skipped_images": [sample.path for sample in parts.data.skipped],
+    }
+    try:
+        write_text(folder.config, to_yaml(config))
+        write_json(folder.environment, environment)
+    except DataError as error:
+        raise TrainingError(str(error)) from error

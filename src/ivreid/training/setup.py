@@ -1,0 +1,144 @@
+"""From a configuration to the parts of a run: data, network, optimiser, validation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch.optim import Optimizer
+
+from ivreid import methods
+from ivreid.data import TrainingSet, TrainLoader, default_cache_folder, open_training_set
+from ivreid.datasets import Dataset, hold_out, load_dataset
+from ivreid.errors import ConfigError, UsageError
+from ivreid.inference import choose_device
+from ivreid.methods import Method
+from ivreid.training.config import Config
+from ivreid.training.ema import WeightAverage
+from ivreid.training.engine import Precision, choose_precision, make_optimizer
+from ivreid.types import Sample
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process of how many this is; one process unless launched otherwise."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+ONE_PROCESS = Place()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        dataset: The dataset, with "val" where identities are held out.
+        data: The labelled training images.
+        loader: Batches, by epoch and position.
+        network: The method's network, on the device.
+        optimizer: Over the method's parameter groups.
+        average: Averaged weights, or None.
+        scaler: Loss scaling; does nothing except in fp16.
+        device: Where steps run.
+        precision: The number format they run in.
+    """
+
+    dataset: Dataset
+    data: TrainingSet
+    loader: TrainLoader
+    network: Method
+    optimizer: Optimizer
+    average: WeightAverage | None
+    scaler: torch.amp.GradScaler
+    device: torch.device
+    precision: Precision
+
+
+def build_parts(
+    config: Config,
+    place: Place = ONE_PROCESS,
+    *,
+    initial_weights: bool = True,
+    progress: Progress | None = None,
+) -> Parts:
+    """Load the data and build the network that a configuration describes.
+
+    Args:
+        config: The run.
+        place: Which process of how many.
+        initial_weights: Whether to load the method's pretrained weights; a resumed run brings its own.
+        progress: Called with (done, total) while images are decoded into the cache.
+
+    Raises:
+        IvreidError: A dataset, image, option or weights file that cannot be used.
+    """
+    device = choose_device(config.device)
+    precision = choose_precision(config.precision, device)
+    dataset = prepare_dataset(config)
+    data = open_training_set(
+        dataset.root,
+        training_samples(config, dataset),
+        config.data.size,
+        cache=default_cache_folder() if config.data.cache else None,
+        dataset=dataset.fingerprint,
+        on_bad_image=config.data.on_bad_image,
+        workers=config.data.workers,
+        progress=progress,
+    )
+    loader = TrainLoader(
+        data,
+        config.batch,
+        config.augment,
+        config.seed,
+        rank=place.rank,
+        world_size=place.world_size,
+        workers=config.data.workers,
+        pin_memory=device.type == "cuda",
+    )
+    settings = {key: value for key, value in config.method.items() if key != "name"}
+    network = methods.build(
+        config.method["name"], settings, data.num_classes, pretrained=initial_weights, seed=config.seed
+    )
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
+    average = WeightAverage(network, config.ema) if config.ema else None
+    if config.compile:
+        network.compile()
+    optimizer = make_optimizer(config.optimizer, network.parameter_groups(config.optimizer.lr), device)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+    return Parts(dataset, data, loader, network.train(), optimizer, average, scaler, device, precision)
+
+
+def prepare_dataset(config: Config) -> Dataset:
+    """The dataset of a run, with validation identities held out where it needs some and has none.
+
+    Raises:
+        ConfigError: No root, or `train+val` of a dataset without validation identities.
+        DataError: A dataset that cannot be used.
+    """
+    if config.data.root is None:
+        raise ConfigError("data.root is not set: say where the dataset lies with --data ROOT")
+    dataset = load_dataset(config.data.dataset, config.data.root, trial=config.data.trial)
+    if "train" not in dataset.splits:
+        raise UsageError(
+            f"{dataset.root} has no training split, only {', '.join(dataset.splits)}; a CSV dataset gets one from a "
+            "column `split` with the values train, val and test"
+        )
+    if config.data.train_on == "train+val" and "val" not in dataset.splits:
+        raise ConfigError(
+            f"data.train_on = train+val: {dataset.name} defines no validation identities, `train` is everything"
+        )
+    if config.validation.select == "validation" and "val" not in dataset.splits:
+        dataset = hold_out(dataset, config.validation.fraction, config.seed)
+    return dataset
+
+
+def training_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
+    """The images that are trained on."""
+    return tuple(sample for split in config.data.train_on.split("+") for sample in dataset.split(split))
