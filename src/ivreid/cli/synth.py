@@ -1,0 +1,78 @@
+"""`ivreid synth`: write a synthetic dataset in a real dataset's layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
+    layout: Annotated[str, typer.Option(help="Whose layout: sysu-mm01, regdb or llcm.")] = "sysu-mm01",
+    identities: Annotated[int, typer.Option(help="How many people.")] = 120,
+    images: Annotated[
+        int, typer.Option(help="Pictures per person and camera (regdb: per person and modality).")
+    ] = 10,
+    size: Annotated[
+        str, typer.Option(help="Height x width in pixels; sysu-mm01 and llcm vary around it.")
+    ] = "128x64",
+    seed: Annotated[
+        int, typer.Option(help="Another seed is another world: other people, cameras and places.")
+    ] = 0,
+    gap: Annotated[
+        float | None, typer.Option(help="0: infrared is grey visible; 1: only shape survives.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; all cores unless given. Changes no picture.")
+    ] = None,
+    contact_sheet: Annotated[
+        Path | None, typer.Option(help="Also write an overview picture (PNG) here.")
+    ] = None,
+) -> None:
+    """Write a synthetic dataset: pedestrians in colour and infrared, in a real dataset's layout.
+
+    The same seed gives the same pictures on any number of processes. Run it again to finish an interrupted one.
+    """
+    from rich.console import Console
+
+    from ivreid.cli.progress import progress_bar
+    from ivreid.datasets.synthetic import DEFAULT_GAP, synthesise
+    from ivreid.datasets.synthetic.sheet import render_sheet
+
+    request_gap = DEFAULT_GAP if gap is None else gap
+    with progress_bar("Drawing") as tick:
+        summary = synthesise(
+            out,
+            layout=layout,
+            identities=identities,
+            images=images,
+            size=parse_size(size),
+            seed=seed,
+            gap=request_gap,
+            workers=workers,
+            progress=tick,
+        )
+    console = Console()
+    state = "already there" if summary.reused else f"written in {summary.seconds:.0f} s"
+    console.print(
+        f"{summary.images:,} pictures of {summary.identities} people, {layout} layout, {state}: {summary.root}"
+    )
+    if contact_sheet is not None:
+        render_sheet(contact_sheet, layout=layout, seed=seed, gap=request_gap, identities=min(identities, 8))
+        console.print(f"overview: {contact_sheet}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of a size such as 128x64.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    from ivreid.errors import UsageError
+
+    parts = text.lower().replace("×", "x").split("x")
+    if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
+        raise UsageError(f"--size must be HEIGHTxWIDTH in pixels, such as 128x64, not {text!r}")
+    return int(parts[0]), int(parts[1])

@@ -1,0 +1,1 @@
+"""One picture of one person: pose, body, clothes, view."""

@@ -1,0 +1,98 @@
+"""The common ground of all body parts: who, in which pose, seen by whom; parts are collected and painted back to front."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ivreid.datasets.synthetic.identity import Identity
+from ivreid.datasets.synthetic.shot.canvas import Array, Canvas, Patch, Profile
+from ivreid.datasets.synthetic.shot.cloth import cloth_colour
+from ivreid.datasets.synthetic.shot.pose import Point, Pose
+from ivreid.datasets.synthetic.shot.view import Flat, View
+from ivreid.datasets.synthetic.surface import Band, Fabric, Surface
+
+
+@dataclass
+class Figure:
+    """One person about to be painted on one canvas.
+
+    Attributes:
+        joints: The skeleton (see `pose.skeleton`).
+        parts: (depth, painter) pairs; `draw` sorts and runs them.
+    """
+
+    identity: Identity
+    pose: Pose
+    joints: dict[str, Point]
+    view: View
+    band: Band
+    gap: float
+    canvas: Canvas
+    parts: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def draw(self) -> None:
+        """Paint everything collected so far, far parts first."""
+        for _, paint in sorted(self.parts, key=lambda part: part[0]):
+            paint()
+
+    def add(self, depth: float, painter: Callable[[], None]) -> None:
+        """Collect a part; `depth` grows towards the camera."""
+        self.parts.append((depth, painter))
+
+    def seen(self, surface: Surface) -> Array:
+        """The colour of a surface in this band."""
+        return surface.seen(self.band, self.gap)
+
+    def tube(
+        self,
+        start: Flat,
+        end: Flat,
+        profile: Profile,
+        fabric: Fabric,
+        *,
+        cap: tuple[float, float] = (0.0, 0.0),
+        sag: float = 0.0,
+        body: bool = False,
+        joint: float = 0.0,
+    ) -> Patch | None:
+        """Paint a tube of cloth now; `body` makes its pattern turn with the heading. Returns its patch for details."""
+        patch = self.canvas.tube(start, end, profile, cap=cap, sag=sag)
+        if patch is not None:
+            self.canvas.cast(patch, joint)
+            heading = self.view.heading if body else 0.0
+            self.canvas.paint(
+                patch, cloth_colour(fabric, patch, self.band, self.gap, self.canvas.light.folds, heading)
+            )
+        return patch
+
+    def limb(
+        self,
+        depth: float,
+        start: Point,
+        end: Point,
+        radii: tuple[float, float],
+        fabric: Fabric,
+        *,
+        open_end: bool = False,
+    ) -> None:
+        """Collect a round limb between two joints; `open_end` cuts its lower end straight, as a sleeve."""
+        first, last = self.view.flat(start), self.view.flat(end)
+        grow = self.view.grow(float(start[1]))
+        profile = ((0.0, radii[0] * grow), (1.0, radii[1] * grow))
+        cap = (radii[0] * grow, 0.0 if open_end else radii[1] * grow)
+        joint = 0.0 if open_end else float(np.hypot(first[0] - last[0], first[1] - last[1]))
+        self.add(
+            depth,
+            lambda: void(self.tube(first, last, profile, fabric, cap=cap, sag=0.3 * radii[1], joint=joint)),
+        )
+
+    def turn(self, patch: Patch) -> Array:
+        """(h, w) angle around the body from its front, radians in [-pi, pi]."""
+        return ((patch.turn - self.view.heading + np.pi) % (2 * np.pi) - np.pi).astype(np.float32)
+
+
+def void(_: object) -> None:
+    """Drop a painter's result."""

@@ -1,0 +1,262 @@
+"""Writing a whole synthetic dataset: checked request, one plan, all cores, and a summary last."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+
+from ivreid.datasets.synthetic.identity import Identity, draw_identity
+from ivreid.datasets.synthetic.layouts import LAYOUTS, Picture, Plan
+from ivreid.datasets.synthetic.render import draw_shot, render
+from ivreid.datasets.synthetic.rng import generator
+from ivreid.errors import DataError, UsageError
+from ivreid.io import read_json, write_json
+
+GENERATOR = 1
+"""Version of the generator: pictures of different versions differ."""
+DEFAULT_GAP = 0.8
+SUMMARY, UNFINISHED = "synthetic.json", "synthetic.unfinished.json"
+CHUNK = 48
+"""Pictures a worker draws at a time."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to write; two equal requests give the same bytes."""
+
+    layout: str
+    identities: int
+    images: int
+    size: tuple[int, int]
+    seed: int
+    gap: float
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            near = difflib.get_close_matches(self.layout, LAYOUTS, 1, 0.3)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UsageError(f"unknown layout {self.layout!r}{hint} Layouts: {', '.join(LAYOUTS)}")
+        layout = LAYOUTS[self.layout]
+        if not layout.fewest <= self.identities <= 9999:
+            raise UsageError(
+                f"{self.layout} needs {layout.fewest} to 9999 identities, not {self.identities}: every split must hold some"
+            )
+        if layout.even and self.identities % 2:
+            raise UsageError(
+                f"{self.layout} splits its identities in halves: {self.identities} is odd, take {self.identities + 1}"
+            )
+        if not 1 <= self.images <= 999:
+            raise UsageError(f"images per identity and camera must be 1 to 999, not {self.images}")
+        height, width = self.size
+        if not (32 <= height <= 1024 and 16 <= width <= 1024 and 0.8 <= height / width <= 5):
+            raise UsageError(
+                f"size {height}x{width} is not a picture of a person: take a height of 32 to 1024 and a width of a fifth of it "
+                "to 1.25 times it, at least 16, such as 128x64 or 384x128"
+            )
+        if not 0 <= self.gap <= 1:
+            raise UsageError(
+                f"gap must lie between 0 (infrared is grey visible) and 1 (only shape survives), not {self.gap}"
+            )
+        if self.seed < 0:
+            raise UsageError(f"seed must be zero or greater, not {self.seed}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The request as plain JSON values, with the generator's version."""
+        return {**asdict(self), "size": list(self.size), "generator": GENERATOR}
+
+
+@dataclass(frozen=True)
+class SynthSummary:
+    """What `synthesise` wrote or found.
+
+    Attributes:
+        root: The dataset's folder.
+        layout: Its layout.
+        identities: Identities in it.
+        images: Pictures in it.
+        cameras: Pictures per camera.
+        seconds: How long it took.
+        reused: True when the folder already held exactly this dataset.
+    """
+
+    root: Path
+    layout: str
+    identities: int
+    images: int
+    cameras: dict[str, int]
+    seconds: float
+    reused: bool
+
+
+@lru_cache(maxsize=64)
+def _identity(seed: int, pid: int) -> Identity:
+    return draw_identity(seed, pid)
+
+
+@lru_cache(maxsize=2)
+def plan(request: Request) -> Plan:
+    """Everything the requested dataset holds."""
+    return LAYOUTS[request.layout].plan(request.seed, request.identities, request.images)
+
+
+def draw_picture(root: Path, request: Request, planned: Plan, picture: Picture) -> None:
+    """Draw one picture and write its file."""
+    camera = planned.cameras[picture.camera]
+    rng = generator(request.seed, "shot", *picture.moment)
+    height, width = request.size
+    if picture.vary:
+        height = round(height * float(rng.uniform(1 - picture.vary, 1 + picture.vary)))
+        width = round(height * width / request.size[0] * float(rng.uniform(0.93, 1.07)))
+    if picture.heading is not None:
+        camera = replace(camera, headings=(picture.heading,))
+    shot = draw_shot(rng, camera, spread=picture.spread)
+    image = render(
+        _identity(request.seed, picture.pid),
+        camera,
+        shot,
+        size=(height, width),
+        seed=request.seed,
+        gap=request.gap,
+    )
+    path = root / picture.path
+    if path.suffix == ".jpg":
+        image.save(path, quality=camera.quality)
+    else:
+        image.save(path)
+
+
+def _draw_chunk(root: Path, request: Request, start: int, stop: int) -> int:
+    """Draw the pictures start..stop of the plan; the plan is made anew in every process, from the request alone."""
+    planned = plan(request)
+    for picture in planned.pictures[start:stop]:
+        draw_picture(root, request, planned, picture)
+    return stop - start
+
+
+def _claim(root: Path, request: Request) -> dict[str, Any] | None:
+    """Make the folder ours, or return the summary of the same dataset that already lies there."""
+    wanted = request.to_json()
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"{root} is a file; name a folder that does not exist yet")
+    if (root / SUMMARY).is_file():
+        found = read_json(root / SUMMARY)
+        if isinstance(found, dict) and found.get("request") == wanted:
+            return found
+        raise UsageError(
+            f"{root} already holds another synthetic dataset (see {SUMMARY} there); name another folder or delete it"
+        )
+    if (root / UNFINISHED).is_file():
+        if read_json(root / UNFINISHED) != wanted:
+            raise UsageError(
+                f"{root} holds an unfinished synthetic dataset with other settings; name another folder or delete it"
+            )
+    elif root.is_dir() and any(root.iterdir()):
+        raise UsageError(f"{root} is not empty; name a folder that does not exist yet")
+    write_json(root / UNFINISHED, wanted)
+    return None
+
+
+def _results(root: Path, request: Request, total: int, workers: int) -> Iterator[int]:
+    """Draw everything, yielding how many pictures each finished chunk held."""
+    chunks = [(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+    if workers <= 1 or len(chunks) == 1:
+        for start, stop in chunks:
+            yield _draw_chunk(root, request, start, stop)
+        return
+    with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=get_context("spawn")) as pool:
+        pending: set[Future[int]] = {
+            pool.submit(_draw_chunk, root, request, start, stop) for start, stop in chunks
+        }
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def synthesise(
+    out: Path | str,
+    *,
+    layout: str,
+    identities: int,
+    images: int,
+    size: tuple[int, int] = (128, 64),
+    seed: int = 0,
+    gap: float = DEFAULT_GAP,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> SynthSummary:
+    """Write a synthetic visible-infrared pedestrian dataset in a real dataset's layout.
+
+    The pictures depend on the request alone, not on the number of processes. A summary, `synthetic.json`, is written
+    last, so a folder without it is unfinished; calling again with the same request finishes it, and on a finished
+    folder returns at once.
+
+    Args:
+        out: Folder to write, new or empty.
+        layout: "sysu-mm01", "regdb" or "llcm".
+        identities: Number of people.
+        images: Pictures per person and camera (RegDB: per person and modality).
+        size: (height, width) in pixels; SYSU-MM01's and LLCM's pictures vary around it.
+        seed: Every seed is another world: other people, cameras, places.
+        gap: 0: infrared is grey visible; 1: only shape survives.
+        workers: Processes; all cores where None. 1 draws in this process.
+        progress: Called with (pictures done, pictures in all).
+
+    Raises:
+        UsageError: A value out of its range, or a folder that holds something else.
+        DataError: The disk is full or the folder cannot be written.
+    """
+    started = time.monotonic()
+    request = Request(layout, identities, images, (int(size[0]), int(size[1])), seed, float(gap))
+    root = Path(out)
+    found = _claim(root, request)
+    if found is not None:
+        return SynthSummary(
+            root, layout, identities, int(found["images"]), dict(found["cameras"]), 0.0, reused=True
+        )
+    planned = plan(request)
+    total = len(planned.pictures)
+    counts = {name: 0 for name in planned.cameras}
+    for picture in planned.pictures:
+        counts[picture.camera] += 1
+    try:
+        for folder in sorted({(root / picture.path).parent for picture in planned.pictures}):
+            folder.mkdir(parents=True, exist_ok=True)
+        done = 0
+        for finished in _results(root, request, total, cores() if workers is None else workers):
+            done += finished
+            if progress is not None:
+                progress(done, total)
+        planned.write_lists(root)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {root}: {error.strerror or error}; run the same command again to finish it"
+        ) from error
+    write_json(root / SUMMARY, {"request": request.to_json(), "images": total, "cameras": counts})
+    (root / UNFINISHED).unlink(missing_ok=True)
+    return SynthSummary(root, layout, identities, total, counts, time.monotonic() - started, reused=False)
+
+
+def pictures_of(request: Request, pid: int) -> tuple[Picture, ...]:
+    """The pictures of one identity."""
+    return tuple(picture for picture in plan(request).pictures if picture.pid == pid)
