@@ -63,22 +63,34 @@ class Problem:
     fatal: bool
 
     def __str__(self) -> str:
-        return printable(f"{self.kind}: {self.path}: {self.message}")
+        return f"{self.kind}: {self.path}: {self.message}"
+
+
+MAX_KEPT = 10_000
+"""Problems kept of one kind: a hostile list must not fill the memory with complaints about it."""
 
 
 class Problems:
     """Collects problems so that all can be told together; the same one is kept once."""
 
     def __init__(self) -> None:
-        self._kept: dict[Problem, None] = {}
+        self._kept: dict[Kind, dict[Problem, None]] = {kind: {} for kind in Kind}
+        self._dropped: Counter[Kind] = Counter()
 
     def add(self, kind: Kind, path: str, message: str, *, fatal: bool = True) -> None:
         """Note a problem and go on."""
-        self._kept[Problem(kind, path, message, fatal)] = None
+        if len(self._kept[kind]) < MAX_KEPT:
+            self._kept[kind][Problem(kind, printable(path), printable(message), fatal)] = None
+        else:
+            self._dropped[kind] += 1
 
     def __iter__(self) -> Iterator[Problem]:
-        order = {kind: rank for rank, kind in enumerate(Kind)}
-        return iter(sorted(self._kept, key=lambda p: (order[p.kind], p.path, p.message)))
+        for kind, kept in self._kept.items():
+            yield from sorted(kept, key=lambda problem: (problem.path, problem.message))
+            if self._dropped[kind]:
+                yield Problem(
+                    kind, "...", f"and {self._dropped[kind]:,} more of this kind", any(p.fatal for p in kept)
+                )
 
     def fatal(self) -> tuple[Problem, ...]:
         """The problems that make the dataset unusable."""

@@ -13,7 +13,7 @@ TEST_IDS = "idx/test_id.txt"
 
 
 class LLCM(Reader):
-    """Training images in `ROOT/{vis,nir}/`, test images in `ROOT/test_{vis,nir}/cam{c}/`, lists in `ROOT/idx/`."""
+    """Training images in `ROOT/{vis,nir}/`, test ones in `ROOT/test_{vis,nir}/cam{c}/`."""
 
     name = "llcm"
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012

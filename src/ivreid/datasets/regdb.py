@@ -37,7 +37,7 @@ class RegDB(Reader):
             facts[f"{word} identities"] = len({sample.pid for sample in samples})
         splits = {split: self._split(tree, split, trial or 1, on_disk) for split in ("train", "test")}
         facts.update({f"{split} identities": len({s.pid for s in rows}) for split, rows in splits.items()})
-        self._note_unlisted(tree, trial or 1, splits, on_disk)
+        _note_unlisted(tree, splits, on_disk)
         return Contents(splits, sizes, facts)
 
     def _images(self, tree: Tree, word: str, modality: Modality, sizes: dict[str, int]) -> list[Sample]:
@@ -72,14 +72,17 @@ class RegDB(Reader):
         check_labels(tree, pids, lists=lists, contiguous=split == "train")
         return [sample for _, sample in named]
 
-    def _note_unlisted(
-        self, tree: Tree, trial: int, splits: dict[str, list[Sample]], on_disk: dict[str, Sample]
-    ) -> None:
-        listed = {sample.path for rows in splits.values() for sample in rows}
-        if listed:  # without any list, the missing lists are the problem to tell
-            for path in sorted(set(on_disk) - listed):
-                message = f"an image on disk that no list of trial {trial} names"
-                tree.problems.add(Kind.NOT_LISTED, path, message, fatal=False)
+
+def _note_unlisted(tree: Tree, splits: dict[str, list[Sample]], on_disk: dict[str, Sample]) -> None:
+    listed = {sample.path for rows in splits.values() for sample in rows}
+    read = {(split, sample.modality) for split, rows in splits.items() for sample in rows}
+    if len(read) < 4:  # a list is missing, which is the problem to tell
+        return
+    for path in sorted(set(on_disk) - listed):
+        # the same words for every trial, so that it is told once
+        tree.problems.add(
+            Kind.NOT_LISTED, path, "an image on disk that a trial's lists do not name", fatal=False
+        )
 
 
 def _name_fault(file: str, pid: int, letter: str) -> str | None:

@@ -13,14 +13,22 @@ from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 MAX_LIST_BYTES = 64 * 1024 * 1024
+OUTSIDE = "a link to outside the dataset's folder is not followed; copy what it points to"
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What one folder holds: its folders' names, and the size in bytes of each of its files, sorted."""
+    """What one folder holds, sorted.
+
+    Attributes:
+        folders: Names of its folders.
+        files: Size in bytes of each of its files.
+        refused: Entries that are not followed: the problem's kind and message.
+    """
 
     folders: tuple[str, ...] = ()
     files: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, tuple[Kind, str]] = field(default_factory=dict)
 
 
 class Tree:
@@ -45,17 +53,30 @@ class Tree:
         self._real = os.path.realpath(root)
         self._listed: dict[str, Folder] = {}
         self._images: dict[str, dict[str, int]] = {}
+        self._missing: set[str] = set()
 
     def folder(self, folder: str) -> Folder:
-        """The folder's contents; a missing one is empty, and noted with a hint where one is near."""
+        """The folder's contents; whatever cannot be used in it is noted, and so is a missing folder."""
+        listing = self._listing(folder)
+        for name in listing.refused:
+            self._note_refused(folder, name)
+        return listing
+
+    def _listing(self, folder: str) -> Folder:
         if folder not in self._listed:
             self._listed[folder] = self._scan(folder)
         return self._listed[folder]
 
+    def _note_refused(self, folder: str, name: str) -> bool:
+        fault = self._listing(folder).refused.get(name)
+        if fault:
+            self.problems.add(fault[0], f"{folder}/{name}" if folder else name, fault[1])
+        return fault is not None
+
     def has_folder(self, folder: str) -> bool:
         """Whether the folder is there, in exactly this spelling."""
         parent, name = _split(folder)
-        return name in self.folder(parent).folders
+        return name in self._listing(parent).folders
 
     def has_file(self, path: str) -> bool:
         """Whether the file is there, in exactly this spelling, inside the root."""
@@ -64,7 +85,7 @@ class Tree:
     def size(self, path: str) -> int | None:
         """The file's size in bytes, None where there is no such file inside the root."""
         parent, name = _split(path)
-        return self.folder(parent).files.get(name)
+        return self._listing(parent).files.get(name)
 
     def images(self, folder: str) -> dict[str, int]:
         """Image files of a folder as name -> size, sorted; other and empty files are noted as problems."""
@@ -106,6 +127,8 @@ class Tree:
 
     def note_missing_folder(self, folder: str) -> bool:
         """Note that a folder is missing, with the nearest existing spelling; always False."""
+        if self._note_refused(*_split(folder)):
+            return False
         self.problems.add(
             Kind.MISSING_FOLDER, folder, f"no such folder under {self.root}{self._hint(folder, False)}"
         )
@@ -113,6 +136,9 @@ class Tree:
 
     def note_missing_file(self, path: str, where: str = "", fatal: bool = True) -> None:
         """Note that a file is missing, with the nearest existing spelling and the list that names it."""
+        if path in self._missing or self._note_refused(*_split(path)):
+            return  # told once, though ten lists may name it
+        self._missing.add(path)
         message = f"no such file{f'; {where} names it' if where else ''}{self._hint(path, True)}"
         self.problems.add(Kind.MISSING_FILE, path, message, fatal=fatal)
 
@@ -151,41 +177,43 @@ class Tree:
         return ""
 
     def _scan(self, folder: str) -> Folder:
+        folders, files, refused = [], {}, {}
         if not self._inside(folder):
-            self._note_escape(folder)
+            self.problems.add(Kind.ESCAPE, folder, OUTSIDE)
             return Folder()
-        folders, files = [], {}
         try:
             with os.scandir(self.root / folder) as entries:
                 for entry in entries:
-                    path = f"{folder}/{entry.name}" if folder else entry.name
-                    if not self._acceptable(entry, path):
-                        continue
-                    if entry.is_dir():
+                    fault = self._fault(entry, folder)
+                    if fault:
+                        refused[entry.name] = fault
+                    elif entry.is_dir():
                         folders.append(entry.name)
                     else:
                         files[entry.name] = entry.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
-            self.note_missing_folder(folder)
+            self.problems.add(Kind.MISSING_FOLDER, folder, f"no such folder under {self.root}")
         except OSError as error:
             self.problems.add(Kind.UNREADABLE, folder or ".", error.strerror or str(error))
-        return Folder(tuple(sorted(folders)), dict(sorted(files.items())))
+        return Folder(tuple(sorted(folders)), dict(sorted(files.items())), refused)
 
-    def _acceptable(self, entry: os.DirEntry[str], path: str) -> bool:
-        if not path.isprintable():  # also bytes that are not UTF-8; they could not be hashed or written down
-            self.problems.add(Kind.WRONG_NAME, path, "the name holds unprintable characters; rename it")
-        elif entry.is_symlink() and not self._inside(path):
-            self._note_escape(path)
-        elif not entry.is_dir() and not entry.is_file():
-            what = "a link that leads nowhere" if entry.is_symlink() else "neither a file nor a folder"
-            self.problems.add(Kind.MISSING_FILE, path, what)
-        else:
-            return True
-        return False
-
-    def _note_escape(self, path: str) -> None:
-        message = "a link to outside the dataset's folder is not followed; copy what it points to"
-        self.problems.add(Kind.ESCAPE, path, message)
+    def _fault(self, entry: os.DirEntry[str], folder: str) -> tuple[Kind, str] | None:
+        if (
+            not entry.name.isprintable()
+        ):  # also bytes that are not UTF-8: they cannot be hashed or written down
+            return Kind.WRONG_NAME, "the name holds unprintable characters; rename it"
+        if entry.is_symlink() and not self._inside(f"{folder}/{entry.name}" if folder else entry.name):
+            return Kind.ESCAPE, OUTSIDE
+        try:
+            known = entry.is_dir() or entry.is_file()
+        except OSError:  # a link to itself
+            known = False
+        if known:
+            return None
+        return (
+            Kind.MISSING_FILE,
+            "a link that leads nowhere" if entry.is_symlink() else "neither file nor folder",
+        )
 
 
 def _split(path: str) -> tuple[str, str]:

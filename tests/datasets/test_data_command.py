@@ -1,0 +1,100 @@
+"""`ivreid data check` as a person runs it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dataset_trees import JPEG, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
+
+from ivreid.cli import main
+from ivreid.datasets import load_dataset
+
+MAKERS = {
+    "sysu-mm01": make_sysu,
+    "regdb": make_regdb,
+    "llcm": make_llcm,
+    "folder": make_folder,
+    "csv": make_csv,
+}
+
+
+def run(*arguments: object) -> int:
+    try:
+        main(["data", "check", *map(str, arguments)])
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_healthy_data_leave_with_zero(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = MAKERS[name](tmp_path / "d")
+    assert run(name, given) == 0
+    out, err = capsys.readouterr()
+    assert "no problems found" in out and "error" not in err
+    dataset = load_dataset(name, given)
+    assert dataset.fingerprint in out
+    for split in dataset.splits:
+        table = dataset.table(split)
+        for infrared, word in ((False, "visible"), (True, "infrared")):
+            images = int((table.infrared == infrared).sum())
+            identities = len(set(table.pids[table.infrared == infrared].tolist()))
+            camera = r"(all|unknown|\d)"
+            assert re.search(rf"{split} +│ {word} +│ +{camera} │ +{identities} │ +{images} │", out)
+
+
+def test_problems_leave_with_one_and_are_grouped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_folder(tmp_path / "d")
+    for n in range(30):
+        put(root / "visible/1" / f"[red]{n:02d}.png", b"")
+    put(root / "infrared/1/note.txt", b"")
+    assert run("folder", root) == 1
+    out, err = capsys.readouterr()
+    assert "empty file (30)" in out and "and 10 more; --all shows them" in out
+    assert "visible/1/[red]00.png: the file has no bytes" in out, "file names are no markup"
+    assert out.count("the file has no bytes") == 20 and "stray file (1)" in out
+    assert "31 problems" in err and "30 of them make it unusable" in err
+    assert run("folder", root, "--all") == 1
+    assert capsys.readouterr().out.count("the file has no bytes") == 30
+
+
+def test_decode_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = make_folder(tmp_path / "d")
+    put(root / "infrared/1/a.JPG", JPEG[:-100])
+    assert run("folder", root) == 0
+    assert "decoded none" in capsys.readouterr().out
+    assert run("folder", root, "--decode") == 1
+    assert "undecodable image (1)" in capsys.readouterr().out
+
+
+def test_wrong_use_leaves_with_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (("regdb", tmp_path / "none"), "does not exist"),
+        (("csv", tmp_path), "it holds none"),
+        (("redgb", tmp_path), "Did you mean 'regdb'"),
+        (("folder", __file__), "is not a folder"),
+    ):
+        assert run(*arguments) == 2
+        assert message in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_reading_datasets_loads_neither_torch_nor_scipy() -> None:
+    heavy = ("torch", "scipy", "matplotlib", "pydantic")
+    code = f"import sys, ivreid.datasets; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.slow
+def test_a_dataset_of_the_real_size_loads_in_seconds(tmp_path: Path) -> None:
+    """47,136 files: about 0.4 s on an idle core; the bound leaves room for a busy machine."""
+    make_sysu(tmp_path / "d", train=range(1, 297), val=range(297, 396), test=range(396, 492), images=16)
+    started = time.perf_counter()
+    dataset = load_dataset("sysu-mm01", tmp_path / "d")
+    assert time.perf_counter() - started < 6
+    assert sum(map(len, dataset.splits.values())) == 6 * 491 * 16
