@@ -1,0 +1,16 @@
+"""Reports: tables, charts and ranked-list pictures in one self-contained HTML page."""
+
+from ivreid.report.inputs import Hit, ImageLoader, RankedLists, RankedQuery, ReportInput, ShownImage
+from ivreid.report.page import build_report
+from ivreid.report.ranking import choose_lists
+
+__all__ = [
+    "Hit",
+    "ImageLoader",
+    "RankedLists",
+    "RankedQuery",
+    "ReportInput",
+    "ShownImage",
+    "build_report",
+    "choose_lists",
+]

@@ -1,0 +1,237 @@
+"""The page: sections in the order a reader asks, each with its figure or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from ivreid.report import figures
+from ivreid.report.extras import breakdown_section, interval_table, verification_section
+from ivreid.report.html import Html, absent, el, join, table
+from ivreid.report.inputs import ReportInput
+from ivreid.report.pictures import KEY, Pictures, ranked_lists
+from ivreid.report.results import FIGURES, is_plain, marks, results_table, trial_tables
+from ivreid.report.training import training_figures
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What the page may load: nothing but what it carries."""
+
+
+def build_report(report: ReportInput) -> str:
+    """One self-contained HTML page; it loads nothing and runs no script.
+
+    Args:
+        report: What to show. Missing parts are replaced by a sentence with the reason.
+
+    Returns:
+        The page's text, UTF-8.
+    """
+    pictures = Pictures(report.image_loader)
+    sections = [
+        ("results", "Results", _results(report)),
+        ("breakdown", "Breakdown", breakdown_section(report.results)),
+        ("curves", "Ranking curves", _curves(report)),
+        ("ranked", "Ranked lists", _ranked(report, pictures)),
+        ("failures", "Worst failures", _failures(report, pictures)),
+        ("distances", "Distances", _distances(report)),
+        ("verification", "Verification", verification_section(report.results)),
+        ("map", "Embedding map", _map(report)),
+        ("training", "Training", _training(report)),
+        ("configuration", "Configuration", _configuration(report)),
+    ]
+    shown = [(key, name, body) for key, name, body in sections if body]
+    nav = el(
+        "nav",
+        el("ul", *(el("li", el("a", name, href=f"#{key}")) for key, name, _ in shown)),
+        aria_label="Sections",
+    )
+    main = el("main", *(el("section", el("h2", name), body, id=key) for key, name, body in shown))
+    return _document(report.title, join([_header(report), el("div", nav, main, class_="body")]))
+
+
+def _document(title: str, body: Html) -> str:
+    style = files("ivreid.report").joinpath("page.css").read_text(encoding="utf-8")
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        el("meta", name="color-scheme", content="light dark"),
+        el("title", f"{title} · ivreid report"),
+        el("style", Html(style)),
+    )
+    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
+
+
+def _header(report: ReportInput) -> Html:
+    parts = [el("p", "ivreid report", class_="kicker"), el("h1", report.title)]
+    if report.subtitle:
+        parts.append(el("p", report.subtitle, class_="subtitle"))
+    if report.results:
+        first = next((r for r in report.results if is_plain(r)), report.results[0])
+        several = len(first["trials"]) > 1
+        cards = [
+            el("div", el("dt", label), el("dd", _big(first, key, several)))
+            for key, label in FIGURES
+            if key in ("rank1", "mAP", "mINP")
+        ]
+        badge = marks(first)
+        parts += [
+            el("dl", *cards, class_="cards"),
+            el("p", first["title"], " " if badge else None, badge, class_="setting"),
+        ]
+    return el("header", *parts)
+
+
+def _big(result: Mapping[str, Any], key: str, several: bool) -> Html:
+    spread = el("small", f" ± {100 * result['std'][key]:.1f}") if several else None
+    return join([f"{100 * result['mean'][key]:.1f}", el("small", "%", class_="unit"), spread])
+
+
+def _results(report: ReportInput) -> Html:
+    if not report.results:
+        return absent(report.reason("results", "the run holds no results.json; evaluate it first"))
+    return join([results_table(report.results), interval_table(report.results), trial_tables(report.results)])
+
+
+def _names(report: ReportInput) -> list[str]:
+    return [f"{i}. {_short(result)}" for i, result in enumerate(report.results, start=1)]
+
+
+def _short(result: Mapping[str, Any]) -> str:
+    """A legend's name for a result: its varying options; the table has the whole title."""
+    options = result["options"]
+    words = [str(options[key]) for key in ("mode", "direction") if options.get(key)]
+    if options.get("shots"):
+        words.append(f"{options['shots']}-shot")
+    extra = [str(result[key]) for key in ("rerank", "tta") if result.get(key)]
+    return " ".join(words or [str(result["protocol"])]) + "".join(f" + {word}" for word in extra)
+
+
+def _curves(report: ReportInput) -> Html:
+    if not report.results:
+        return absent(report.reason("results", "the run holds no results.json; evaluate it first"))
+    names = _names(report)
+    if any(len(result["trials"]) > 1 for result in report.results):
+        spread = figures.trial_spread(report.results, names)
+    else:
+        spread = absent("the spread over trials, because every result here has one trial only")
+    return el("div", figures.cmc_curves(report.results, names), spread, class_="pair")
+
+
+def _ranked(report: ReportInput, pictures: Pictures) -> Html:
+    if report.ranked is None:
+        return absent(report.reason("ranked", "there are no test embeddings to rank"))
+    ranked = report.ranked
+    intro = (
+        f"{len(ranked.sample)} of {ranked.queries:,} valid queries, spread evenly from the easiest to the "
+        f"hardest by average precision: a fair sample, not a selection. {ranked.title}, first trial."
+    )
+    lists = ranked_lists(pictures, ranked.sample, report.reasons.get("images"))
+    return join([el("p", intro, class_="lead"), KEY, lists, _fine_print()])
+
+
+def _fine_print() -> Html:
+    words = (
+        "Under each picture: its rank, identity, camera (c) and distance to the query. Where no true "
+        "match is among the first ten, the first one stands apart at the end."
+    )
+    return el("p", words, class_="reading")
+
+
+def _failures(report: ReportInput, pictures: Pictures) -> Html:
+    if report.ranked is None:
+        return absent(report.reason("ranked", "there are no test embeddings to rank"))
+    ranked = report.ranked
+    if not ranked.worst:
+        return el(
+            "p", f"None: all {ranked.queries:,} valid queries meet their person at rank 1.", class_="lead"
+        )
+    share = 100 * ranked.missed / ranked.queries
+    intro = (
+        f"{ranked.missed:,} of {ranked.queries:,} valid queries ({share:.1f}%) meet another person first. "
+        "These have the lowest average precision, one query an identity. Look for what they share: "
+        "occlusion, a neighbour in the crop, a label that may be wrong."
+    )
+    return join(
+        [
+            el("p", intro, class_="lead"),
+            KEY,
+            ranked_lists(pictures, ranked.worst, report.reasons.get("images")),
+        ]
+    )
+
+
+def _distances(report: ReportInput) -> Html:
+    if report.embeddings is None:
+        return absent(report.reason("embeddings", "the run holds no features.npz; evaluate it first"))
+    drawn = figures.distance_histograms(report.embeddings)
+    if not drawn:
+        return absent(
+            "the test embeddings hold no pair of one person to compare with pairs of different people"
+        )
+    lead = (
+        "Cosine distances of image pairs on one scale. The less the two shapes overlap, the better a "
+        "single threshold can tell people apart. Within a modality, pairs from one camera count too, so "
+        "that panel is the easier one."
+    )
+    return join([el("p", lead, class_="lead"), el("div", *drawn, class_="pair")])
+
+
+def _map(report: ReportInput) -> Html:
+    if report.embeddings is None:
+        return absent(report.reason("embeddings", "the run holds no features.npz; evaluate it first"))
+    if len(report.embeddings) < 3:
+        return absent("a map needs at least three test images")
+    lead = (
+        "Principal component analysis of the L2-normalised test embeddings: a linear shadow, so distances "
+        "in it are real but partial. The axes say how much of the variance it keeps; what overlaps here "
+        "may lie apart in the full space."
+    )
+    maps = (figures.modality_map(report.embeddings), figures.identity_map(report.embeddings))
+    return join([el("p", lead, class_="lead"), el("div", *maps, class_="pair")])
+
+
+def _training(report: ReportInput) -> Html:
+    drawn = training_figures(report.metrics, report.selection)
+    return (
+        join(drawn)
+        if drawn
+        else absent(report.reason("metrics", "the run holds no metrics.jsonl with training steps"))
+    )
+
+
+def _configuration(report: ReportInput) -> Html:
+    if report.config_text.strip():
+        size = len(report.config_text.strip().splitlines())
+        config = el(
+            "details",
+            el("summary", f"Resolved configuration ({size} lines)"),
+            el("pre", report.config_text.strip(), tabindex=0),
+        )
+    else:
+        config = absent(report.reason("config", "the run holds no config.yaml"))
+    rows = list(_flat(report.environment))
+    environment = (
+        table(["Environment", "Value"], rows, class_="facts")
+        if rows
+        else absent(report.reason("environment", "the run holds no environment.json"))
+    )
+    prints = {(k, v) for r in report.results for k, v in (r.get("fingerprints") or {}).items()}
+    fingerprints = (
+        table(["Fingerprint", "Value"], [[k, el("code", v)] for k, v in sorted(prints)], class_="facts")
+        if prints
+        else None
+    )
+    return join([config, el("div", environment, fingerprints, class_="pair")])
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Html]]:
+    for key, item in value.items():
+        name = f"{prefix}{key}"
+        if isinstance(item, Mapping):
+            yield from _flat(item, f"{name}.")
+        else:
+            shown = ", ".join(map(str, item)) if isinstance(item, (list, tuple)) else item
+            yield name, el("code", "none" if shown is None else shown)

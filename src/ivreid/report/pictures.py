@@ -1,0 +1,122 @@
+"""Ranked lists with pictures: right and wrong told apart by sign, border pattern and colour."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+
+from ivreid.errors import IvreidError
+from ivreid.report.html import Html, absent, el, join
+from ivreid.report.inputs import Hit, ImageLoader, RankedQuery, ShownImage
+
+THUMB = (96, 192)
+"""Largest width and height of a stored picture, twice the size it is shown at."""
+QUALITY = 72
+
+
+class Pictures:
+    """Thumbnails for one page; an image is opened once, and one that cannot be opened is remembered."""
+
+    def __init__(self, loader: ImageLoader | None) -> None:
+        self.loader = loader
+        self.failures: dict[str, str] = {}
+        self._cache: dict[str, str | None] = {}
+
+    def source(self, path: str) -> str | None:
+        """A data URI of the image, or None where there is none."""
+        if self.loader is None or not path:
+            return None
+        if path not in self._cache:
+            try:
+                self._cache[path] = encode(self.loader(path))
+            except (IvreidError, OSError, ValueError) as error:
+                self.failures[path] = str(error)
+                self._cache[path] = None
+        return self._cache[path]
+
+
+def encode(image: Image.Image) -> str:
+    """The image as a small JPEG in a data URI."""
+    small = image.convert("RGB")
+    small.thumbnail(THUMB, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _who(image: ShownImage) -> str:
+    modality = "infrared" if image.infrared else "visible"
+    return f"identity {image.pid}, {f'camera {image.camid}, ' if image.camid else ''}{modality}"
+
+
+def _picture(pictures: Pictures, image: ShownImage, alt: str) -> Html:
+    source = pictures.source(image.path)
+    if source is None:
+        return el("span", f"id {image.pid}", role="img", aria_label=f"{alt} (no picture)", class_="blank")
+    return el("img", src=source, alt=alt, title=image.path, loading="lazy")
+
+
+def _hit(pictures: Pictures, hit: Hit, *, late: bool = False) -> Html:
+    word, sign = ("right", "✓") if hit.right else ("wrong", "✗")
+    alt = f"Rank {hit.rank}, {word}: {_who(hit.image)}, distance {hit.distance:.3f}"
+    caption = join(
+        [el("b", sign, class_="sign", aria_hidden="true"), " ", el("span", f"{hit.rank:,}", class_="rank")]
+    )
+    camera = f" · c{hit.image.camid}" if hit.image.camid else ""
+    return el(
+        "li",
+        el("div", _picture(pictures, hit.image, alt), class_="frame"),
+        el("div", caption, class_="place"),
+        el("div", f"{hit.image.pid}{camera}", el("br"), f"{hit.distance:.3f}", class_="fine"),
+        class_=f"{word}{' late' if late else ''}",
+    )
+
+
+def ranked_list(pictures: Pictures, row: RankedQuery) -> Html:
+    """One query, its first places, and its first true match where that comes later."""
+    query = row.query
+    camera = f" · c{query.camid}" if query.camid else ""
+    hits = [_hit(pictures, hit) for hit in row.hits]
+    if row.first_match.rank > len(row.hits):
+        hits.append(_hit(pictures, row.first_match, late=True))
+    head = el(
+        "div",
+        el("div", _picture(pictures, query, f"Query: {_who(query)}"), class_="frame"),
+        el("div", "Query", class_="place"),
+        el("div", f"{query.pid}{camera}", el("br"), f"AP {100 * row.average_precision:.1f}%", class_="fine"),
+        class_="query",
+    )
+    return el("div", head, el("ol", *hits, class_="hits"), class_="ranked")
+
+
+def ranked_lists(pictures: Pictures, rows: Sequence[RankedQuery], reason: str | None) -> Html:
+    """Ranked lists one under the other, with a word on pictures that are missing."""
+    lists = [ranked_list(pictures, row) for row in rows]
+    trouble = _trouble(pictures, rows, reason)
+    return join(
+        [absent(f"{trouble.rstrip('.')}; identities stand in their place") if trouble else None, *lists]
+    )
+
+
+def _trouble(pictures: Pictures, rows: Sequence[RankedQuery], reason: str | None) -> str | None:
+    if pictures.loader is None:
+        return f"pictures, because {reason or 'no dataset folder was given'}"
+    if not all(row.query.path for row in rows):
+        return "pictures, because the features file names no image paths"
+    shown = {image.path for row in rows for image in (row.query, *(hit.image for hit in row.hits))}
+    failed = sorted(shown & pictures.failures.keys())
+    return (
+        f"{len(failed):,} picture(s), first {failed[0]}: {pictures.failures[failed[0]]}" if failed else None
+    )
+
+
+KEY = el(
+    "ul",
+    el("li", el("span", el("b", "✓", class_="sign"), class_="swatch right"), "same person, solid border"),
+    el("li", el("span", el("b", "✗", class_="sign"), class_="swatch wrong"), "another person, dashed border"),
+    class_="legend",
+)
+"""What the signs and borders mean."""

@@ -1,0 +1,136 @@
+"""Which ranked lists a report shows: a fair spread over all queries, and the hardest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import DataError, UsageError
+from ivreid.metrics import Outcomes, rank_queries
+from ivreid.report.geometry import unit
+from ivreid.report.inputs import Hit, RankedLists, RankedQuery, ShownImage
+from ivreid.types import BoolArray, Embeddings, ImageTable, IntArray
+
+BLOCK = 512
+"""Queries ranked at a time: bounds memory at BLOCK x gallery distances."""
+TOP = 10
+
+
+def choose_lists(
+    query: Embeddings,
+    gallery: Embeddings,
+    excluded: BoolArray | None,
+    *,
+    title: str,
+    metric: str = "cosine",
+    shown: int = 8,
+) -> RankedLists:
+    """Rank every query and choose the lists to show.
+
+    Args:
+        query: Query embeddings of one trial.
+        gallery: Gallery embeddings of that trial.
+        excluded: (Q, G) True where a gallery image does not count for a query, or None.
+        title: The protocol setting, for the caption.
+        metric: "cosine" or "euclidean".
+        shown: Lists in the fair sample, and lists among the worst.
+
+    Raises:
+        DataError: No query has a true match in its gallery, or the mask does not fit.
+        UsageError: Unknown metric.
+    """
+    ranker = _Ranker.of(query, gallery, excluded, metric)
+    blocks = [np.arange(at, min(at + BLOCK, len(query))) for at in range(0, len(query), BLOCK)]
+    outcomes = Outcomes.concatenate([ranker.score(rows) for rows in blocks])
+    valid = np.flatnonzero(outcomes.valid)
+    if not len(valid):
+        raise DataError("no query has a true match in its gallery, so there is no ranked list to show")
+    first = outcomes.first_image
+    ordered = valid[np.lexsort((valid, first[valid], -outcomes.ap[valid]))]
+    # the middles of equal shares of the queries, from the easiest to the hardest
+    middles = (
+        ((np.arange(shown) + 0.5) / shown * len(valid)).astype(np.int64)
+        if shown < len(valid)
+        else slice(None)
+    )
+    return RankedLists(
+        title=title,
+        queries=len(valid),
+        missed=int((first[valid] > 1).sum()),
+        sample=tuple(ranker.list(int(row), outcomes) for row in ordered[middles]),
+        worst=tuple(ranker.list(row, outcomes) for row in _worst(ordered, first, query.images, shown)),
+    )
+
+
+def _worst(ordered: IntArray, first: IntArray, images: ImageTable, shown: int) -> Iterator[int]:
+    """The hardest missed queries, one an identity: ten pictures of one difficult coat would teach little."""
+    seen: set[int] = set()
+    for row in ordered[::-1]:
+        pid = int(images.pids[row])
+        if len(seen) < shown and first[row] > 1 and pid not in seen:
+            seen.add(pid)
+            yield int(row)
+
+
+@dataclass(frozen=True)
+class _Ranker:
+    """Distances and true matches of any query rows against one gallery."""
+
+    query: ImageTable
+    gallery: ImageTable
+    q: NDArray[np.float64]
+    g: NDArray[np.float64]
+    excluded: BoolArray | None
+    metric: str
+
+    @classmethod
+    def of(cls, query: Embeddings, gallery: Embeddings, excluded: BoolArray | None, metric: str) -> _Ranker:
+        if metric not in ("cosine", "euclidean"):
+            raise UsageError(f"metric {metric!r} is unknown; use 'cosine' or 'euclidean'")
+        if excluded is not None and excluded.shape != (len(query), len(gallery)):
+            raise DataError(f"the exclusion mask is {excluded.shape}, expected {(len(query), len(gallery))}")
+        q, g = (
+            unit(e.vectors) if metric == "cosine" else e.vectors.astype(np.float64) for e in (query, gallery)
+        )
+        return cls(query.images, gallery.images, q, g, excluded, metric)
+
+    def distances(self, rows: IntArray) -> NDArray[np.float64]:
+        """(R, G) distances."""
+        dot = self.q[rows] @ self.g.T
+        if self.metric == "cosine":
+            return np.asarray(1.0 - dot)
+        squares = (self.q[rows] ** 2).sum(1)[:, None] + (self.g**2).sum(1)[None, :]
+        return np.asarray(np.sqrt(np.maximum(squares - 2.0 * dot, 0.0)))
+
+    def score(self, rows: IntArray) -> Outcomes:
+        """What became of some queries."""
+        excluded = None if self.excluded is None else self.excluded[rows]
+        return rank_queries(self.distances(rows), self.query.pids[rows], self.gallery.pids, excluded)
+
+    def list(self, row: int, outcomes: Outcomes) -> RankedQuery:
+        """The head of one query's list, and its first true match."""
+        distances = self.distances(np.array([row]))[0]
+        order = np.argsort(distances, kind="stable")
+        if self.excluded is not None:
+            order = order[~self.excluded[row][order]]
+        right = self.gallery.pids[order] == self.query.pids[row]
+
+        def hit(place: int) -> Hit:
+            at = int(order[place])
+            return Hit(place + 1, _shown(self.gallery, at), float(distances[at]), bool(right[place]))
+
+        return RankedQuery(
+            query=_shown(self.query, row),
+            hits=tuple(hit(place) for place in range(min(TOP, len(order)))),
+            first_match=hit(int(outcomes.first_image[row]) - 1),
+            average_precision=float(outcomes.ap[row]),
+            matches=int(right.sum()),
+        )
+
+
+def _shown(images: ImageTable, row: int) -> ShownImage:
+    path = images.paths[row] if images.paths else ""
+    return ShownImage(path, int(images.pids[row]), int(images.camids[row]), bool(images.infrared[row]))
