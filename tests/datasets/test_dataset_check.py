@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -311,6 +312,18 @@ def test_llcm_damage(llcm: Path) -> None:
     assert (Kind.NOT_LISTED, "nir/0003/shot.jpg") in problems
 
 
+def test_llcm_test_cameras_may_be_absent_only_where_no_list_names_them(llcm: Path) -> None:
+    shutil.rmtree(llcm / "test_vis/cam7")
+    problems = found("llcm", llcm)
+    assert (Kind.MISSING_FOLDER, "test_vis/cam7") in problems
+    with pytest.raises(DataError, match="missing folder: test_vis/cam7"):
+        load_dataset("llcm", llcm)
+    edit(llcm / "idx/test_vis.txt", lambda text: "\n".join(x for x in text.splitlines() if "/cam7/" not in x))
+    assert check_dataset("llcm", llcm).ok
+    (llcm / "idx/test_vis.txt").unlink()
+    assert (Kind.MISSING_FOLDER, "test_vis/cam7") in found("llcm", llcm)
+
+
 def test_identities_that_cannot_be_matched(folder: Path) -> None:
     put(folder / "visible/20/a.png", PNG)
     for name in ("a", "b"):
@@ -523,9 +536,9 @@ def test_gallery_draw_that_does_not_fit(
 def test_gallery_draw_files_that_are_something_else(sysu: Path) -> None:
     draw = sysu / "exp/rand_perm_cam.mat"
     for content, message in (
-        (b"not matlab" * 30, "not a readable MATLAB file"),
-        (b"", "not a readable MATLAB file"),
-        ({"other": 1}, "no variable"),
+        (b"not matlab" * 30, "is not a readable MATLAB file"),
+        (b"", "a readable MATLAB file"),
+        ({"other": 1}, "no variable `rand_perm_cam`"),
         ({"rand_perm_cam": np.ones((6, 1))}, "must be a 6x1 cell"),
     ):
         draw.write_bytes(content) if isinstance(content, bytes) else savemat(draw, content)

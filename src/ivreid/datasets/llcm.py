@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ivreid.datasets.base import Contents, Kind, Reader, number_frames
 from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
 from ivreid.datasets.tree import Tree
@@ -52,15 +54,15 @@ class LLCM(Reader):
         found = []
         for word, modality in WORDS.items():
             on_disk: dict[str, int] = {}
-            for camera in tree.require_folders(f"test_{word}/cam{c}" for c in CAMERAS[word]):
+            # the draws take every file of a folder, so this list only cross-checks the copy
+            entries = read_entries(tree, f"idx/test_{word}.txt", f"test_{word}", required=False)
+            for camera in tree.require_folders(_test_cameras(tree, word, entries)):
                 camid = int(camera.rpartition("cam")[2])
                 for folder, pid in _identities(tree, camera):
                     for file, size in tree.images(folder).items():
                         on_disk[f"{folder}/{file}"] = size
                         found.append((f"{folder}/{file}", pid, camid, modality))
             sizes.update(on_disk)
-            # the draws take every file of a folder, so this list only cross-checks the copy
-            entries = read_entries(tree, f"idx/test_{word}.txt", f"test_{word}", required=False)
             require_files(tree, entries, on_disk, required=False)
         pids = set(read_ids(tree, TEST_IDS))
         for pid in sorted(pids - {pid for _, pid, _, _ in found}):
@@ -70,6 +72,13 @@ class LLCM(Reader):
             if pids and pid not in pids:
                 tree.problems.add(Kind.NOT_LISTED, path, f"identity {pid} is not in {TEST_IDS}", fatal=False)
         return [sample for sample in number_frames(found) if sample.pid in pids]
+
+
+def _test_cameras(tree: Tree, word: str, entries: Sequence[Entry]) -> list[str]:
+    """The folders there must be: every camera's, but for those that a small set's list does not name."""
+    cameras = [f"test_{word}/cam{c}" for c in CAMERAS[word]]
+    named = {entry.path.rpartition("/")[0].rpartition("/")[0] for entry in entries}
+    return [camera for camera in cameras if not named or camera in named or tree.has_folder(camera)]
 
 
 def _identities(tree: Tree, top: str) -> list[tuple[str, int]]:

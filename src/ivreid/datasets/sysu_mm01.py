@@ -8,7 +8,9 @@ import numpy as np
 
 from ivreid.datasets.base import Contents, Kind, Reader, number_frames
 from ivreid.datasets.lists import read_ids, whole_number
+from ivreid.datasets.mat import read_mat
 from ivreid.datasets.tree import Tree
+from ivreid.errors import DataError
 from ivreid.types import Modality, Sample
 
 CAMERAS = (1, 2, 3, 4, 5, 6)
@@ -114,14 +116,10 @@ def permutation_faults(tree: Tree, counts: dict[tuple[int, int], int]) -> list[s
         One message a fault; empty where cell c, entry pid - 1 is a 10 x n matrix of permutations of 1..n for
         the n images on disk.
     """
-    from scipy.io import loadmat
-
     try:
-        cells = np.asarray(loadmat(str(tree.root / PERMUTATIONS))["rand_perm_cam"])
-    except KeyError:
-        return ["it holds no variable `rand_perm_cam`"]
-    except Exception as error:  # scipy raises many kinds on damaged bytes
-        return [f"not a readable MATLAB file ({error})"]
+        cells = read_mat(tree.root / PERMUTATIONS, "rand_perm_cam")
+    except DataError as error:
+        return [str(error)]
     if cells.shape != (6, 1) or cells.dtype != object:
         return [f"`rand_perm_cam` must be a 6x1 cell, it is {cells.dtype} of shape {cells.shape}"]
     pids = sorted({pid for _, pid in counts})
