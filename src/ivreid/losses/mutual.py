@@ -26,4 +26,5 @@ def mutual_loss(student: Tensor, teacher: Tensor, reduction: Reduction = "batchm
     """
     log_p = functional.log_softmax(teacher.detach(), dim=1)
     log_q = functional.log_softmax(student, dim=1)
-    return functional.kl_div(log_q, log_p, reduction=reduction, log_target=True)
+    divisor = len(student) if reduction == "batchmean" else student.numel()
+    return functional.kl_div(log_q, log_p, reduction="sum", log_target=True) / divisor

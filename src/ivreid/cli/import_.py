@@ -1,0 +1,73 @@
+"""`ivreid import`: a published checkpoint becomes safe weights."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SHOWN = 6
+
+
+def run(
+    checkpoint: Annotated[Path, typer.Argument(help="The published file (.pth, .pt, .pkl or .safetensors)")],
+    out: Annotated[Path, typer.Option("--out", help="The weights to write, WEIGHTS.safetensors")],
+    from_: Annotated[str, typer.Option("--from", help="Whose format it is: iv-reid")] = "iv-reid",
+    last_stride: Annotated[
+        int, typer.Option("--last-stride", min=1, max=2, help="LAST_STRIDE of its configuration")
+    ] = 1,
+    size: Annotated[
+        str, typer.Option("--size", metavar="HxW", help="Height x width of the images it was trained on")
+    ] = "384x128",
+) -> None:
+    """Convert a published checkpoint to safe weights, executing nothing it contains.
+
+    A pickle that would call anything is refused, by the name of what it calls. Example:
+
+    ivreid import sysu_best.pth --from iv-reid --out iv-reid-sysu.safetensors
+    """
+    from rich.console import Console
+
+    from ivreid.errors import UsageError
+    from ivreid.methods.published import IMPORTERS
+    from ivreid.models import did_you_mean, write_weights
+
+    if from_ not in IMPORTERS:
+        raise UsageError(f"unknown format {from_!r} for --from; {did_you_mean(from_, IMPORTERS)}")
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
+        )
+    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
+        raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
+    sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
+    if sides is None:
+        raise UsageError(f"--size {size!r} must be height x width, for example 384x128")
+
+    imported = IMPORTERS[from_](checkpoint, last_stride=last_stride, size=(int(sides[1]), int(sides[2])))
+    write_weights(out, imported.tensors, imported.card)
+
+    method = imported.method
+    settings = imported.card["settings"]
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in (
+        ("method", method.name),
+        ("backbone", f"{settings['backbone']}, last stride {last_stride}, no ReLU after the stem"),
+        ("norm", f"{settings['norm']}, embedding of {method.embedding_dim} numbers"),
+        ("identities", f"{method.num_classes} in training"),
+        ("images", f"{size} (height x width)"),
+        (
+            "tensors",
+            f"{len(imported.tensors)} used, {len(imported.ignored)} ignored{_some(imported.ignored)}",
+        ),
+        ("written", str(out)),
+    ):
+        console.print(f"{name:<11} {value}", markup=False)
+
+
+def _some(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    return f": {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"

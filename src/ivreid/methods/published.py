@@ -1,0 +1,145 @@
+"""Checkpoints that other programs published, converted to methods of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivreid.errors import CheckpointError
+from ivreid.io import file_hash
+from ivreid.methods import build
+from ivreid.methods.base import Method
+from ivreid.models import read_tensors
+
+RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
+    ("basic", (2, 2, 2, 2)): "resnet18",
+    ("basic", (3, 4, 6, 3)): "resnet34",
+    ("bottleneck", (3, 4, 6, 3)): "resnet50",
+    ("bottleneck", (3, 4, 23, 3)): "resnet101",
+    ("bottleneck", (3, 8, 36, 3)): "resnet152",
+}
+RENAMED = {"base.": "backbone.", "bottleneck.": "norm.", "share_classifier.": "shared_classifier."}
+LEFT_OUT = "base.fc."
+"""ImageNet's classifier, which some files still hold inside the backbone."""
+PREPROCESSING = {"size": [384, 128], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A converted checkpoint.
+
+    Attributes:
+        method: The method in evaluation mode.
+        tensors: What to write: the method's tensors that the file gave.
+        card: The card to write beside them.
+        ignored: Names of tensors in the file that embedding does not need.
+    """
+
+    method: Method
+    tensors: Mapping[str, Tensor]
+    card: Mapping[str, Any]
+    ignored: tuple[str, ...]
+
+
+def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, int] = (384, 128)) -> Imported:
+    """IV-ReID's published checkpoint: the pickled whole module, or a state dict of the same names.
+
+    Depth, norm layer, identities and the classifier's bias are read from the tensors. Conv biases fold into
+    the norm layer behind them (running mean minus bias), which changes no output in evaluation.
+
+    Args:
+        path: The checkpoint; nothing in it is executed.
+        last_stride: Stride of the last stage it was trained with; the tensors do not tell. Published: 1.
+        size: Height and width of its images; the tensors do not tell. Published: 384, 128.
+
+    Raises:
+        CheckpointError: A file that cannot be read safely, or is not such a network; the message says why.
+    """
+    source = _finite(read_tensors(path), str(path))
+    if "base.conv1.weight" not in source or "share_classifier.weight" not in source:
+        lacking = next(n for n in ("base.conv1.weight", "share_classifier.weight") if n not in source)
+        raise CheckpointError(
+            f"{path} is not an IV-ReID checkpoint: it lacks {lacking!r} "
+            f"(it holds {', '.join(sorted(source)[:3])}, ...)"
+        )
+    settings = {
+        "backbone": _depth(source, str(path)),
+        "pretrained": None,
+        "last_stride": last_stride,
+        "stem_relu": False,
+        "norm": _norm(source),
+        "classifier_bias": "share_classifier.bias" in source,
+    }
+    tensors, ignored = _rename(_fold_biases(source, str(path)))
+    method = build("iv-reid", settings, len(source["share_classifier.weight"]), pretrained=False).eval()
+    for name, own in method.state_dict().items():  # a counter that nothing reads; early files lack it
+        if name.endswith("num_batches_tracked") and not name.startswith(method.training_only):
+            tensors.setdefault(name, torch.zeros_like(own))
+    method.load_tensors(tensors, str(path))
+    card = {
+        **method.card(),
+        "preprocessing": {**PREPROCESSING, "size": list(size)},
+        "source": {"format": "iv-reid", "file": Path(path).name, "sha256_16": file_hash(path)},
+    }
+    return Imported(method, tensors, card, tuple(ignored))
+
+
+IMPORTERS = {"iv-reid": import_iv_reid}
+"""What `ivreid import --from` knows."""
+
+
+def _finite(tensors: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise CheckpointError(f"{path} holds NaN or infinite values in {name!r}")
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def _depth(tensors: Mapping[str, Tensor], path: str) -> str:
+    kind = "bottleneck" if "base.layer1.0.conv3.weight" in tensors else "basic"
+    found = {m.groups() for name in tensors if (m := re.match(r"base\.layer([1-4])\.(\d+)\.", name))}
+    blocks = tuple(sum(stage == str(i) for stage, _ in found) for i in (1, 2, 3, 4))
+    if (kind, blocks) not in RESNET_BLOCKS:
+        raise CheckpointError(
+            f"{path}: its backbone has {blocks} {kind} blocks, which is none of "
+            f"{', '.join(RESNET_BLOCKS.values())}"
+        )
+    return RESNET_BLOCKS[kind, blocks]
+
+
+def _norm(tensors: Mapping[str, Tensor]) -> str:
+    if "bottleneck.running_mean" in tensors:
+        return "bn"
+    return "gn" if "bottleneck.weight" in tensors else "none"
+
+
+def _fold_biases(tensors: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+    """BN((Wx + b) - mu) = BN(Wx - (mu - b)): each conv bias moves into the running mean behind it."""
+    folded = dict(tensors)
+    for name, bias in tensors.items():
+        conv = re.fullmatch(r"(base\.(?:.+\.)?)(?:conv(\d)|downsample\.(0))\.bias", name)
+        if conv is None:
+            continue
+        mean = f"{conv[1]}bn{conv[2]}.running_mean" if conv[2] else f"{conv[1]}downsample.1.running_mean"
+        if mean not in folded or folded[mean].shape != bias.shape:
+            raise CheckpointError(f"{path}: {name!r} has no {mean!r} of the same length to fold into")
+        folded[mean] = folded[mean] - bias
+        del folded[name]
+    return folded
+
+
+def _rename(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    renamed, ignored = {}, []
+    for name, value in tensors.items():
+        prefix = next((old for old in RENAMED if name.startswith(old)), None)
+        if prefix is None or name.startswith(LEFT_OUT):
+            ignored.append(name)
+        else:
+            renamed[RENAMED[prefix] + name.removeprefix(prefix)] = value
+    return renamed, ignored
