@@ -63,7 +63,7 @@ def sort_nearer(distances: NDArray[Any], matches: NDArray[Any], gallery: Identit
         matches: (B, M) distances of the true matches, ascending, infinity where a query has fewer.
         gallery: The gallery's identities.
     """
-    index = gallery.index
+    index, distances = gallery.index, np.ascontiguousarray(distances)
     if (index[1:] < index[:-1]).any():
         order = np.argsort(index, kind="stable")
         distances, index = distances[:, order], index[order]

@@ -151,9 +151,7 @@ def rank_queries(
     blocks = [slice(start, start + height) for start in range(0, shape[0], height)]
 
     def rank(block: slice) -> Outcomes:
-        return _rank_block(
-            distances[block], wanted[block], gallery, None if excluded is None else excluded[block]
-        )
+        return rank_block(_forbid(distances[block], excluded, block), wanted[block], gallery)
 
     if threads is None:
         threads = min(4, os.cpu_count() or 1) if distances.size >= _WORTH_THREADS else 1
@@ -163,17 +161,24 @@ def rank_queries(
         return Outcomes.concatenate(list(pool.map(rank, blocks)))
 
 
-def _rank_block(
-    distances: NDArray[Any],
-    wanted: NDArray[np.int64],
-    gallery: Identities,
-    excluded: NDArray[np.bool_] | None,
-) -> Outcomes:
+def _forbid(distances: NDArray[Any], excluded: NDArray[np.bool_] | None, block: slice) -> NDArray[Any]:
     if not (np.isfinite(distances.max()) and np.isfinite(distances.min())):
         raise DataError("distances hold NaN or infinite values; check the embeddings they were made from")
-    if excluded is not None:
-        distances = np.array(distances, order="K")
-        distances[excluded] = np.inf
+    if excluded is None:
+        return distances
+    distances = np.array(distances, order="K")
+    distances[excluded[block]] = np.inf
+    return distances
+
+
+def rank_block(distances: NDArray[Any], wanted: NDArray[np.int64], gallery: Identities) -> Outcomes:
+    """Rank a block of queries that fits the processor's cache; `rank_queries` is the checked way in.
+
+    Args:
+        distances: (B, G) float, finite but for excluded pairs, which hold infinity.
+        wanted: (B,) the queries' identities as `gallery.find` gives them.
+        gallery: The gallery's identities.
+    """
     rows = gallery.members[wanted]
     matches = np.where(rows >= 0, np.take_along_axis(distances, np.maximum(rows, 0), axis=1), np.inf)
     matches.sort(axis=1)

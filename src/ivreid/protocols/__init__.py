@@ -1,0 +1,32 @@
+"""Who queries, who is gallery, what is excluded, which CMC rule, how many trials."""
+
+from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
+from ivreid.protocols.draws import DRAWS, Permutations
+from ivreid.protocols.evaluate import evaluate, split_fingerprint, summarise
+from ivreid.protocols.products import METRICS, Scorer
+from ivreid.protocols.registry import PROTOCOLS, make_protocol
+from ivreid.protocols.result import FIGURES, Result, TrialResult
+from ivreid.protocols.result_io import read_results, write_results
+from ivreid.protocols.scoring import TrialOutcomes, run_trials
+
+__all__ = [
+    "DIRECTIONS",
+    "DRAWS",
+    "FIGURES",
+    "METRICS",
+    "PROTOCOLS",
+    "Permutations",
+    "Protocol",
+    "Result",
+    "Scorer",
+    "Trial",
+    "TrialOutcomes",
+    "TrialResult",
+    "evaluate",
+    "make_protocol",
+    "read_results",
+    "run_trials",
+    "split_fingerprint",
+    "summarise",
+    "write_results",
+]

@@ -1,0 +1,173 @@
+"""Features files: embeddings with the ids of their images, as `.npz` or as the official script's MATLAB files."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.datasets.mat import read_cells
+from ivreid.errors import DataError
+from ivreid.io import atomic_write
+from ivreid.types import Embeddings, ImageTable, Modality
+
+INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
+"""Where the camera implies the modality; elsewhere a features file has to say it."""
+
+_REQUIRED = ("embeddings", "pids", "camids", "frames")
+_MATLAB_CAMERAS = range(1, 7)
+
+
+def write_features(path: Path | str, embeddings: Embeddings) -> None:
+    """Write a features file that `read_features` and plain `numpy.load` read.
+
+    Raises:
+        DataError: The file cannot be written; the previous file, if any, stays.
+    """
+    images = embeddings.images
+    arrays: dict[str, Any] = {
+        "embeddings": embeddings.vectors,
+        "pids": images.pids,
+        "camids": images.camids,
+        "frames": images.frames,
+        "modality": np.where(images.infrared, Modality.INFRARED.value, Modality.VISIBLE.value),
+    }
+    if images.paths:
+        arrays["paths"] = np.array(images.paths)
+    with atomic_write(path) as file:
+        np.savez(file, **arrays)
+
+
+def read_features(path: Path | str, *, protocol: str | None = None) -> Embeddings:
+    """Read a features file.
+
+    Args:
+        path: An `.npz` file with `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the sorted files
+            of that identity, camera and modality) and, where the camera does not imply it, `modality`
+            ("visible"/"infrared"); or `NAME` of MATLAB files `NAME_cam1.mat` .. `NAME_cam6.mat` in the form of
+            SYSU-MM01's official script: a cell vector `feature` whose cell i holds the (n, D) features of identity i.
+        protocol: Name of the protocol, whose cameras imply the modality.
+
+    Raises:
+        DataError: Anything missing, damaged, unequal in length, not finite, or doubled.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _read_npz(path, protocol)
+    if any(_matlab_file(path, camid).is_file() for camid in _MATLAB_CAMERAS):
+        return read_matlab_features(path)
+    raise DataError(
+        f"{path}: no such features file, nor MATLAB files {path.name}_cam1.mat .. {path.name}_cam6.mat"
+    )
+
+
+def _read_npz(path: Path, protocol: str | None) -> Embeddings:
+    arrays = _load_arrays(path)
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; a features file holds {', '.join(_REQUIRED)}")
+    vectors = arrays["embeddings"]
+    if not np.issubdtype(vectors.dtype, np.number) or np.issubdtype(vectors.dtype, np.complexfloating):
+        raise DataError(f"{path}: `embeddings` must be real numbers, they are {vectors.dtype}")
+    try:
+        images = ImageTable(
+            pids=arrays["pids"],
+            camids=arrays["camids"],
+            frames=arrays["frames"],
+            infrared=_infrared(path, arrays, protocol),
+            paths=tuple(str(p) for p in arrays["paths"]) if "paths" in arrays else (),
+        )
+        return Embeddings(vectors, images)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(
+                    f"{path} holds one bare array; a features file is an .npz with {', '.join(_REQUIRED)}"
+                )
+            known = (*_REQUIRED, "modality", "paths")
+            return {name: archive[name] for name in known if name in archive.files}
+    except DataError:
+        raise
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except (
+        ValueError,
+        EOFError,
+        KeyError,
+        TypeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+    ) as error:
+        raise DataError(f"{path} is not a readable .npz file ({error})") from error
+    except Exception as error:  # zlib.error, struct.error and what else hostile bytes provoke
+        raise DataError(f"{path} is not a readable .npz file ({type(error).__name__}: {error})") from error
+
+
+def _infrared(path: Path, arrays: dict[str, NDArray[Any]], protocol: str | None) -> NDArray[np.bool_]:
+    if "modality" in arrays:
+        words = np.char.lower(arrays["modality"].astype(str))
+        unknown = ~np.isin(words, [m.value for m in Modality])
+        if unknown.any():
+            word = arrays["modality"][unknown][0]
+            raise DataError(f"`modality` holds {str(word)!r}; it must be {' or '.join(Modality)}")
+        infrared: NDArray[np.bool_] = words == Modality.INFRARED.value
+        return infrared
+    if protocol not in INFRARED_CAMERAS:
+        implied = ", ".join(INFRARED_CAMERAS)
+        raise DataError(f"`modality` is missing, and only the cameras of {implied} imply it")
+    return np.isin(arrays["camids"], INFRARED_CAMERAS[protocol])
+
+
+def _matlab_file(prefix: Path, camid: int) -> Path:
+    return prefix.with_name(f"{prefix.name}_cam{camid}.mat")
+
+
+def read_matlab_features(prefix: Path | str, pids: Iterable[int] | None = None) -> Embeddings:
+    """SYSU-MM01 features in the form of the dataset authors' evaluation script.
+
+    Args:
+        prefix: `NAME` of the files `NAME_cam1.mat` .. `NAME_cam6.mat`.
+        pids: Keep these identities only (the official script reads those of `test_id.mat`); None keeps all.
+
+    Raises:
+        DataError: A missing or damaged file, or cells of unequal width.
+    """
+    prefix = Path(prefix)
+    keep = None if pids is None else frozenset(int(pid) for pid in pids)
+    vectors: list[NDArray[Any]] = []
+    ids: list[tuple[int, int, int]] = []
+    for camid in _MATLAB_CAMERAS:
+        path = _matlab_file(prefix, camid)
+        for pid, cell in enumerate(read_cells(path, "feature"), start=1):
+            if cell.size == 0 or (keep is not None and pid not in keep):
+                continue
+            width = vectors[0].shape[1] if vectors else cell.shape[-1]
+            real = np.issubdtype(cell.dtype, np.integer) or np.issubdtype(cell.dtype, np.floating)
+            if not real or cell.ndim != 2 or cell.shape[1] != width:
+                raise DataError(
+                    f"{path}: cell {pid} of `feature` is {cell.dtype} of shape {cell.shape}; expected (images, {width})"
+                )
+            vectors.append(cell)
+            ids.extend((pid, camid, frame) for frame in range(1, len(cell) + 1))
+    if not vectors:
+        raise DataError(
+            f"{prefix}_cam*.mat hold no features" + (" of the identities asked for" if keep else "")
+        )
+    table = np.array(ids, dtype=np.int64)
+    infrared = np.isin(table[:, 1], INFRARED_CAMERAS["sysu-mm01"])
+    try:
+        return Embeddings(
+            np.concatenate(vectors), ImageTable(table[:, 0], table[:, 1], table[:, 2], infrared)
+        )
+    except DataError as error:
+        raise DataError(f"{prefix}_cam*.mat: {error}") from error

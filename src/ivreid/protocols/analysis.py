@@ -1,0 +1,154 @@
+"""What a result carries besides its figures: outcomes per person, intervals, breakdown, verification.
+
+`analyse` adds four blocks of plain JSON to a result; it costs about as much as the evaluation itself.
+
+    per_identity  {"pids": [..], "valid": [..], "sums": {figure: [..]}}, averaged over trials: all that is
+                  needed to resample people again, as `ivreid compare` does
+    intervals     {figure: {"estimate": .., "low": .., "high": .., "confidence": 0.95}}
+    breakdown     see `ivreid.protocols.breakdown`
+    verification  of trial 1: {"genuine_pairs": .., "impostor_pairs": .., "area": .., "equal_error_rate": ..,
+                  "tpr_at_fpr": {"0.001": .., "0.01": .., "0.1": ..}, "roc": {"fpr": [..], "tpr": [..]}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.metrics import Outcomes, rank_queries
+from ivreid.metrics.bootstrap import bootstrap
+from ivreid.metrics.pairwise import pairwise
+from ivreid.metrics.verification import Pairs, roc
+from ivreid.protocols.base import Protocol, Trial
+from ivreid.protocols.breakdown import (
+    Breakdown,
+    Tally,
+    hardest,
+    modality_of,
+    sums_over_trials,
+    within_modality,
+)
+from ivreid.protocols.compare import PER_IDENTITY, per_identity_json
+from ivreid.protocols.result import Result
+from ivreid.protocols.scoring import Distance, run_trials
+from ivreid.types import BoolArray, Embeddings, ImageTable
+
+FPRS = (0.001, 0.01, 0.1)
+MAX_PAIRS = 2_000_000
+"""Pairs of the verification block; beyond, queries are spread evenly over the trial's."""
+
+
+def analyse(
+    embeddings: Embeddings,
+    protocol: Protocol,
+    result: Result,
+    *,
+    metric: str = "cosine",
+    distance: Distance | None = None,
+    seed: int = 0,
+) -> Result:
+    """The result with its `extra` filled: per_identity, intervals, breakdown, verification.
+
+    Args:
+        embeddings: What was evaluated.
+        protocol: The protocol it was evaluated by.
+        result: The evaluation.
+        metric: The metric of the evaluation.
+        distance: What replaced the metric in the evaluation, if anything did (a re-ranking).
+        seed: Of the resamples, and of the draws within a modality.
+
+    Raises:
+        UsageError: An unknown metric.
+        ProtocolError: Images that do not fit the protocol.
+    """
+    rng, images = np.random.default_rng(seed), embeddings.images
+    measure = distance or (lambda query, gallery: pairwise(query, gallery, metric, np.float32))
+    breakdown = Breakdown(protocol.name)
+    ran: list[tuple[ImageTable, Outcomes]] = []
+    verification: dict[str, Any] | None = None
+    for trial, distances, known in _measured(embeddings, protocol, metric, distance, measure):
+        query, gallery = images.take(trial.query), images.take(trial.gallery)
+        excluded = protocol.excluded(query, gallery)
+        outcomes = known or rank_queries(distances, query.pids, gallery.pids, excluded)
+        breakdown.add(distances, query, gallery, excluded, outcomes)
+        if not ran:
+            verification = verification_block(distances, query, gallery, excluded)
+        ran.append((query, outcomes))
+    table = sums_over_trials(ran, protocol.cmc)
+    blocks: dict[str, Any] = {PER_IDENTITY: per_identity_json(table)}
+    if len(table) > 1:
+        blocks["intervals"] = {name: found.to_json() for name, found in bootstrap(table, rng=rng).items()}
+    rows = breakdown.to_json()
+    rows["modalities"] += _within(embeddings, measure, rng)
+    blocks["breakdown"] = {**rows, "hardest": hardest(table)}
+    if verification is not None:
+        blocks["verification"] = verification
+    return replace(result, extra={**result.extra, **blocks})
+
+
+def _measured(
+    embeddings: Embeddings, protocol: Protocol, metric: str, distance: Distance | None, measure: Distance
+) -> Iterator[tuple[Trial, NDArray[Any], Outcomes | None]]:
+    """Each trial with its distances, and its outcomes where the evaluator's own can be had without them.
+
+    The evaluator works in double precision and shares one product among trials; so does this, in single
+    precision, which is enough to break figures down. A re-ranking is measured once a trial, and both follow
+    from it.
+    """
+    vectors = embeddings.vectors
+    if distance is not None:
+        for trial in protocol.trials(embeddings.images):
+            yield trial, measure(vectors[trial.query], vectors[trial.gallery]), None
+        return
+    ran = run_trials(embeddings, protocol, metric=metric)
+    first = ran[0].trial.query
+    if not all(np.array_equal(part.trial.query, first) for part in ran):
+        for part in ran:
+            yield part.trial, measure(vectors[part.trial.query], vectors[part.trial.gallery]), part.outcomes
+        return
+    union = np.unique(np.concatenate([part.trial.gallery for part in ran]))
+    whole = measure(vectors[first], vectors[union])
+    for part in ran:
+        yield part.trial, whole[:, np.searchsorted(union, part.trial.gallery)], part.outcomes
+
+
+def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator) -> list[dict[str, Any]]:
+    tally = Tally()
+    for infrared in (False, True):
+        drawn = within_modality(embeddings.images, infrared, rng=rng)
+        if drawn is None:
+            continue
+        rows, columns, excluded = drawn
+        query, gallery = embeddings.images.take(rows), embeddings.images.take(columns)
+        distances = measure(embeddings.vectors[rows], embeddings.vectors[columns])
+        side = modality_of(query)
+        tally.add((side, side), rank_queries(distances, query.pids, gallery.pids, excluded))
+    return tally.rows("query", "gallery", trials=1)
+
+
+def verification_block(
+    distances: NDArray[np.floating[Any]], query: ImageTable, gallery: ImageTable, excluded: BoolArray | None
+) -> dict[str, Any] | None:
+    """The verification block of one trial, or None where it lacks pairs of one person or of two."""
+    step = max(1, -(-distances.size // MAX_PAIRS))
+    rows = np.arange(0, len(distances), step)
+    pairs = Pairs.of_matrix(
+        distances[rows], query.pids[rows], gallery.pids, None if excluded is None else excluded[rows]
+    )
+    genuine, impostor = pairs.genuine, pairs.impostor
+    if not len(genuine) or not len(impostor):
+        return None
+    curve = roc(genuine, impostor)
+    thin = curve.thinned()
+    return {
+        "genuine_pairs": len(genuine),
+        "impostor_pairs": len(impostor),
+        "area": curve.area,
+        "equal_error_rate": curve.equal_error_rate,
+        "tpr_at_fpr": {f"{fpr:g}": curve.tpr_at(fpr) for fpr in FPRS},
+        "roc": {"fpr": thin.fpr.tolist(), "tpr": thin.tpr.tolist()},
+    }

@@ -1,0 +1,63 @@
+"""The plain cross-modality protocol, for a folder or a table of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.protocols.base import HasIds, Protocol, Trial, both_sides, same_person_same_camera
+from ivreid.types import NO_CAMERA, ImageTable
+
+
+@dataclass(frozen=True)
+class CrossModality(Protocol):
+    """Every image of one modality queries every image of the other, as person re-identification usually does.
+
+    Where cameras are known, images of the query's own identity and camera are excluded (Market-1501's rule, Zheng et
+    al., ICCV 2015).
+
+    Attributes:
+        direction: Query-first, "infrared-to-visible" or "visible-to-infrared".
+    """
+
+    name: ClassVar[str] = "cross-modality"
+
+    direction: str = "infrared-to-visible"
+
+    @property
+    def title(self) -> str:
+        """Direction and CMC rule in words."""
+        return f"Cross-modality, {self.direction}, {self.cmc} CMC"
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Direction, CMC rule."""
+        return {"direction": self.direction, "cmc": self.cmc}
+
+    def trials(self, images: ImageTable) -> tuple[Trial, ...]:
+        """One trial.
+
+        Raises:
+            ProtocolError: One modality only.
+        """
+        return (Trial(*both_sides(self.name, images, self.direction == "infrared-to-visible")),)
+
+    def excluded(self, query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
+        """Gallery images of the query's own identity and (known) camera."""
+        if not np.intersect1d(query.camids[query.camids != NO_CAMERA], gallery.camids).size:
+            return None
+        known = gallery.camids != NO_CAMERA
+        return same_person_same_camera(query, gallery) & known
+
+    def notes(self, images: ImageTable) -> tuple[str, ...]:
+        """Whether the camera rule applied."""
+        unknown = int((images.camids == NO_CAMERA).sum())
+        if not unknown:
+            return ()
+        if unknown == len(images):
+            return ("no camera rule: the images have no camera ids",)
+        return (f"no camera rule for {unknown} of {len(images)} images, which have no camera id",)

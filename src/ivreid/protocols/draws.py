@@ -1,0 +1,104 @@
+"""How a gallery is drawn: three ways are in use, and they do not give the same figures."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.datasets.mat import read_cells
+from ivreid.errors import DataError, ProtocolError
+from ivreid.types import IntArray
+
+DRAWS = ("official", "agw", "iv-reid")
+TRIALS = 10
+
+Places = Mapping[tuple[int, int], IntArray]
+"""(pid, camid) -> rows of its images in the order of their sorted files; keys ascending."""
+
+
+def draw_agw(places: Places, trial: int) -> list[int]:
+    """One image per identity and camera as most Python code draws it (Ye et al., TPAMI 2021; also LLCM).
+
+    `random.seed(trial)`, identities ascending, cameras ascending, one `random.choice` of the sorted files.
+    """
+    generator = random.Random(trial)
+    return [int(generator.choice(places[place])) for place in sorted(places)]
+
+
+def draw_iv_reid(places: Places, trial: int) -> list[int]:
+    """One image per identity and camera as the published IV-ReID code draws it: seed 2019 + 33 t, cameras outermost.
+
+    That code took folders and files as the file system listed them; here they are sorted.
+    """
+    generator = random.Random(2019 + 33 * trial)
+    return [int(generator.choice(places[place])) for place in sorted(places, key=lambda place: place[::-1])]
+
+
+@dataclass(frozen=True, eq=False)
+class Permutations:
+    """The dataset authors' permutations: for each camera and identity a (10, n) matrix over its n images.
+
+    Attributes:
+        path: The file they come from, for messages.
+        cells: cells[camid - 1][pid - 1] is the matrix of 1-based positions, with n = 0 where there are no images.
+    """
+
+    path: Path
+    cells: tuple[tuple[NDArray[Any], ...], ...]
+
+    def draw(self, places: Places, trial: int, shots: int) -> list[int]:
+        """The first `shots` positions of row `trial` of every identity and camera (Wu et al., ICCV 2017).
+
+        Raises:
+            ProtocolError: Permutations that do not fit the images: camera, identity, expected and found.
+        """
+        rows: list[int] = []
+        for (pid, camid), images in places.items():
+            positions = self._matrix(pid, camid, len(images))[trial, :shots]
+            if len(positions) < shots:
+                raise ProtocolError(
+                    f"camera {camid}, identity {pid}: {shots} shots asked for, {len(images)} image(s) found"
+                )
+            rows.extend(images[positions.astype(np.int64) - 1].tolist())
+        return rows
+
+    def _matrix(self, pid: int, camid: int, found: int) -> NDArray[Any]:
+        where = f"{self.path} does not fit the images: camera {camid}, identity {pid}"
+        cells = self.cells[camid - 1]
+        if not 1 <= pid <= len(cells):
+            raise ProtocolError(f"{where}: the permutations know identities 1 to {len(cells)} there")
+        matrix = cells[pid - 1]
+        expected = matrix.shape[1] if matrix.ndim == 2 else 0
+        if expected != found:
+            raise ProtocolError(f"{where}: expected {expected} image(s), found {found}")
+        if len(matrix) < TRIALS or not (np.sort(matrix[:TRIALS], axis=1) == np.arange(1, found + 1)).all():
+            raise ProtocolError(
+                f"{where}: expected {TRIALS} permutations of 1 to {found}, found something else"
+            )
+        return matrix
+
+    @classmethod
+    def read(cls, path: Path | str) -> Permutations:
+        """Read `rand_perm_cam.mat`.
+
+        Raises:
+            DataError: Not that file.
+        """
+        path = Path(path)
+        cameras = read_cells(path, "rand_perm_cam")
+        if len(cameras) != 6:
+            raise DataError(
+                f"{path}: `rand_perm_cam` must have one cell for each of 6 cameras, it has {len(cameras)}"
+            )
+        for camid, cells in enumerate(cameras, start=1):
+            if cells.dtype != object or not all(isinstance(cell, np.ndarray) for cell in cells.ravel()):
+                raise DataError(
+                    f"{path}: `rand_perm_cam` camera {camid} must be a cell vector over identities"
+                )
+        return cls(path, tuple(tuple(cells.ravel()) for cells in cameras))

@@ -1,0 +1,36 @@
+"""Results files: one result, or a run's list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ivreid.errors import DataError
+from ivreid.io import read_json, write_json
+from ivreid.protocols.result import Result
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Read one result or a list of results.
+
+    Raises:
+        DataError: Missing file, not JSON, not results, or an empty list.
+    """
+    value = read_json(path)
+    entries = value if isinstance(value, list) else [value]
+    if not entries:
+        raise DataError(f"{path} holds no results")
+    many = len(entries) > 1
+    return [
+        Result.from_json(entry, f"{path}, result {number}" if many else str(path))
+        for number, entry in enumerate(entries, start=1)
+    ]
+
+
+def write_results(path: Path | str, results: Result | Sequence[Result]) -> None:
+    """Write one result as an object, or several as a list, atomically.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    write_json(path, results.to_json() if isinstance(results, Result) else [one.to_json() for one in results])

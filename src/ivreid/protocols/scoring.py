@@ -1,0 +1,177 @@
+"""What became of every query in every trial."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import UsageError
+from ivreid.metrics.ranking import Identities, Outcomes, rank_block, rank_queries
+from ivreid.protocols.base import Protocol, Trial
+from ivreid.protocols.products import METRICS, GalleryProducts, Scorer, product_with
+from ivreid.types import Embeddings, FloatArray, IntArray
+
+Precision = Literal["double", "single"]
+Distance = Callable[[FloatArray, FloatArray], NDArray[Any]]
+"""Maps query vectors (Q, D) and gallery vectors (G, D) to distances (Q, G)."""
+Progress = Callable[[int, int], None]
+
+_WIDE = 1 << 24  # bytes of products made at a time, kept in the level-3 cache until every trial has used them
+_LEAST_QUERIES = 256  # a narrower product would leave the processor idle
+_NARROW = 1 << 20  # bytes of distances ranked at a time, in a level-2 cache
+_MOST_THREADS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class TrialOutcomes:
+    """One trial and what became of each of its queries.
+
+    Attributes:
+        trial: The rows of queries and gallery.
+        outcomes: One entry per query, in the order of `trial.query`.
+    """
+
+    trial: Trial
+    outcomes: Outcomes
+
+
+class Ids(NamedTuple):
+    """The identities and cameras of some images."""
+
+    pids: IntArray
+    camids: IntArray
+
+    def take(self, rows: Any) -> Ids:
+        """Those of the given rows."""
+        return Ids(self.pids[rows], self.camids[rows])
+
+
+def run_trials(
+    embeddings: Embeddings,
+    protocol: Protocol,
+    *,
+    metric: str = "cosine",
+    precision: Precision = "double",
+    distance: Distance | None = None,
+    scorer: Scorer = product_with,
+    progress: Progress | None = None,
+) -> tuple[TrialOutcomes, ...]:
+    """Rank every query of every trial.
+
+    Trials that share their queries share one matrix product, to the union of their galleries.
+
+    Args:
+        embeddings: All images the protocol may draw from.
+        protocol: Who queries whom.
+        metric: "cosine", or "euclidean" on the vectors as given.
+        precision: "double" computes distances in float64. "single" takes half the time; distances that agree in
+            about six digits may then change places, as they do in code that works in float32.
+        distance: Replaces metric and precision, e.g. by a re-ranking of whole lists; called once per trial.
+        scorer: Computes the products, on a GPU for instance.
+        progress: Called with (queries done, queries in all); trials that share their queries count once.
+
+    Raises:
+        UsageError: An unknown metric or precision.
+        ProtocolError: Images that do not fit the protocol.
+    """
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}; known metrics: {', '.join(METRICS)}")
+    if precision not in ("double", "single"):
+        raise UsageError(f"unknown precision {precision!r}; it is double or single")
+    trials = protocol.trials(embeddings.images)
+    ids = Ids(embeddings.images.pids, embeddings.images.camids)
+    outcomes: dict[Trial, Outcomes] = {}
+    groups = [[trial] for trial in trials] if distance else _sharing_queries(trials)
+    total, done = sum(len(group[0].query) for group in groups), 0
+    for group in groups:
+
+        def tick(queries: int, before: int = done) -> None:
+            if progress is not None:
+                progress(before + queries, total)
+
+        if distance is None:
+            products = _products(embeddings.vectors, group, metric, precision, scorer)
+            outcomes |= _rank_group(products, protocol, ids, group, tick)
+        else:
+            outcomes[group[0]] = _rank_with(distance, embeddings, protocol, ids, group[0])
+            tick(len(group[0].query))
+        done += len(group[0].query)
+    return tuple(TrialOutcomes(trial, outcomes[trial]) for trial in trials)
+
+
+def _sharing_queries(trials: Sequence[Trial]) -> list[list[Trial]]:
+    groups: dict[bytes, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(trial.query.tobytes(), []).append(trial)
+    return list(groups.values())
+
+
+def _rank_with(
+    distance: Distance, embeddings: Embeddings, protocol: Protocol, ids: Ids, trial: Trial
+) -> Outcomes:
+    query, gallery = ids.take(trial.query), ids.take(trial.gallery)
+    distances = distance(embeddings.vectors[trial.query], embeddings.vectors[trial.gallery])
+    return rank_queries(distances, query.pids, gallery.pids, protocol.excluded(query, gallery))
+
+
+def _products(
+    vectors: FloatArray, group: Sequence[Trial], metric: str, precision: Precision, scorer: Scorer
+) -> GalleryProducts:
+    union = np.unique(np.concatenate([trial.gallery for trial in group]))
+    return GalleryProducts(
+        vectors, union, metric, np.float64 if precision == "double" else np.float32, scorer
+    )
+
+
+class _Ranker:
+    """Ranks blocks of queries against one trial's gallery."""
+
+    def __init__(self, protocol: Protocol, ids: Ids, trial: Trial, products: GalleryProducts) -> None:
+        self._protocol, self._query = protocol, ids.take(trial.query)
+        self._gallery = ids.take(trial.gallery)
+        self._places = products.places(trial.gallery)
+        self._identities = Identities.of(self._gallery.pids)
+        self._wanted = self._identities.find(self._query.pids)
+        self.height = max(16, _NARROW // (len(trial.gallery) * products.itemsize))
+
+    def rank(self, distances: NDArray[Any], start: int, block: slice) -> Outcomes:
+        """Outcomes of the queries `start + block`, from the columns `block` of `distances` (U', B)."""
+        own = distances[self._places, block]
+        queries = slice(start + block.start, start + block.start + own.shape[1])
+        forbidden = self._protocol.excluded(self._query.take(queries), self._gallery)
+        if forbidden is not None:
+            own[forbidden.T] = np.inf
+        return rank_block(own.T, self._wanted[queries], self._identities)
+
+
+def _rank_group(
+    products: GalleryProducts,
+    protocol: Protocol,
+    ids: Ids,
+    group: Sequence[Trial],
+    tick: Callable[[int], None],
+) -> dict[Trial, Outcomes]:
+    rankers = [_Ranker(protocol, ids, trial, products) for trial in group]
+    parts: list[list[Outcomes]] = [[] for _ in group]
+    query = group[0].query
+    height = max(_LEAST_QUERIES, _WIDE // products.row_bytes)
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(query), height):
+            distances = products.distances(query[start : start + height])
+            running = [
+                [
+                    pool.submit(ranker.rank, distances, start, slice(at, at + ranker.height))
+                    for at in range(0, distances.shape[1], ranker.height)
+                ]
+                for ranker in rankers
+            ]
+            for part, futures in zip(parts, running, strict=True):
+                part.extend(future.result() for future in futures)
+            tick(min(start + height, len(query)))
+    return {trial: Outcomes.concatenate(part) for trial, part in zip(group, parts, strict=True)}
