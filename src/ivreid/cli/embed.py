@@ -30,8 +30,9 @@ def run(  # noqa: PLR0917 - options, given by name
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
-    It holds L2-normalised embeddings with pids, cameras and paths. An image that cannot be read stops the command, which then names all such images; none is skipped.
-    Images in no numbered folder have the unknown pid -1: good for search, not for scoring.
+    It holds L2-normalised embeddings with pids, cameras and paths. An image that cannot be read stops the
+    command, which then names all such images; none is skipped. Images in no numbered folder have the unknown
+    pid -1: good for search, not for scoring.
     """
     from rich.console import Console
 

@@ -4,7 +4,6 @@ from ivreid.data.augment import Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
 from ivreid.data.images import decode, normalise, resize, to_tensor
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
-from ivreid.data.prefetch import available_cores, prefetch, usable_workers
 from ivreid.data.sampler import (
     BatchSampler,
     CrossModalityBatchSampler,
@@ -14,6 +13,7 @@ from ivreid.data.sampler import (
 )
 from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing
 from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, open_images, select
+from ivreid.data.workers import available_cores, prefetch, usable_workers
 
 __all__ = [
     "AugmentSettings",

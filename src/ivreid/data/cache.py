@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ivreid.data.images import Pixels, decode
-from ivreid.data.prefetch import Progress, prefetch
+from ivreid.data.workers import Progress, prefetch
 from ivreid.errors import DataError, ImageError
 from ivreid.io import atomic_write, fingerprint
 from ivreid.types import BoolArray

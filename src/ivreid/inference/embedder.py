@@ -22,8 +22,8 @@ from ivreid.data import (
     usable_workers,
 )
 from ivreid.data.images import Pixels
-from ivreid.data.prefetch import Progress
 from ivreid.data.source import list_problems
+from ivreid.data.workers import Progress
 from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference.device import choose_device
 from ivreid.inference.fold import ready

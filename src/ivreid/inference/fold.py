@@ -1,6 +1,6 @@
 """A network made ready for inference: batch norms folded into the convolutions before them.
 
-In evaluation BatchNorm(Conv(x)) is itself a convolution, of weight W g / sigma and bias b + (c - mu) g / sigma
+BatchNorm(Conv(x)) in evaluation is a convolution, of weight W g / sigma and bias b + (c - mu) g / sigma
 (g, b: the norm's weight and bias; W, c: the convolution's). Folding saves a pass over memory per convolution.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivreid.data import open_images
-from ivreid.data.prefetch import Progress
+from ivreid.data.workers import Progress
 from ivreid.errors import DataError, UsageError
 from ivreid.inference.embedder import Embedder
 from ivreid.io import IMAGE_SUFFIXES
