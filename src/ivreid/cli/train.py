@@ -18,6 +18,7 @@ def run(
             metavar="CONFIG", help="A YAML file (see configs/), or one of the published INI files."
         ),
     ],
+    *,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -35,10 +36,10 @@ def run(
 ) -> None:
     """Train a model from a configuration file.
 
-    Relative paths, in the file too, are relative to the working directory. Ctrl-C saves and leaves; the same command
-    with --resume goes on as if nothing had happened. The run folder holds weights.safetensors (to use), metrics.jsonl,
-    TensorBoard curves, checkpoints/ and the resolved config.yaml. Exit status: 0 done, 2 bad input or a run that
-    cannot go on, 130 and 143 stopped by Ctrl-C and SIGTERM with everything saved.
+    Relative paths, in the file too, are relative to the working directory. Ctrl-C saves and leaves; the same
+    command with --resume goes on as if nothing had happened. The run folder holds weights.safetensors (to
+    use), metrics.jsonl, TensorBoard curves, checkpoints/ and the resolved config.yaml. Exit status: 0 done, 2
+    bad input or a run that cannot go on, 130 and 143 stopped by Ctrl-C and SIGTERM with everything saved.
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.training import load_config, train

@@ -1,8 +1,8 @@
 """The training state in one safetensors file: tensors, and the rest as JSON in its metadata. Never a pickle.
 
-Tensors are named `model.NAME`, `ema.NAME` and `optimizer.PARAMETER.KEY`; everything is joined by name. There is
-no random state to save: each step seeds its generators from (seed, step), and the order of images and their
-augmentation are functions of (seed, epoch).
+Tensors are named `model.NAME`, `ema.NAME` and `optimizer.PARAMETER.KEY`; everything is joined by name. There
+is no random state to save: each step seeds its generators from (seed, step), and the order of images and
+their augmentation are functions of (seed, epoch).
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def load_state(path: Path) -> State:
     """Read a training state.
 
     Raises:
-        CheckpointError: Missing or damaged file, another kind of file, or a format this version does not know.
+        CheckpointError: Missing or damaged file, another kind of file, or a format this version does not
+            know.
     """
     try:
         with safe_open(path, framework="pt") as file:

@@ -24,6 +24,7 @@ from ivreid.data.settings import (
 from ivreid.datasets import DATASETS
 from ivreid.models import did_you_mean
 
+DEFAULT_METHOD = "iv-reid"
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -129,9 +130,9 @@ class ScheduleSection(Section):
 class ValidationSection(Section):
     """When the model is scored, on whom, and which epoch's weights are kept.
 
-    `select`: `validation` scores identities that are not trained on; `published-test` scores the TEST identities,
-    as the published code did, so that the figures it selects by are no longer a fair test; `last` keeps the last
-    epoch and scores nobody.
+    `select`: `validation` scores identities that are not trained on; `published-test` scores the TEST
+    identities, as the published code did, so that the figures it selects by are no longer a fair test; `last`
+    keeps the last epoch and scores nobody.
     """
 
     every: Positive = Field(default=2, description="Epochs between validations.")
@@ -186,7 +187,7 @@ class Config(Section):
     augment: AugmentSettings = AugmentSettings()
     batch: BatchSettings = BatchSettings()
     method: dict[str, Any] = Field(
-        default={"name": "iv-reid"}, description="`name`, and that method's own settings."
+        default={"name": DEFAULT_METHOD}, description="`name`, and that method's own settings."
     )
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
@@ -218,9 +219,9 @@ class Config(Section):
     def _selection_is_honest(self) -> Self:
         if self.data.train_on == "train+val" and self.validation.select == "validation":
             raise ValueError(
-                "data.train_on = train+val leaves no identity to select on; set validation.select to `last` (keep "
-                "the last epoch) or `published-test` (select on the test identities, as the published run did), "
-                "or data.train_on to `train`"
+                "data.train_on = train+val leaves no identity to select on; set validation.select to "
+                "`last` (keep the last epoch) or `published-test` (select on the test identities, as the "
+                "published run did), or data.train_on to `train`"
             )
         return self
 

@@ -14,9 +14,10 @@ class WeightAverage:
     """Exponential moving average of a network's parameters and floating buffers.
 
     Args:
-        network: The network in training; its copy, `self.network`, is what validation and `weights.safetensors` use.
-        decay: Weight of the old average, e.g. 0.999. Early on it is min(decay, (1 + n) / (10 + n)) at the n-th
-            step, so that the random start is soon forgotten.
+        network: The network in training; its copy, `self.network`, is what validation and
+            `weights.safetensors` use.
+        decay: Weight of the old average, e.g. 0.999. Early on it is min(decay, (1 + n) / (10 + n)) at the
+            n-th step, so that the random start is soon forgotten.
     """
 
     def __init__(self, network: Method, decay: float) -> None:

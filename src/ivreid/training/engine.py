@@ -57,7 +57,7 @@ def set_rates(optimizer: Optimizer, factor: float) -> dict[str, float]:
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
-    """Seed what a network may draw in a step (dropout): a function of (seed, step, rank), so nothing need be saved."""
+    """Seed what a network may draw in a step (dropout) by (seed, step, rank): nothing need be saved."""
     torch.manual_seed((seed * 1_000_003 + step) * 4096 + rank)
 
 

@@ -74,8 +74,8 @@ def open_folder(path: Path | str, *, resume: bool) -> Iterator[RunFolder]:
     """Make the run folder and hold it alone; the lock falls when the process ends, however it ends.
 
     Raises:
-        TrainingError: The folder cannot be written, another process trains there, or it already holds a run and
-            `resume` is not set.
+        TrainingError: The folder cannot be written, another process trains there, or it already holds a run
+            and `resume` is not set.
     """
     folder = RunFolder(Path(path))
     try:
@@ -89,7 +89,8 @@ def open_folder(path: Path | str, *, resume: bool) -> Iterator[RunFolder]:
         _lock(lock, folder.path)
         if folder.holds_a_run() and not resume:
             raise TrainingError(
-                f"{folder.path} already holds a run; continue it with --resume, or choose another folder with --out"
+                f"{folder.path} already holds a run; continue it with --resume, or choose another folder "
+                "with --out"
             )
         yield folder
     finally:
@@ -97,7 +98,7 @@ def open_folder(path: Path | str, *, resume: bool) -> Iterator[RunFolder]:
 
 
 def _lock(file: int, path: Path) -> None:
-    """Take the folder. A record lock is the process's own: data workers do not inherit it, a kill frees it."""
+    """Take the folder by a record lock, which is this process's alone and falls when it is killed."""
     try:
         import fcntl
     except ImportError:  # Windows: no such locks; the check for an existing run still stands
@@ -107,7 +108,8 @@ def _lock(file: int, path: Path) -> None:
     except OSError as error:
         holder = os.pread(file, 64, 0).decode(errors="replace").strip() or "another process"
         raise TrainingError(
-            f"{path} is in use by {holder}: two runs must not write one folder; wait for it, or choose another --out"
+            f"{path} is in use by {holder}: two runs must not write one folder; wait for it, or choose "
+            "another --out"
         ) from error
     os.ftruncate(file, 0)
     os.pwrite(file, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
@@ -125,7 +127,7 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """The revision of the source this runs from, with `+` where files differ from it; None outside a checkout."""
+    """The revision of this source, with `+` where files differ from it; None outside a checkout."""
 
     def git(*words: str) -> str:
         here = Path(__file__).parent

@@ -19,7 +19,8 @@ class Health:
     """Watches every loss term.
 
     Attributes:
-        limit: The smoothed loss may be this many times that of the first steps; None: only NaN and infinity count.
+        limit: The smoothed loss may be this many times that of the first steps; None: only NaN and infinity
+            count.
         seen: Steps watched.
         first: Mean of each term over the first steps.
         recent: Exponentially smoothed value of each term.
@@ -36,7 +37,8 @@ class Health:
         Args:
             step: The step's number, for the message.
             terms: Each loss term, weighted.
-            grad_norm: Norm of the gradient; None where it may rightly overflow (fp16 while its scale is found).
+            grad_norm: Norm of the gradient; None where it may rightly overflow (fp16 while its scale is
+                found).
 
         Raises:
             TrainingError: A term or the gradient is NaN or infinite, or the loss has diverged.
@@ -48,7 +50,8 @@ class Health:
         if grad_norm is not None and not math.isfinite(grad_norm):
             worst = max(terms, key=lambda name: abs(terms[name]))
             raise TrainingError(
-                f"step {step}: the gradient is {grad_norm}; the largest loss term is `{worst}` ({terms[worst]:.4g})"
+                f"step {step}: the gradient is {grad_norm}; the largest loss term is `{worst}` "
+                f"({terms[worst]:.4g})"
             )
         self._remember(terms)
         self._check_divergence(step)
@@ -67,9 +70,10 @@ class Health:
         if now > self.limit * max(before, 1e-6):
             worst = max(self.recent, key=lambda name: self.recent[name] - self.first.get(name, 0.0))
             raise TrainingError(
-                f"step {step}: the loss has diverged, {now:.4g} against {before:.4g} in the first {FIRST_STEPS} steps; "
-                f"the term `{worst}` rose most, from {self.first.get(worst, 0.0):.4g} to {self.recent[worst]:.4g}. "
-                "Lower optimizer.lr, clip the gradient (clip: 5) or warm up (schedule.warmup: 5)"
+                f"step {step}: the loss has diverged, {now:.4g} against {before:.4g} in the first "
+                f"{FIRST_STEPS} steps; the term `{worst}` rose most, from {self.first.get(worst, 0.0):.4g} "
+                f"to {self.recent[worst]:.4g}. Lower optimizer.lr, clip the gradient (clip: 5) or warm up "
+                "(schedule.warmup: 5)"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ DEAD = {
         *("WARMUP_FACTOR", "WARMUP_ITERS", "WARMUP_EPOCHS", "WARMUP_METHOD"),
     },
 }
-"""Keys without effect: those the published code never reads, and names of things that stand elsewhere here."""
+"""Keys without effect: the published code never reads them, or what they name is settled elsewhere here."""
 
 DATASET_NAMES = {"SYSUMM": "sysu-mm01", "REGDB": "regdb"}
 OPTIMIZERS = {"ADAM": "adam", "SGD": "sgd"}
@@ -29,8 +29,9 @@ OPTIMIZERS = {"ADAM": "adam", "SGD": "sgd"}
 def read_ini(path: Path | str) -> tuple[dict[str, Any], list[str]]:
     """The configuration that a published INI file means, and what its reader should know.
 
-    The published run trained on every training and validation identity and kept the epoch that was best on the
-    TEST identities. This gives the same training and keeps the last epoch; the notes say how to get the rest.
+    The published run trained on every training and validation identity and kept the epoch that was best on
+    the TEST identities. This gives the same training and keeps the last epoch; the notes say how to get the
+    rest.
 
     Returns:
         A nested mapping for `make_config`, and notes for people.
@@ -187,9 +188,10 @@ def _notes(ini: _Reader, tree: dict[str, Any]) -> list[str]:
         )
     who = "training" if tree["data"]["dataset"] == "regdb" else "training and validation"
     notes.append(
-        f"{ini.path}: training on all {who} identities as published and keeping the last epoch. The published run kept "
-        "the epoch that was best on the TEST identities: --set validation.select=published-test. To select "
-        "on identities held back from training: --set data.train_on=train --set validation.select=validation"
+        f"{ini.path}: training on all {who} identities as published and keeping the last epoch. The "
+        "published run kept the epoch that was best on the TEST identities: --set "
+        "validation.select=published-test. To select on identities held back from training: --set "
+        "data.train_on=train --set validation.select=validation"
     )
     return notes
 

@@ -1,4 +1,4 @@
-"""From a YAML or INI file and command-line overrides to a checked `Config`; every error names file, key and fix."""
+"""From a YAML or INI file and overrides to a checked `Config`; errors name file, key and fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ivreid.errors import ConfigError
 from ivreid.methods import get_method
-from ivreid.training.config import Config, model_at
+from ivreid.training.config import DEFAULT_METHOD, Config, model_at
 from ivreid.training.ini import read_ini
 
 Notice = Callable[[str], None]
@@ -55,10 +55,10 @@ def make_config(tree: Mapping[str, Any], source: str = "configuration") -> Confi
     except ValidationError as error:
         raise ConfigError(_explain(source, Config, error)) from error
     settings = dict(config.method)
-    name = settings.pop("name", None)
-    if not isinstance(name, str):
-        raise ConfigError(f"{source}: method.name is missing; e.g. `method: {{name: iv-reid}}`")
-    method = get_method(name)
+    method_name = settings.pop("name", DEFAULT_METHOD)
+    if not isinstance(method_name, str):
+        raise ConfigError(f"{source}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}")
+    method = get_method(method_name)
     try:
         checked = method.Settings.model_validate(settings)
     except ValidationError as error:

@@ -1,7 +1,7 @@
 """The training loop, top to bottom.
 
-What happens in a step depends on the configuration and (seed, epoch, batch) alone, so a run stopped after any step
-and resumed gives, on a CPU, the same bits as one that was never stopped.
+What happens in a step depends on the configuration and (seed, epoch, batch) alone, so a run stopped after any
+step and resumed gives, on a CPU, the same bits as one that was never stopped.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def train(
 
     Raises:
         TrainingStopped: SIGINT or SIGTERM; the state is saved.
-        TrainingError: The loss is NaN or diverges, the disk is full, the folder is in use or holds another run.
+        TrainingError: The loss is NaN or diverges, the disk is full, the folder is in use or holds another
+            run.
         IvreidError: Data, weights or options that cannot be used.
     """
     if config.out is None:
@@ -88,7 +89,7 @@ def train(
     with torch.random.fork_rng(), open_folder(config.out, resume=resume) as folder, StopSignal() as stop:
         resuming = resume and folder.last.exists()
         parts = build_parts(config, initial_weights=not resuming)
-        run = Run(config, parts, folder, stop, progress, notice)
+        run = Run(config, parts, folder=folder, stop=stop, progress=progress, notice=notice)
         try:
             if resume:
                 run.resume()
@@ -106,6 +107,7 @@ class Run:
         self,
         config: Config,
         parts: Parts,
+        *,
         folder: RunFolder,
         stop: StopSignal,
         progress: Progress | None,
@@ -248,7 +250,8 @@ class Run:
             write()
         except DataError as error:
             raise TrainingError(
-                f"training stopped after step {self.at.step}: {error}. {self._last_good()}; make room and continue with --resume"
+                f"training stopped after step {self.at.step}: {error}. {self._last_good()}; make room and "
+                "continue with --resume"
             ) from error
 
     def stop_here(self) -> None:
@@ -258,8 +261,8 @@ class Run:
         if signum is None:
             return
         raise TrainingStopped(
-            f"stopped by {signum.name} after step {self.at.step} (epoch {self.at.epoch + 1}); everything is saved in "
-            f"{self.folder.last}: the same command with --resume goes on from there",
+            f"stopped by {signum.name} after step {self.at.step} (epoch {self.at.epoch + 1}); everything is "
+            f"saved in {self.folder.last}: the same command with --resume goes on from there",
             signum,
         )
 

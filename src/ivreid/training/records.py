@@ -56,8 +56,8 @@ def check_same_run(state: State, config: Config, parts: Parts) -> None:
     """Refuse to resume a checkpoint of another run.
 
     Raises:
-        CheckpointError: The configuration differs in a key that matters, or the images do; each key is named with
-            both values.
+        CheckpointError: The configuration differs in a key that matters, or the images do; each key is named
+            with both values.
     """
     theirs, ours = _flat(state.info["config"]), _flat(dump_config(config))
     matter = [key for key in {**theirs, **ours} if not _may_differ(key, config)]
@@ -73,8 +73,8 @@ def check_same_run(state: State, config: Config, parts: Parts) -> None:
         lines.append(f"precision was {state.info['precision']}, here it is {parts.precision}")
     if lines:
         raise CheckpointError(
-            f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was trained with "
-            f"({state.path.parent.parent / 'config.yaml'}), or start another run with --out"
+            f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was "
+            f"trained with ({state.path.parent.parent / 'config.yaml'}), or start another run with --out"
         )
 
 

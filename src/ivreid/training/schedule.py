@@ -1,4 +1,4 @@
-"""The learning rate as a pure function of how many epochs are done, so that resuming needs no schedule state."""
+"""The learning rate as a function of the epochs done, so that resuming needs no schedule state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> floa
 
     Returns:
         A factor in [0, 1]. During warm-up it rises linearly from `warmup_from` to the schedule's own value.
-        The cosine falls from 1 at the end of warm-up to `floor` at the end of the run (Loshchilov & Hutter, 2017).
+        The cosine falls from 1 at the end of warm-up to `floor` at the end of the run (Loshchilov & Hutter,
+        2017).
     """
     factor = 1.0
     if schedule.name == "step":

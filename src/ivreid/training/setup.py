@@ -127,12 +127,13 @@ def prepare_dataset(config: Config) -> Dataset:
     dataset = load_dataset(config.data.dataset, config.data.root, trial=config.data.trial)
     if "train" not in dataset.splits:
         raise UsageError(
-            f"{dataset.root} has no training split, only {', '.join(dataset.splits)}; a CSV dataset gets one from a "
-            "column `split` with the values train, val and test"
+            f"{dataset.root} has no training split, only {', '.join(dataset.splits)}; a CSV dataset gets "
+            "one from a column `split` with the values train, val and test"
         )
     if config.data.train_on == "train+val" and "val" not in dataset.splits:
         raise ConfigError(
-            f"data.train_on = train+val: {dataset.name} defines no validation identities, `train` is everything"
+            f"data.train_on = train+val: {dataset.name} defines no validation identities, `train` is "
+            "everything"
         )
     if config.validation.select == "validation" and "val" not in dataset.splits:
         dataset = hold_out(dataset, config.validation.fraction, config.seed)

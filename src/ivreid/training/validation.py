@@ -32,8 +32,9 @@ def validate(
 ) -> dict[str, float]:
     """Embed the images that weights are selected on and score them.
 
-    With `select: validation` every infrared image of the validation identities queries all their visible ones,
-    under the dataset's camera rule. With `published-test` it is the published protocol on the TEST identities.
+    With `select: validation` every infrared image of the validation identities queries all their visible
+    ones, under the dataset's camera rule. With `published-test` it is the published protocol on the TEST
+    identities.
 
     Returns:
         rank1, mAP and mINP, fractions in [0, 1].

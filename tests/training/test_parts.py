@@ -1,0 +1,189 @@
+"""Schedules, averaged weights, health: each against its formula, step by step."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from ivreid.errors import ConfigError, TrainingError
+from ivreid.training.config import OptimizerSection, ScheduleSection
+from ivreid.training.ema import WeightAverage
+from ivreid.training.engine import choose_precision, make_optimizer, seed_step, set_rates
+from ivreid.training.health import FIRST_STEPS, Health
+from ivreid.training.schedule import rate_factor
+from ivreid.training.signals import StopSignal
+
+
+def test_constant_is_one_and_step_cuts_at_its_milestones() -> None:
+    assert rate_factor(ScheduleSection(), 57.3, 100) == 1.0
+    step = ScheduleSection(name="step", milestones=(2, 4), gamma=0.1)
+    factors = [rate_factor(step, at, 10) for at in (0, 1.99, 2, 3.99, 4, 9)]
+    assert factors == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+
+
+def test_cosine_falls_from_one_to_its_floor() -> None:
+    cosine = ScheduleSection(name="cosine", floor=0.2)
+    assert [rate_factor(cosine, at, 10) for at in (0, 5, 10)] == pytest.approx([1, 0.6, 0.2])
+    assert rate_factor(cosine, 2.5, 10) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+
+
+def test_warm_up_rises_in_a_line_and_the_cosine_starts_after_it() -> None:
+    warm = ScheduleSection(warmup=2, warmup_from=0.1)
+    assert [rate_factor(warm, at, 10) for at in (0, 1, 2, 3)] == pytest.approx([0.1, 0.55, 1, 1])
+    both = ScheduleSection(name="cosine", warmup=2)
+    assert rate_factor(both, 2, 10) == pytest.approx(1)
+    assert rate_factor(both, 6, 10) == pytest.approx(0.5)  # half of the eight epochs left
+
+
+@given(
+    st.sampled_from(["constant", "step", "cosine"]),
+    st.floats(0, 5),
+    st.floats(0, 1),
+    st.integers(1, 50),
+)
+def test_a_rate_is_never_negative_nor_above_the_given_one(
+    name: str, warmup: float, at: float, epochs: int
+) -> None:
+    schedule = ScheduleSection(name=name, warmup=warmup, milestones=(1, 3))  # type: ignore[arg-type]
+    assert 0 <= rate_factor(schedule, at * epochs, epochs) <= 1 + 1e-12
+
+
+def test_rates_are_multiples_of_each_groups_own() -> None:
+    one, two = nn.Linear(2, 2), nn.Linear(2, 2)
+    groups = [
+        {"params": one.parameters(), "lr": 0.1, "name": "a"},
+        {"params": two.parameters(), "lr": 1.0, "name": "b"},
+    ]
+    optimizer = make_optimizer(
+        OptimizerSection(name="sgd", weight_decay=0.5, momentum=0.3), groups, torch.device("cpu")
+    )
+    for factor in (0.5, 0.25, 1.0):  # not compounding
+        assert set_rates(optimizer, factor) == pytest.approx({"a": 0.1 * factor, "b": factor})
+    assert {(group["weight_decay"], group["momentum"]) for group in optimizer.param_groups} == {(0.5, 0.3)}
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_fused_step_equals_the_formula(name: str) -> None:
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0]))
+    settings = OptimizerSection(name=name, lr=0.1, weight_decay=0.01)
+    optimizer = make_optimizer(settings, [{"params": [parameter], "lr": 0.1}], torch.device("cpu"))
+    parameter.grad = torch.tensor([0.5, 0.25])
+    optimizer.step()
+    for value, start, gradient in zip(parameter.tolist(), (1.0, -2.0), (0.5, 0.25), strict=True):
+        full = gradient + 0.01 * start  # L2 in the gradient, but for AdamW
+        if name == "sgd":
+            expected = start - 0.1 * full
+        else:
+            used = gradient if name == "adamw" else full
+            decayed = start * (1 - 0.1 * 0.01) if name == "adamw" else start
+            expected = decayed - 0.1 * used / (abs(used) + 1e-8)  # the first step's bias corrections cancel
+        assert value == pytest.approx(expected, rel=1e-5)
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(1)
+
+
+def test_averaged_weights_follow_their_recursion() -> None:
+    network = Network()
+    average = WeightAverage(network, decay=0.5)  # type: ignore[arg-type]
+    expected = 1.0
+    for step, value in enumerate([3.0, 5.0, -1.0], start=1):
+        with torch.no_grad():
+            network.norm.weight.fill_(value)
+            network.norm.running_mean.fill_(2 * value)  # type: ignore[union-attr]
+            network.norm.num_batches_tracked.fill_(step)  # type: ignore[union-attr]
+        average.update(network, step)
+        keep = min(0.5, (1 + step) / (10 + step))
+        expected = keep * expected + (1 - keep) * value
+    found = average.network.state_dict()
+    assert found["norm.weight"].item() == pytest.approx(expected)
+    mean = 0.0
+    for step, value in enumerate([6.0, 10.0, -2.0], start=1):
+        keep = min(0.5, (1 + step) / (10 + step))
+        mean = keep * mean + (1 - keep) * value
+    assert found["norm.running_mean"].item() == pytest.approx(mean)
+    assert found["norm.num_batches_tracked"].item() == 3
+    assert not average.network.training
+    assert all(not p.requires_grad for p in average.network.parameters())
+
+
+def test_a_nan_stops_with_the_term_that_is_nan() -> None:
+    health = Health(10.0)
+    health.watch(1, {"identity": 1.0, "triplet": 0.5}, 2.0)
+    with pytest.raises(TrainingError, match=r"step 2: the loss term `triplet` is nan \(others: identity 1\)"):
+        health.watch(2, {"identity": 1.0, "triplet": math.nan}, 2.0)
+    with pytest.raises(TrainingError, match="`identity` is inf"):
+        health.watch(2, {"identity": math.inf, "triplet": 0.1}, 2.0)
+    with pytest.raises(TrainingError, match="the gradient is inf; the largest loss term is `identity`"):
+        health.watch(2, {"identity": 1.0, "triplet": 0.1}, math.inf)
+    health.watch(2, {"identity": 1.0, "triplet": 0.1}, None)  # fp16 may overflow
+
+
+def test_divergence_names_the_term_that_rose() -> None:
+    health = Health(10.0)
+    for step in range(FIRST_STEPS):
+        health.watch(step, {"identity": 3.0, "triplet": 1.0}, 1.0)
+    with pytest.raises(TrainingError, match="the loss has diverged.*`triplet` rose most, from 1 to"):
+        for step in range(100):
+            health.watch(step, {"identity": 3.0, "triplet": 2.0**step}, 1.0)
+
+
+def test_one_bad_batch_is_no_divergence_and_null_never_stops() -> None:
+    health = Health(10.0)
+    for step in range(60):
+        health.watch(step, {"identity": 30.0 if step == 40 else 1.0}, 1.0)
+    endless = Health(None)
+    for step in range(60):
+        endless.watch(step, {"identity": 2.0**step}, 1.0)
+
+
+def test_health_survives_a_checkpoint() -> None:
+    import json
+
+    one, other = Health(10.0), Health(10.0)
+    for step in range(30):
+        terms = {"a": 1 / (step + 1), "b": math.sin(step)}
+        one.watch(step, terms, 1.0)
+        other.watch(step, terms, 1.0)
+        other = Health.from_json(10.0, json.loads(json.dumps(other.to_json())))
+    assert one == other
+
+
+def test_a_steps_random_numbers_depend_on_seed_step_and_rank_only() -> None:
+    def draw(*key: int) -> float:
+        seed_step(*key)
+        return torch.rand(()).item()
+
+    with torch.random.fork_rng():
+        first = draw(1, 2, 0)
+        torch.rand(100)
+        assert draw(1, 2, 0) == first
+        assert len({draw(1, 2, 0), draw(1, 3, 0), draw(2, 2, 0), draw(1, 2, 1)}) == 4
+        draw(2**31 - 1, 10**6, 4095)  # the largest seed fits
+
+
+def test_the_first_signal_is_noted_and_the_second_acts() -> None:
+    with StopSignal() as stop:
+        assert stop.received is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.received is signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_fp16_needs_a_gpu() -> None:
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+    assert choose_precision("bf16", torch.device("cpu")) == "bf16"
+    with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
+        choose_precision("fp16", torch.device("cpu"))
