@@ -56,6 +56,8 @@ class IdentitySums:
     sums: Mapping[str, DoubleArray]
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "pids", np.asarray(self.pids))
+        object.__setattr__(self, "counts", np.asarray(self.counts, dtype=np.float64))
         lengths = {len(self.pids), len(self.counts), *(len(values) for values in self.sums.values())}
         if len(lengths) > 1:
             raise DataError(f"per-identity columns have unequal lengths {sorted(lengths)}")

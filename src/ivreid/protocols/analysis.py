@@ -12,14 +12,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.metrics import Outcomes, rank_queries
+from ivreid.metrics import rank_queries
 from ivreid.metrics.bootstrap import bootstrap
 from ivreid.metrics.pairwise import pairwise
 from ivreid.metrics.verification import Pairs, roc
@@ -34,7 +34,7 @@ from ivreid.protocols.breakdown import (
 )
 from ivreid.protocols.compare import PER_IDENTITY, per_identity_json
 from ivreid.protocols.result import Result
-from ivreid.protocols.scoring import Distance, run_trials
+from ivreid.protocols.scoring import Distance, TrialOutcomes, run_trials
 from ivreid.types import BoolArray, Embeddings, ImageTable
 
 FPRS = (0.001, 0.01, 0.1)
@@ -47,6 +47,7 @@ def analyse(
     protocol: Protocol,
     result: Result,
     *,
+    found: Sequence[TrialOutcomes] | None = None,
     metric: str = "cosine",
     distance: Distance | None = None,
     seed: int = 0,
@@ -57,6 +58,7 @@ def analyse(
         embeddings: What was evaluated.
         protocol: The protocol it was evaluated by.
         result: The evaluation.
+        found: The trials behind the result, from `run_trials`; run again where not given.
         metric: The metric of the evaluation.
         distance: What replaced the metric in the evaluation, if anything did (a re-ranking).
         seed: Of the resamples, and of the draws within a modality.
@@ -66,18 +68,20 @@ def analyse(
         ProtocolError: Images that do not fit the protocol.
     """
     rng, images = np.random.default_rng(seed), embeddings.images
+    if found is None:
+        found = run_trials(embeddings, protocol, metric=metric, distance=distance)
+    # single precision is enough to break figures down; the figures themselves come from `found`
     measure = distance or (lambda query, gallery: pairwise(query, gallery, metric, np.float32))
-    breakdown = Breakdown(protocol.name)
-    ran: list[tuple[ImageTable, Outcomes]] = []
+    breakdown, ran = Breakdown(protocol.name), [(images.take(one.trial.query), one.outcomes) for one in found]
     verification: dict[str, Any] | None = None
-    for trial, distances, known in _measured(embeddings, protocol, metric, distance, measure):
-        query, gallery = images.take(trial.query), images.take(trial.gallery)
+    for (query, outcomes), (trial, distances) in zip(
+        ran, _distances(embeddings, found, measure, shared=distance is None), strict=True
+    ):
+        gallery = images.take(trial.gallery)
         excluded = protocol.excluded(query, gallery)
-        outcomes = known or rank_queries(distances, query.pids, gallery.pids, excluded)
         breakdown.add(distances, query, gallery, excluded, outcomes)
-        if not ran:
+        if trial is found[0].trial:
             verification = verification_block(distances, query, gallery, excluded)
-        ran.append((query, outcomes))
     table = sums_over_trials(ran, protocol.cmc)
     blocks: dict[str, Any] = {PER_IDENTITY: per_identity_json(table)}
     if len(table) > 1:
@@ -90,30 +94,20 @@ def analyse(
     return replace(result, extra={**result.extra, **blocks})
 
 
-def _measured(
-    embeddings: Embeddings, protocol: Protocol, metric: str, distance: Distance | None, measure: Distance
-) -> Iterator[tuple[Trial, NDArray[Any], Outcomes | None]]:
-    """Each trial with its distances, and its outcomes where the evaluator's own can be had without them.
-
-    The evaluator works in double precision and shares one product among trials; so does this, in single
-    precision, which is enough to break figures down. A re-ranking is measured once a trial, and both follow
-    from it.
-    """
-    vectors = embeddings.vectors
-    if distance is not None:
-        for trial in protocol.trials(embeddings.images):
-            yield trial, measure(vectors[trial.query], vectors[trial.gallery]), None
+def _distances(
+    embeddings: Embeddings, found: Sequence[TrialOutcomes], measure: Distance, *, shared: bool
+) -> Iterator[tuple[Trial, NDArray[Any]]]:
+    """Each trial with its distances; plain ones with the same queries share one product."""
+    vectors, trials = embeddings.vectors, [one.trial for one in found]
+    first = trials[0].query
+    if not shared or not all(np.array_equal(trial.query, first) for trial in trials):
+        for trial in trials:
+            yield trial, measure(vectors[trial.query], vectors[trial.gallery])
         return
-    ran = run_trials(embeddings, protocol, metric=metric)
-    first = ran[0].trial.query
-    if not all(np.array_equal(part.trial.query, first) for part in ran):
-        for part in ran:
-            yield part.trial, measure(vectors[part.trial.query], vectors[part.trial.gallery]), part.outcomes
-        return
-    union = np.unique(np.concatenate([part.trial.gallery for part in ran]))
+    union = np.unique(np.concatenate([trial.gallery for trial in trials]))
     whole = measure(vectors[first], vectors[union])
-    for part in ran:
-        yield part.trial, whole[:, np.searchsorted(union, part.trial.gallery)], part.outcomes
+    for trial in trials:
+        yield trial, whole[:, np.searchsorted(union, trial.gallery)]
 
 
 def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ivreid.metrics import Outcomes, rank_queries
 from ivreid.metrics.bootstrap import IdentitySums, identity_sums
+from ivreid.protocols.base import canonical_order
 from ivreid.types import NO_CAMERA, BoolArray, ImageTable
 
 INDOOR_CAMERAS: Mapping[str, frozenset[int]] = {"sysu-mm01": frozenset({1, 2, 3})}
@@ -156,12 +157,13 @@ def within_modality(
     Returns:
         (query rows, gallery rows, excluded (Q, G) or None), or None where no query is left.
     """
-    rows = rng.permutation(np.flatnonzero(images.infrared == infrared))
+    rows = canonical_order(images)
+    rows = rng.permutation(rows[images.infrared[rows] == infrared])
     if not len(rows):
         return None
     _, first = np.unique(np.stack([images.pids[rows], images.camids[rows]]), axis=1, return_index=True)
-    gallery = np.sort(rows[first])
-    query = np.sort(np.delete(rows, first)[:limit])
+    gallery = rows[first]
+    query = np.delete(rows, first)[:limit]
     if not len(query):
         return None
     seen = np.unique(np.stack([images.pids[rows], images.camids[rows]]), axis=1)[0]
