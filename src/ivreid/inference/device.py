@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from ivreid.errors import UsageError
@@ -30,3 +32,10 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         detail = f"it has {count} CUDA device(s)" if device.type == "cuda" else "use auto or cpu"
         raise UsageError(f"this machine has no device {str(name)!r}; {detail}")
     return device
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[None]:
+    """Convolutions in true float32, the same at every run; on CUDA, cuDNN would else round to TF32."""
+    if device.type != "cuda":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

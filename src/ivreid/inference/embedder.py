@@ -25,7 +25,7 @@ from ivreid.data.images import Pixels
 from ivreid.data.source import list_problems
 from ivreid.data.workers import Progress
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference.device import choose_device
+from ivreid.inference.device import choose_device, full_precision
 from ivreid.inference.fold import ready
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality
@@ -138,7 +138,8 @@ class Embedder:
         flags = torch.from_numpy(np.array(infrared)).to(self.device)
         chunk = CPU_CHUNK if self.device.type == "cpu" else len(images)
         parts = zip(torch.split(images, chunk), torch.split(flags, chunk), strict=True)
-        vectors = torch.cat([self._forward(part, flag) for part, flag in parts])
+        with full_precision(self.device):
+            vectors = torch.cat([self._forward(part, flag) for part, flag in parts])
         return np.asarray(functional.normalize(vectors.float()).cpu().numpy(), dtype=np.float32)
 
     def _forward(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:

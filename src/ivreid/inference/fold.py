@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ivreid.inference.device import full_precision
+
 Network = TypeVar("Network", bound=nn.Module)
 
 TOLERANCE = 1e-5
@@ -68,7 +70,8 @@ def _same(plain: nn.Module, folded: nn.Module, size: tuple[int, int]) -> bool:
     device = next(plain.parameters()).device
     probe = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).to(device)
     infrared = torch.tensor([False, True], device=device)
-    expected, found = _embed(plain, probe, infrared), _embed(folded, probe, infrared)
+    with full_precision(device):
+        expected, found = _embed(plain, probe, infrared), _embed(folded, probe, infrared)
     return bool((expected - found).abs().max() <= TOLERANCE * expected.abs().max())
 
 
