@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from ivreid.errors import ConfigError, DataError, IvreidError, UsageError
 from ivreid.io import read_image, read_json, write_text
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from ivreid.protocols import Protocol
     from ivreid.report import ImageLoader, RankedLists
     from ivreid.types import Embeddings
 
@@ -66,7 +70,7 @@ def write_report(run_dir: Path, *, data: Path | None = None) -> Path:
         raise UsageError(
             f"{run_dir} holds no run: no config.yaml, metrics.jsonl, results.json or features.npz in it"
         )
-    root = data or _root(config, run_dir)
+    root = data or _root(config)
     environment = parts.json("environment.json")
     page = build_report(
         ReportInput(
@@ -77,7 +81,7 @@ def write_report(run_dir: Path, *, data: Path | None = None) -> Path:
             config_text=config_text,
             environment=environment if isinstance(environment, dict) else {},
             embeddings=embeddings,
-            ranked=_ranked(embeddings, results, config, root, parts.reasons),
+            ranked=_ranked(embeddings, results, root, parts.reasons),
             image_loader=_loader(root, parts.reasons),
             selection=_get(config, "validation", "select"),
             reasons=parts.reasons,
@@ -130,14 +134,12 @@ class _Parts:
     def metrics(self) -> list[dict[str, Any]]:
         if self._missing("metrics.jsonl", "metrics", "`ivreid train` writes it"):
             return []
-        import json
-
         path = self.folder / "metrics.jsonl"
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")[
+            whole = path.read_text(encoding="utf-8").split("\n")[
                 :-1
-            ]  # a last line without its end was cut by a kill
-            rows = [json.loads(line) for line in lines]
+            ]  # a line without its end was cut by a kill
+            rows = [json.loads(line) for line in whole]
         except (OSError, ValueError) as error:
             raise DataError(f"cannot read {path}: {error}") from error
         if not rows:
@@ -184,49 +186,43 @@ def _get(config: Mapping[str, Any], *keys: str) -> Any:
     return value
 
 
-def _root(config: Mapping[str, Any], run_dir: Path) -> Path | None:
+def _root(config: Mapping[str, Any]) -> Path | None:
     root = _get(config, "data", "root")
     return Path(root) if isinstance(root, str) and root else None
 
 
 def _loader(root: Path | None, reasons: dict[str, str]) -> ImageLoader | None:
+    """Opens pictures below the dataset's folder; without one, None and the reason."""
     if root is None:
         reasons["images"] = (
             "the configuration names no dataset folder (`data.root`); give it with --data ROOT"
         )
-    elif not root.is_dir():
+        return None
+    if not root.exists():
         reasons["images"] = f"the dataset folder {root} is not on this machine; give it with --data ROOT"
-    else:
-        inside = root.resolve()
+        return None
+    inside = (root.parent if root.is_file() else root).resolve()  # a CSV's paths start from its folder
 
-        def load(path: str) -> Any:
-            # a features file may come from anywhere: its paths must not lead out of the dataset
-            if not (inside / path).resolve().is_relative_to(inside):
-                raise DataError(f"{path} leads out of the dataset folder {root}")
-            return read_image(inside / path)
+    def load(path: str) -> Image.Image:
+        # a features file may come from anywhere: its paths must not lead out of the dataset
+        if not (inside / path).resolve().is_relative_to(inside):
+            raise DataError(f"{path} leads out of the dataset folder {root}")
+        return read_image(inside / path)
 
-        return load
-    return None
+    return load
 
 
 def _ranked(
-    embeddings: Embeddings | None,
-    results: list[dict[str, Any]],
-    config: Mapping[str, Any],
-    root: Path | None,
-    reasons: dict[str, str],
+    embeddings: Embeddings | None, results: list[dict[str, Any]], root: Path | None, reasons: dict[str, str]
 ) -> RankedLists | None:
-    """Ranked lists of the first plain result's first trial; without one, of the reason why not."""
-    plain = next((r for r in results if not r.get("rerank") and not r.get("tta")), None)
-    if embeddings is None or plain is None:
-        reasons["ranked"] = (
-            reasons.get("embeddings")
-            or reasons.get("results")
-            or "every result here is re-ranked; lists are drawn for plain ones"
-        )
-        return None
+    """Ranked lists of the first plain result's first trial; where they cannot be had, None and the reason."""
     from ivreid.report import choose_lists
 
+    plain = next((r for r in results if not r.get("rerank") and not r.get("tta")), None)
+    if embeddings is None or plain is None:
+        marked = "every result here is re-ranked or augmented; lists are drawn for plain ones"
+        reasons["ranked"] = reasons.get("embeddings") or reasons.get("results") or marked
+        return None
     try:
         protocol = _protocol(plain, root)
         trial = protocol.trials(embeddings.images)[0]
@@ -239,18 +235,12 @@ def _ranked(
         return None
 
 
-def _protocol(result: Mapping[str, Any], root: Path | None) -> Any:
+def _protocol(result: Mapping[str, Any], root: Path | None) -> Protocol:
     """The protocol a result came from, made again from its options."""
-    import inspect
-
     from ivreid.protocols import make_protocol
 
-    accepted = inspect.signature(make_protocol).parameters
-    options = {
-        k: v
-        for k, v in result["options"].items()
-        if k in accepted and k not in ("name", "permutations") and v is not None
-    }
-    if options.get("draw") == "official":
-        options["permutations"] = None if root is None else root / "exp" / "rand_perm_cam.mat"
+    known = ("mode", "shots", "draw", "direction", "cmc", "trial")
+    options = {key: result["options"][key] for key in known if result["options"].get(key) is not None}
+    if options.get("draw") == "official" and root is not None:
+        options["permutations"] = root / "exp" / "rand_perm_cam.mat"
     return make_protocol(str(result["protocol"]), **options)

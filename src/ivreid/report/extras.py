@@ -69,13 +69,13 @@ def _breakdown(number: int, result: Mapping[str, Any], *, folded: bool) -> Html:
             "div",
             _block(result["breakdown"][key], title),
             el("p", words, class_="reading"),
-            class_=key,
+            class_="block",
         )
         for key, (title, words) in ROWS_OF.items()
         if result["breakdown"].get(key)
     ]
     name = f"{number}. {result['title']}"
-    body = el("div", *tables, class_="pair")
+    body = el("div", *tables, class_="columns")
     return el("details", el("summary", name), body) if folded else join([el("p", name, class_="lead"), body])
 
 
@@ -86,7 +86,7 @@ def _block(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
         [
             *(row[key] for key in keys),
             _count(row.get("valid_queries")),
-            *(_share(row.get(key)) for key, _ in BROKEN_DOWN),
+            *(_share(row.get(key), bar=key == "rank1") for key, _ in BROKEN_DOWN),
         ]
         for row in rows
     ]
@@ -98,12 +98,14 @@ def _count(value: Any) -> str:
     return "–" if value is None else f"{float(value):,.1f}".removesuffix(".0")
 
 
-def _share(value: Any) -> Html | str:
-    """A share of 1 as a bar with its number: the eye finds the weak camera before it reads a digit."""
+def _share(value: Any, *, bar: bool) -> Html | str:
+    """A share of 1 in percent; with a bar, the eye finds the weak camera before it reads a digit."""
     if value is None or not math.isfinite(float(value)):
         return "–"
-    bar = el("span", class_="bar", style=f"--share:{100 * float(value):.1f}%", aria_hidden="true")
-    return join([bar, percent(float(value))])
+    if not bar:
+        return percent(float(value))
+    drawn = el("span", class_="bar", style=f"--share:{100 * float(value):.1f}%", aria_hidden="true")
+    return join([drawn, percent(float(value))])
 
 
 def verification_section(results: Results) -> Html | None:

@@ -30,10 +30,10 @@ def build_report(report: ReportInput) -> str:
     pictures = Pictures(report.image_loader)
     sections = [
         ("results", "Results", _results(report)),
-        ("breakdown", "Breakdown", breakdown_section(report.results)),
         ("curves", "Ranking curves", _curves(report)),
         ("ranked", "Ranked lists", _ranked(report, pictures)),
         ("failures", "Worst failures", _failures(report, pictures)),
+        ("breakdown", "Breakdown", breakdown_section(report.results)),
         ("distances", "Distances", _distances(report)),
         ("verification", "Verification", verification_section(report.results)),
         ("map", "Embedding map", _map(report)),

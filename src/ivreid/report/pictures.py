@@ -14,7 +14,9 @@ from ivreid.report.inputs import Hit, ImageLoader, RankedQuery, ShownImage
 
 THUMB = (96, 192)
 """Largest width and height of a stored picture, twice the size it is shown at."""
-QUALITY = 72
+QUALITIES = (72, 50, 30)
+ENOUGH = 8000
+"""Bytes a thumbnail may take; a noisy image falls to a lower quality, so that a page stays under 3 MB."""
 
 
 class Pictures:
@@ -42,9 +44,14 @@ def encode(image: Image.Image) -> str:
     """The image as a small JPEG in a data URI."""
     small = image.convert("RGB")
     small.thumbnail(THUMB, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    data = b""
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=quality, optimize=True)
+        data = buffer.getvalue()
+        if len(data) <= ENOUGH:
+            break
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
 
 
 def _who(image: ShownImage) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError
 from ivreid.metrics import Outcomes, rank_queries
-from ivreid.report.geometry import unit
+from ivreid.metrics.pairwise import pairwise
 from ivreid.report.inputs import Hit, RankedLists, RankedQuery, ShownImage
 from ivreid.types import BoolArray, Embeddings, ImageTable, IntArray
 
@@ -42,7 +42,7 @@ def choose_lists(
         DataError: No query has a true match in its gallery, or the mask does not fit.
         UsageError: Unknown metric.
     """
-    ranker = _Ranker.of(query, gallery, excluded, metric)
+    ranker = _Ranker(query, gallery, excluded, metric)
     blocks = [np.arange(at, min(at + BLOCK, len(query))) for at in range(0, len(query), BLOCK)]
     outcomes = Outcomes.concatenate([ranker.score(rows) for rows in blocks])
     valid = np.flatnonzero(outcomes.valid)
@@ -79,36 +79,26 @@ def _worst(ordered: IntArray, first: IntArray, images: ImageTable, shown: int) -
 class _Ranker:
     """Distances and true matches of any query rows against one gallery."""
 
-    query: ImageTable
-    gallery: ImageTable
-    q: NDArray[np.float64]
-    g: NDArray[np.float64]
+    query: Embeddings
+    gallery: Embeddings
     excluded: BoolArray | None
     metric: str
 
-    @classmethod
-    def of(cls, query: Embeddings, gallery: Embeddings, excluded: BoolArray | None, metric: str) -> _Ranker:
-        if metric not in ("cosine", "euclidean"):
-            raise UsageError(f"metric {metric!r} is unknown; use 'cosine' or 'euclidean'")
-        if excluded is not None and excluded.shape != (len(query), len(gallery)):
-            raise DataError(f"the exclusion mask is {excluded.shape}, expected {(len(query), len(gallery))}")
-        q, g = (
-            unit(e.vectors) if metric == "cosine" else e.vectors.astype(np.float64) for e in (query, gallery)
-        )
-        return cls(query.images, gallery.images, q, g, excluded, metric)
+    def __post_init__(self) -> None:
+        shape = (len(self.query), len(self.gallery))
+        if self.excluded is not None and self.excluded.shape != shape:
+            raise DataError(f"the exclusion mask has shape {self.excluded.shape}, expected {shape}")
 
     def distances(self, rows: IntArray) -> NDArray[np.float64]:
         """(R, G) distances."""
-        dot = self.q[rows] @ self.g.T
-        if self.metric == "cosine":
-            return np.asarray(1.0 - dot)
-        squares = (self.q[rows] ** 2).sum(1)[:, None] + (self.g**2).sum(1)[None, :]
-        return np.asarray(np.sqrt(np.maximum(squares - 2.0 * dot, 0.0)))
+        return pairwise(self.query.vectors[rows], self.gallery.vectors, self.metric)
 
     def score(self, rows: IntArray) -> Outcomes:
         """What became of some queries."""
         excluded = None if self.excluded is None else self.excluded[rows]
-        return rank_queries(self.distances(rows), self.query.pids[rows], self.gallery.pids, excluded)
+        return rank_queries(
+            self.distances(rows), self.query.images.pids[rows], self.gallery.images.pids, excluded
+        )
 
     def list(self, row: int, outcomes: Outcomes) -> RankedQuery:
         """The head of one query's list, and its first true match."""
@@ -116,14 +106,14 @@ class _Ranker:
         order = np.argsort(distances, kind="stable")
         if self.excluded is not None:
             order = order[~self.excluded[row][order]]
-        right = self.gallery.pids[order] == self.query.pids[row]
+        right = self.gallery.images.pids[order] == self.query.images.pids[row]
 
         def hit(place: int) -> Hit:
             at = int(order[place])
-            return Hit(place + 1, _shown(self.gallery, at), float(distances[at]), bool(right[place]))
+            return Hit(place + 1, _shown(self.gallery.images, at), float(distances[at]), bool(right[place]))
 
         return RankedQuery(
-            query=_shown(self.query, row),
+            query=_shown(self.query.images, row),
             hits=tuple(hit(place) for place in range(min(TOP, len(order)))),
             first_match=hit(int(outcomes.first_image[row]) - 1),
             average_precision=float(outcomes.ap[row]),

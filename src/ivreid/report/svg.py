@@ -30,7 +30,7 @@ class Scale:
 def _number(value: float, largest: float) -> str:
     """A tick's words, in the notation that suits the largest tick of its axis."""
     if value and largest < 1e-2:
-        mantissa, exponent = f"{value:.1e}".split("e")
+        mantissa, exponent = f"{value:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}".replace("-", "−")
     for limit, letter in ((1e6, "M"), (1e4, "k")):
         if value and largest >= limit:
