@@ -14,6 +14,10 @@ FIRST_STEPS = 20
 SMOOTHING = 0.9
 
 
+class Diverged(TrainingError):
+    """The loss or the gradient is past saving: these settings do not train."""
+
+
 @dataclass
 class Health:
     """Watches every loss term.
@@ -41,15 +45,15 @@ class Health:
                 found).
 
         Raises:
-            TrainingError: A term or the gradient is NaN or infinite, or the loss has diverged.
+            Diverged: A term or the gradient is NaN or infinite, or the loss has diverged.
         """
         for name, value in terms.items():
             if not math.isfinite(value):
                 others = ", ".join(f"{n} {v:.4g}" for n, v in terms.items() if n != name)
-                raise TrainingError(f"step {step}: the loss term `{name}` is {value} (others: {others})")
+                raise Diverged(f"step {step}: the loss term `{name}` is {value} (others: {others})")
         if grad_norm is not None and not math.isfinite(grad_norm):
             worst = max(terms, key=lambda name: abs(terms[name]))
-            raise TrainingError(
+            raise Diverged(
                 f"step {step}: the gradient is {grad_norm}; the largest loss term is `{worst}` "
                 f"({terms[worst]:.4g})"
             )
@@ -69,7 +73,7 @@ class Health:
         before, now = sum(self.first.values()), sum(self.recent.values())
         if now > self.limit * max(before, 1e-6):
             worst = max(self.recent, key=lambda name: self.recent[name] - self.first.get(name, 0.0))
-            raise TrainingError(
+            raise Diverged(
                 f"step {step}: the loss has diverged, {now:.4g} against {before:.4g} in the first "
                 f"{FIRST_STEPS} steps; the term `{worst}` rose most, from {self.first.get(worst, 0.0):.4g} "
                 f"to {self.recent[worst]:.4g}. Lower optimizer.lr, clip the gradient (clip: 5) or warm up "

@@ -68,6 +68,7 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     notice: Callable[[str], None] = lambda _: None,
+    on_validation: Callable[[dict[str, Any]], None] | None = None,
 ) -> Summary:
     """Train a model as the configuration says; everything it makes lies in `config.out`.
 
@@ -76,6 +77,8 @@ def train(
         resume: Continue from the folder's last checkpoint; from the start where there is none yet.
         progress: Called with (batches done, batches in all).
         notice: Called with a line for people: validations, and where a resumed run stands.
+        on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
+            stops the run, which can be resumed.
 
     Raises:
         TrainingStopped: SIGINT or SIGTERM; the state is saved.
@@ -86,15 +89,17 @@ def train(
     if config.out is None:
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
     started = time.monotonic()
-    with torch.random.fork_rng(), open_folder(config.out, resume=resume) as folder, StopSignal() as stop:
+    with torch.random.fork_rng(), open_folder(config.out, resume=resume) as folder:
         resuming = resume and folder.last.exists()
         parts = build_parts(config, initial_weights=not resuming)
-        run = Run(config, parts, folder=folder, stop=stop, progress=progress, notice=notice)
+        run = Run(config, parts, folder=folder, progress=progress, notice=notice)
+        run.on_validation = on_validation
         try:
             if resume:
                 run.resume()
             run.start_log()
-            run.fit()
+            with run.stop:
+                run.fit()
         finally:
             run.close()
         return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
@@ -109,12 +114,13 @@ class Run:
         parts: Parts,
         *,
         folder: RunFolder,
-        stop: StopSignal,
         progress: Progress | None,
         notice: Callable[[str], None],
     ) -> None:
-        self.config, self.parts, self.folder, self.stop = config, parts, folder, stop
+        self.config, self.parts, self.folder = config, parts, folder
         self.progress, self.notice = progress, notice
+        self.on_validation: Callable[[dict[str, Any]], None] | None = None
+        self.stop = StopSignal()
         self.at = Position()
         self.best: dict[str, Any] | None = None
         self.health = Health(config.health.diverged)
@@ -191,20 +197,28 @@ class Run:
         """Validate where due, keep the best, and save. The order makes a kill in between harmless."""
         self.flush()
         done = epoch + 1
+        row = None
         if done % self.config.validation.every == 0 or done == self.config.epochs:
-            self.validate(epoch)
+            row = self.validate(epoch)
         self.at = Position(done, 0, self.at.step)
         if self.config.checkpoint.keep_every and done % self.config.checkpoint.keep_every == 0:
             self.save(self.folder.epoch(done))
         self.save(self.folder.last)
+        if row is not None and self.on_validation is not None:
+            self.on_validation(row)
 
     # What happens around it
 
-    def validate(self, epoch: int) -> None:
-        """Score the model, and keep its weights where they are the best so far (or none are scored)."""
+    def validate(self, epoch: int) -> dict[str, Any] | None:
+        """Score the model, and keep its weights where they are the best so far (or none are scored).
+
+        Returns:
+            The log's row; None where `select` is `last`.
+        """
         average = self.parts.average
         network = self.parts.network if average is None else average.network
         figures: dict[str, float] | None = None
+        row: dict[str, Any] | None = None
         if self.config.validation.select != "last":
             figures = validate(self.config, self.parts, network, progress=self._watch_stop)
             self.window = Window()  # its time is not training time
@@ -220,6 +234,7 @@ class Run:
             self.notice(
                 f"epoch {epoch + 1} of {self.config.epochs}: {shown}{'  (best so far)' if better else ''}"
             )
+        return row
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""
@@ -284,7 +299,7 @@ class Run:
                 self.health.watch(row["step"], named, None if may_overflow else norm)
             except TrainingError as error:
                 self._log().write(rows)
-                raise TrainingError(f"{error}. {self._last_good()}") from None
+                raise type(error)(f"{error}. {self._last_good()}") from None
             figures = {"loss": sum(terms), "terms": named, "lr": next(iter(row["rates"].values()))}
             rows.append({**row, **figures, "grad_norm": None if may_overflow else norm, **speed})
         self.rows.clear()
