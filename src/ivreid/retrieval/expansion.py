@@ -26,6 +26,7 @@ class AverageQueryExpansion:
     """
 
     name: ClassVar[str] = "average-query-expansion"
+    note: ClassVar[str] = "the re-ranking also saw pairs that the protocol's camera rule excludes"
     n: int = 5
     metric: str = "cosine"
 
@@ -46,7 +47,8 @@ class AverageQueryExpansion:
         Args:
             query: (Q, D) vectors.
             gallery: (G, D) vectors.
-            excluded: (Q, G) bool; an excluded gallery image never expands that query.
+            excluded: (Q, G) bool; an excluded gallery image never expands that query. Without it, as an
+                evaluation calls it, the nearest images expand the query whatever the camera rule says.
 
         Raises:
             DataError: As for `rank`.

@@ -50,6 +50,7 @@ class KReciprocal:
     """
 
     name: ClassVar[str] = "k-reciprocal"
+    note: ClassVar[str] = "the re-ranking also saw pairs that the protocol's camera rule excludes"
     k1: int = 20
     k2: int = 6
     weight: float = 0.3

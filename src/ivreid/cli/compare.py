@@ -1,0 +1,91 @@
+"""`ivreid compare`: two results files, their difference, and whether it means anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ivreid.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ivreid.protocols.compare import Comparison
+
+NAMES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
+
+
+def run(
+    before: Annotated[
+        Path, typer.Argument(help="Results to compare with: a JSON file or a run folder", metavar="A.json")
+    ],
+    after: Annotated[
+        Path, typer.Argument(help="Results in question; differences are B - A", metavar="B.json")
+    ],
+    *,
+    confidence: Annotated[float, typer.Option(help="Coverage of the intervals")] = 0.95,
+    seed: Annotated[int, typer.Option(help="Of the resampling; the same seed gives the same intervals")] = 0,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Also write the comparison as JSON", metavar="OUT")
+    ] = None,
+) -> None:
+    """Compare two results files: difference, interval, and a warning for every reason not to compare them.
+
+    Where both files hold outcomes per person, as `ivreid evaluate` and `ivreid score` write them, the same
+    people are drawn again for both (a paired bootstrap over query identities); otherwise the trials are
+    paired, and the output says so. Files of several settings are joined by setting. An interval without zero
+    is marked with *.
+    """
+    from rich.console import Console
+
+    from ivreid.io import write_json
+    from ivreid.protocols import read_results
+    from ivreid.protocols.compare import compare, match_results
+
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
+    notices = Console(stderr=True, soft_wrap=True, highlight=False)
+    pairs, alone = match_results(*(read_results(_file(path)) for path in (before, after)))
+    found = [compare(*pair, seed=seed, confidence=confidence) for pair in pairs]
+    console = Console(soft_wrap=True, highlight=False)
+    for comparison in found:
+        for warning in comparison.warnings:
+            notices.print("warning:", style="bold yellow", end=" ")
+            notices.print(warning, markup=False)
+        console.print(_table(comparison, confidence))
+        console.print(f"{confidence:.0%} intervals: {comparison.explanation}", markup=False)
+    for line in alone:
+        notices.print(line, markup=False)
+    if json is not None:
+        entries = [comparison.to_json() for comparison in found]
+        write_json(json, entries[0] if len(entries) == 1 else entries)
+
+
+def _file(path: Path) -> Path:
+    return path / "results.json" if path.is_dir() else path
+
+
+def _table(comparison: Comparison, confidence: float) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=f"A: {escape(comparison.before)}\nB: {escape(comparison.after)}", title_justify="left"
+    )
+    table.add_column("percent")
+    for heading in ("A", "B", "B - A", f"{confidence:.0%} interval", ""):
+        table.add_column(heading, justify="right")
+    for row in comparison.differences:
+        interval = row.interval
+        shown = f"{100 * interval.low:+.2f} .. {100 * interval.high:+.2f}" if interval else "-"
+        table.add_row(
+            NAMES.get(row.figure, row.figure),
+            f"{100 * row.before:.2f}",
+            f"{100 * row.after:.2f}",
+            f"{100 * row.difference:+.2f}",
+            shown,
+            "*" if row.clear else "",
+        )
+    return table
