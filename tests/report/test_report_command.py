@@ -52,7 +52,7 @@ def test_a_whole_run_shows_everything(run):
     assert text.count("<img ") >= 8 * 11
     for part in ("breakdown", "verification", "failures", "map"):
         assert f'<section id="{part}">' in text
-    assert "95% confidence intervals" in text
+    assert "Confidence intervals, 95%" in text
     for heading in (
         "Across and within the modalities",
         "Camera pairs",

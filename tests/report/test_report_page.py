@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from report_fixture import CONFIG, embeddings, metrics, picture, result, results, samples
+from report_fixture import CONFIG, embeddings, extras, metrics, picture, result, results, samples
 
 from ivreid.errors import ImageError
 from ivreid.report import ReportInput, build_report, choose_lists
@@ -254,6 +254,31 @@ def test_the_page_stays_small_even_with_noise_for_pictures(whole):
 
 def test_the_page_is_the_same_every_time(whole):
     assert build_report(whole) == build_report(whole)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"verification": {"area": 0.9}},
+        {"verification": {**extras()["verification"], "roc": {"fpr": [0.1], "tpr": []}}},
+        {"breakdown": {"places": [{"query": "indoor"}], "hardest": 3}},
+        {"breakdown": "none"},
+        {"intervals": {"rank1": [0.1, 0.2]}},
+    ],
+)
+def test_a_damaged_block_is_told_and_the_rest_stands(damage):
+    words = Page(build_report(ReportInput("t", results=[{**result(), **extras(), **damage}]))).words
+    assert words.count("results.json does not hold what this part needs") == 1
+    assert "Ranking curves" in words
+
+
+def test_whole_blocks_are_not_called_damaged(whole):
+    assert "does not hold what" not in build_report(whole)
+
+
+def test_a_damaged_log_is_told():
+    rows = [{"kind": "step", "step": "one", "loss": 1.0}]
+    assert "metrics.jsonl does not hold" in build_report(ReportInput("t", metrics=rows))
 
 
 def test_protocol_options_name_the_curves():

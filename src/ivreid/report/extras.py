@@ -10,12 +10,13 @@ from ivreid.report.html import Html, el, figure, join, table
 from ivreid.report.results import FIGURES, percent
 from ivreid.report.svg import Plot, Scale, legend
 
+NONE = "–"
 Results = Sequence[Mapping[str, Any]]
 BROKEN_DOWN = (("rank1", "Rank-1"), ("mAP", "mAP"), ("mINP", "mINP"))
 ROWS_OF = {
     "modalities": (
         "Across and within the modalities",
-        "Within a modality the model needs no bridge: what it loses beside that is the price of the gap.",
+        "The first row is the protocol's own; the others search within one modality, where there is no gap.",
     ),
     "places": ("Indoors and outdoors", "Where queries and gallery images were taken."),
     "query_cameras": ("Query cameras", "Queries of one camera against the whole gallery."),
@@ -23,43 +24,39 @@ ROWS_OF = {
     "hardest": ("Hardest identities", "The identities of lowest mAP over all trials, hardest first."),
 }
 """The blocks of a breakdown, in the order shown: heading and reading."""
+LOWEST = -4
+"""Power of ten at which the ROC's axis starts."""
 HEADINGS = {"query": "Query", "gallery": "Gallery", "camera": "Query camera", "pid": "Identity"}
 
 
-def interval_table(results: Results) -> Html | None:
-    """Bootstrap intervals of the figures, a row a result."""
-    rows, confidence = [], 0.95
-    for number, result in enumerate(results, start=1):
-        intervals = result.get("intervals")
-        if isinstance(intervals, Mapping):
-            confidence = next(
-                (float(i["confidence"]) for i in intervals.values() if "confidence" in i), confidence
-            )
-            rows.append([number, *(_interval(intervals.get(key)) for key, _ in FIGURES)])
-    if not rows:
+def interval_table(results: Results, names: Sequence[str]) -> Html | None:
+    """Bootstrap intervals of the figures, a row a result; None where no result has any."""
+    found = [(name, r["intervals"]) for name, r in zip(names, results, strict=True) if r.get("intervals")]
+    if not found:
         return None
-    caption = f"{100 * confidence:.0f}% confidence intervals"
+    confidence = {f"{100 * one['confidence']:g}%" for _, intervals in found for one in intervals.values()}
+    rows = [[name, *(_interval(intervals.get(key)) for key, _ in FIGURES)] for name, intervals in found]
     how = (
-        "From drawing the query identities again (bootstrap): how far each figure may move with other "
-        "people before the same cameras. The first column is the row of the table above."
+        "Percent, from drawing the query identities again (bootstrap): how far each figure may move with "
+        "other people before the same cameras."
     )
-    return join([
-        table(["Row", *(label for _, label in FIGURES)], rows, caption=caption, class_="plain"),
-        el("p", how, class_="reading"),
-    ])  # fmt: skip
+    caption = f"Confidence intervals, {', '.join(sorted(confidence))}"
+    head = ["Setting", *(label for _, label in FIGURES)]
+    return join([table(head, rows, caption=caption, class_="plain"), el("p", how, class_="reading")])
 
 
-def _interval(value: Any) -> Html | str:
-    if not isinstance(value, Mapping):
-        return "–"
-    return f"{100 * float(value['low']):.1f} – {100 * float(value['high']):.1f}"
+def _interval(value: Mapping[str, float] | None) -> str:
+    return NONE if value is None else f"{100 * float(value['low']):.1f} – {100 * float(value['high']):.1f}"
 
 
 def breakdown_section(results: Results) -> Html | None:
-    """Where the figures come from: cameras, places, modalities, people."""
-    chosen = [(i, r) for i, r in enumerate(results, start=1) if isinstance(r.get("breakdown"), Mapping)]
+    """Where the figures come from: cameras, places, modalities, people; None where no result says."""
+    chosen = [(number, r) for number, r in enumerate(results, start=1) if r.get("breakdown")]
+    if not chosen:
+        return None
+    lead = "Percent, over the queries of all trials together; the numbers of queries are per trial."
     parts = [_breakdown(number, result, folded=place > 0) for place, (number, result) in enumerate(chosen)]
-    return join(parts) if parts else None
+    return join([el("p", lead, class_="lead"), *parts])
 
 
 def _breakdown(number: int, result: Mapping[str, Any], *, folded: bool) -> Html:
@@ -76,7 +73,7 @@ def _breakdown(number: int, result: Mapping[str, Any], *, folded: bool) -> Html:
     ]
     name = f"{number}. {result['title']}"
     body = el("div", *tables, class_="columns")
-    return el("details", el("summary", name), body) if folded else join([el("p", name, class_="lead"), body])
+    return el("details", el("summary", name), body) if folded else join([el("h3", name), body])
 
 
 def _block(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
@@ -95,79 +92,62 @@ def _block(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
 
 def _count(value: Any) -> str:
     """Queries per trial; an average over trials need not be whole."""
-    return "–" if value is None else f"{float(value):,.1f}".removesuffix(".0")
+    return NONE if value is None else f"{float(value):,.1f}".removesuffix(".0")
 
 
 def _share(value: Any, *, bar: bool) -> Html | str:
     """A share of 1 in percent; with a bar, the eye finds the weak camera before it reads a digit."""
     if value is None or not math.isfinite(float(value)):
-        return "–"
+        return NONE
     if not bar:
         return percent(float(value))
     drawn = el("span", class_="bar", style=f"--share:{100 * float(value):.1f}%", aria_hidden="true")
     return join([drawn, percent(float(value))])
 
 
-def verification_section(results: Results) -> Html | None:
-    """Is this pair the same person? ROC, equal error rate, TPR at chosen FPR."""
-    chosen = [
-        (i, r["verification"])
-        for i, r in enumerate(results, start=1)
-        if isinstance(r.get("verification"), Mapping)
+def verification_section(results: Results, names: Sequence[str]) -> Html | None:
+    """Is this pair the same person? ROC, equal error rate, TPR at chosen FPR; None where no result says."""
+    found = [
+        (name, r["verification"]) for name, r in zip(names, results, strict=True) if r.get("verification")
     ]
-    if not chosen:
+    if not found:
         return None
-    rates = sorted({float(f) for _, v in chosen for f in _tpr_at(v)})
-    head = ["Row", "Equal error rate", "Area under ROC", *(f"TPR at FPR {100 * rate:g}%" for rate in rates)]
-    rows = [
-        [
-            number,
-            _figure(v, "equal_error_rate", "eer"),
-            _figure(v, "area", "auc"),
-            *(_figure(_tpr_at(v), rate) for rate in rates),
-        ]
-        for number, v in chosen
+    rates = sorted({rate for _, one in found for rate in one["tpr_at_fpr"]}, key=float)
+    head = [
+        "Setting",
+        "Equal error rate",
+        "Area under ROC",
+        *(f"TPR at FPR {100 * float(r):g}%" for r in rates),
     ]
-    how = (
-        "One threshold for all pairs: is this the same person? FPR is the share of different-person pairs "
-        "accepted, TPR the share of same-person pairs accepted; at the equal error rate both kinds of "
-        "error are equally frequent. The first column is the row of the results table."
+    rows = [
+        [name, *map(_percent, (one["equal_error_rate"], one["area"], *map(one["tpr_at_fpr"].get, rates)))]
+        for name, one in found
+    ]
+    lead = (
+        "Is this pair the same person? One distance threshold answers for all pairs of the first trial. "
+        "FPR is the share of different-person pairs accepted, TPR the share of same-person pairs "
+        "accepted; at the equal error rate both kinds of error are equally frequent. All in percent."
     )
-    drawn = _roc(chosen)
-    return join([table(head, rows, class_="plain"), el("p", how, class_="reading"), drawn])
+    figures = table(head, rows, class_="plain")
+    return join([el("p", lead, class_="lead"), figures, el("div", _roc(found), class_="pair")])
 
 
-def _tpr_at(verification: Mapping[str, Any]) -> dict[float, Any]:
-    found = verification.get("tpr_at_fpr") or {}
-    return {float(key): value for key, value in found.items()} if isinstance(found, Mapping) else {}
+def _percent(value: float | None) -> Html | str:
+    return NONE if value is None else percent(value)
 
 
-def _figure(values: Mapping[Any, Any], *keys: Any) -> Html | str:
-    found = next((values[key] for key in keys if values.get(key) is not None), None)
-    return "–" if found is None else percent(float(found))
-
-
-def _roc(chosen: Sequence[tuple[int, Mapping[str, Any]]]) -> Html | None:
+def _roc(found: Sequence[tuple[str, Mapping[str, Any]]]) -> Html:
     """ROC on a logarithmic FPR axis: a useful threshold lies where false alarms are rare."""
-    lowest = -4
-    ticks = tuple((float(e), f"{100 * 10.0**e:g}%") for e in range(lowest, 1))
+    ticks = tuple((float(e), f"{100 * 10.0**e:g}%") for e in range(LOWEST, 1))
     plot = Plot(
-        Scale(lowest, 0, ticks, "False-positive rate"),
+        Scale(LOWEST, 0, ticks, "False-positive rate"),
         Scale(0, 1, tuple((i / 5, f"{20 * i}%") for i in range(6)), "True-positive rate"),
     )
-    entries: list[tuple[str, int | None, str]] = []
-    for series, (number, verification) in enumerate(chosen):
-        curve = verification.get("roc")
-        if isinstance(curve, Mapping) and curve.get("fpr"):
-            points = [
-                (math.log10(f), t)
-                for f, t in zip(curve["fpr"], curve["tpr"], strict=True)
-                if f >= 10.0**lowest
-            ]
-            plot.line([x for x, _ in points], [y for _, y in points], series)
-            entries.append((f"row {number}", series, "line"))
-    if not entries:
-        return None
+    for series, (_, verification) in enumerate(found):
+        points = zip(verification["roc"]["fpr"], verification["roc"]["tpr"], strict=True)
+        xs, ys = zip(*((math.log10(f), t) for f, t in points if f >= 10.0**LOWEST), strict=True)
+        plot.line(xs, ys, series)
+    entries = [(name, series, "line") for series, (name, _) in enumerate(found)]
     chart = join([plot.svg("ROC curves, false-positive rate on a logarithmic axis"), legend(entries)])
     how = "Further up and further left is better; each step to the left means ten times fewer false alarms."
-    return el("div", figure(chart, f"ROC. {how}"), class_="pair")
+    return figure(chart, f"ROC. {how}")

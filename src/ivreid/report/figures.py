@@ -75,8 +75,8 @@ def trial_spread(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
     entries = [("Rank-1 of a trial", None, "dot"), ("mAP of a trial", None, "hollow")]
     return figure(
         join([plot.svg("Rank-1 and mAP of every trial, one row a setting"), legend(entries)]),
-        "Every trial by itself. The wider a row is strewn, the less a single trial can be trusted; "
-        "a difference smaller than this spread is not a finding.",
+        "Every trial by itself. The wider a row is strewn, the less a single trial can be trusted, and "
+        "the more a small difference between two models needs `ivreid compare` before it is called one.",
     )
 
 

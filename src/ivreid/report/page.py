@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -28,16 +28,18 @@ def build_report(report: ReportInput) -> str:
         The page's text, UTF-8.
     """
     pictures = Pictures(report.image_loader)
+    names = [f"{i}. {_short(result)}" for i, result in enumerate(report.results, start=1)]
+    results, source = report.results, "results.json"
     sections = [
-        ("results", "Results", _results(report)),
-        ("curves", "Ranking curves", _curves(report)),
+        ("results", "Results", _guarded(source, _results, report, names)),
+        ("curves", "Ranking curves", _guarded(source, _curves, report, names)),
         ("ranked", "Ranked lists", _ranked(report, pictures)),
         ("failures", "Worst failures", _failures(report, pictures)),
-        ("breakdown", "Breakdown", breakdown_section(report.results)),
+        ("breakdown", "Breakdown", _guarded(source, breakdown_section, results)),
         ("distances", "Distances", _distances(report)),
-        ("verification", "Verification", verification_section(report.results)),
+        ("verification", "Verification", _guarded(source, verification_section, results, names)),
         ("map", "Embedding map", _map(report)),
-        ("training", "Training", _training(report)),
+        ("training", "Training", _guarded("metrics.jsonl", _training, report)),
         ("configuration", "Configuration", _configuration(report)),
     ]
     shown = [(key, name, body) for key, name, body in sections if body]
@@ -48,6 +50,14 @@ def build_report(report: ReportInput) -> str:
     )
     main = el("main", *(el("section", el("h2", name), body, id=key) for key, name, body in shown))
     return _document(report.title, join([_header(report), el("div", nav, main, class_="body")]))
+
+
+def _guarded(source: str, build: Callable[..., Html | None], *values: Any) -> Html | None:
+    """What `build` makes, or the reason: blocks of JSON come from files that anyone may have edited."""
+    try:
+        return build(*values)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        return absent(f"{source} does not hold what this part needs ({type(error).__name__}: {error})")
 
 
 def _document(title: str, body: Html) -> str:
@@ -89,14 +99,12 @@ def _big(result: Mapping[str, Any], key: str, several: bool) -> Html:
     return join([f"{100 * result['mean'][key]:.1f}", el("small", "%", class_="unit"), spread])
 
 
-def _results(report: ReportInput) -> Html:
+def _results(report: ReportInput, names: Sequence[str]) -> Html:
     if not report.results:
         return absent(report.reason("results", "the run holds no results.json; evaluate it first"))
-    return join([results_table(report.results), interval_table(report.results), trial_tables(report.results)])
-
-
-def _names(report: ReportInput) -> list[str]:
-    return [f"{i}. {_short(result)}" for i, result in enumerate(report.results, start=1)]
+    return join(
+        [results_table(report.results), interval_table(report.results, names), trial_tables(report.results)]
+    )
 
 
 def _short(result: Mapping[str, Any]) -> str:
@@ -109,10 +117,9 @@ def _short(result: Mapping[str, Any]) -> str:
     return " ".join(words or [str(result["protocol"])]) + "".join(f" + {word}" for word in extra)
 
 
-def _curves(report: ReportInput) -> Html:
+def _curves(report: ReportInput, names: Sequence[str]) -> Html:
     if not report.results:
         return absent(report.reason("results", "the run holds no results.json; evaluate it first"))
-    names = _names(report)
     if any(len(result["trials"]) > 1 for result in report.results):
         spread = figures.trial_spread(report.results, names)
     else:
