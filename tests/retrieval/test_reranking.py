@@ -71,6 +71,15 @@ def test_equals_the_dense_definition_over_several_blocks(monkeypatch):
     np.testing.assert_allclose(ours, dense_k_reciprocal(query, gallery, 20, 6, 0.3, "cosine"), atol=2e-6)
 
 
+@pytest.mark.parametrize("k1", [3, 7, 10, 11])
+def test_half_of_k1_is_rounded_as_stated(k1):
+    rng = np.random.default_rng(6)
+    centres = rng.normal(size=(8, 3))
+    query, gallery = (centres[rng.integers(0, 8, n)] + 0.5 * rng.normal(size=(n, 3)) for n in (20, 40))
+    ours = KReciprocal(k1=k1, k2=1, weight=0.0)(query, gallery)
+    np.testing.assert_allclose(ours, dense_k_reciprocal(query, gallery, k1, 1, 0.0, "cosine"), atol=2e-6)
+
+
 def test_duplicates_and_coinciding_points():
     rng = np.random.default_rng(2)
     query, gallery = np.ones((3, 4)), np.concatenate([np.ones((5, 4)), rng.normal(size=(6, 4))])
