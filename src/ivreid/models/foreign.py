@@ -173,7 +173,8 @@ def _walk(root: StandIn, path: Path) -> dict[str, TensorRef]:
                 if isinstance(tensor, TensorRef):
                     named[f"{prefix}{name}"] = tensor
         children = module.state.get("_modules")
-        for name, child in children.items() if isinstance(children, dict) else ():
+        # the last waits longest, so that names come in the order of `state_dict`
+        for name, child in reversed(children.items()) if isinstance(children, dict) else ():
             if isinstance(child, StandIn):
                 waiting.append((f"{prefix}{name}.", child, depth + 1))
     return named

@@ -40,6 +40,8 @@ _MODULE_CLASS = re.compile(
 )
 _SETS = ("builtins:set", "__builtin__:set", "builtins:frozenset", "__builtin__:frozenset")
 _RECONSTRUCTORS = ("copy_reg:_reconstructor", "copyreg:_reconstructor")
+_PUBLIC = {"posix": "os", "nt": "os", "__builtin__": "builtins", "_io": "io", "commands": "subprocess"}
+"""Where a pickle's spelling of a module is not the one people know."""
 _OBJECTS = ("builtins:object", "__builtin__:object")
 
 
@@ -50,7 +52,9 @@ class Name:
     text: str
 
     def __str__(self) -> str:
-        return self.text.replace(":", ".")
+        module, _, name = self.text.partition(":")
+        public = _PUBLIC.get(module)
+        return f"{public}.{name} ({module}.{name})" if public else f"{module}.{name}"
 
     @property
     def is_module_class(self) -> bool:

@@ -1,0 +1,165 @@
+"""The registry, and a sweep over every method in it: a newcomer's method is tested by being there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from ivreid import methods
+from ivreid.errors import CheckpointError, ConfigError, UsageError
+from ivreid.models import create_backbone, read_weights, write_weights
+
+SMALL = {"backbone": "resnet18", "pretrained": None}
+EVERY = pytest.mark.parametrize("name", sorted(methods.METHODS))
+
+
+@EVERY
+def test_every_method_keeps_the_contract(name, tmp_path):
+    method = methods.build(name, SMALL, 4)
+    assert methods.get_method(name) is type(method)
+    assert method.name == name
+    assert method.citation
+    images = torch.randn(16, 3, 64, 32, generator=torch.Generator().manual_seed(0))
+    labels, infrared = torch.arange(16) // 4, torch.arange(16) % 2 == 0
+    terms = method(images, labels, infrared)
+    assert terms
+    assert all(term.shape == () and term.isfinite() for term in terms.values())
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+
+    groups = method.parameter_groups(1e-3)
+    grouped = [id(p) for group in groups for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in method.parameters())
+    assert all(group["lr"] >= 0 and group["name"] for group in groups)
+
+    method.eval()
+    embedding = method.embed(images, infrared)
+    assert embedding.shape == (16, method.embedding_dim)
+    assert embedding.dtype == torch.float32
+    one = torch.cat([method.embed(images[i : i + 1], infrared[i : i + 1]) for i in range(16)])
+    torch.testing.assert_close(one, embedding, rtol=1e-4, atol=1e-4)
+
+    path = tmp_path / "w.safetensors"
+    write_weights(path, method.state_dict(), {**method.card(), "metrics": {"rank1": 0.5}})
+    restored, card = methods.restore(path)
+    assert card["metrics"] == {"rank1": 0.5}
+    assert not restored.training
+    assert restored.settings == method.settings
+    assert torch.equal(restored.embed(images, infrared), embedding)
+
+
+@EVERY
+def test_only_training_parts_may_be_missing(name, tmp_path):
+    method = methods.build(name, SMALL, 4)
+    path = tmp_path / "w.safetensors"
+    state = method.state_dict()
+    needed = {
+        k: v for k, v in state.items() if not method.training_only or not k.startswith(method.training_only)
+    }
+    write_weights(path, needed, method.card())
+    methods.restore(path)
+    first = next(iter(needed))
+    for tensors, message in (
+        ({k: v for k, v in needed.items() if k != first}, f"{first!r} is missing"),
+        ({**needed, "other": torch.ones(2)}, "'other' is unknown"),
+        ({**needed, first: torch.ones(2)}, r"has shape \(2,\), expected"),
+    ):
+        write_weights(path, tensors, method.card())
+        with pytest.raises(CheckpointError, match=message) as caught:
+            methods.restore(path)
+        assert str(path) in str(caught.value)
+
+
+def test_weights_without_classifiers_still_embed_alike(tmp_path):
+    method = methods.build("iv-reid", SMALL, 4).eval()
+    keep = {k: v for k, v in method.state_dict().items() if not k.startswith(method.training_only)}
+    write_weights(tmp_path / "w.safetensors", keep, method.card())
+    images = torch.randn(2, 3, 64, 32)
+    restored, _ = methods.restore(tmp_path / "w.safetensors")
+    none = torch.zeros(2, dtype=torch.bool)
+    assert torch.equal(restored.embed(images, none), method.embed(images, none))
+
+
+def test_a_seed_decides_the_initial_values_and_touches_nothing_else():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = methods.build("iv-reid", SMALL, 4, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+    same, other = (methods.build("iv-reid", SMALL, 4, seed=seed).state_dict() for seed in (1, 2))
+    assert all(torch.equal(value, same[key]) for key, value in first.state_dict().items())
+    assert not torch.equal(first.backbone.conv1.weight, other["backbone.conv1.weight"])
+
+
+def test_unknown_names_and_settings_say_what_is_right():
+    with pytest.raises(UsageError, match="did you mean iv-reid"):
+        methods.get_method("ivreid")
+    with pytest.raises(ConfigError) as caught:
+        methods.parse_settings("iv-reid", {"margn": 0.3, "norm": "ln", "last_stride": 3, "margin": "wide"})
+    for part in (
+        "margn: unknown; did you mean margin",
+        "norm: ",
+        "'ln'",
+        "last_stride: ",
+        "margin: ",
+        "'wide'",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(UsageError, match="1 or more training identities"):
+        methods.build("iv-reid", SMALL, 0)
+    with pytest.raises(UsageError, match="last_stride can be set for"):
+        methods.build("iv-reid", {**SMALL, "backbone": "resnet10t", "last_stride": 1}, 4)
+
+
+def test_settings_never_change():
+    settings = methods.parse_settings("iv-reid", {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.margin = 1.0
+
+
+def test_resolved_settings_build_the_same_again():
+    for given in (
+        {},
+        {"backbone": "resnet10t"},
+        {"last_stride": None, "stem_relu": True},
+        {"pretrained": None},
+    ):
+        settings = methods.parse_settings("iv-reid", given)
+        assert methods.parse_settings("iv-reid", settings.model_dump(mode="json")) == settings
+
+
+def test_pretrained_weights_are_used_only_when_wanted_and_travel_without_their_folder(tmp_path):
+    file = tmp_path / "secret" / "resnet18.pth"
+    file.parent.mkdir()
+    torch.save(create_backbone("resnet18").state_dict(), file)
+    wanted = torch.load(file, weights_only=True)["conv1.weight"]
+    options = {**SMALL, "pretrained": str(file)}
+    with_file = methods.build("iv-reid", options, 4)
+    without = methods.build("iv-reid", options, 4, pretrained=False)
+    assert torch.equal(with_file.backbone.conv1.weight, wanted)
+    assert not torch.equal(without.backbone.conv1.weight, wanted)
+    assert with_file.settings == without.settings
+    assert with_file.card()["settings"]["pretrained"] == "resnet18.pth"
+    write_weights(tmp_path / "w.safetensors", with_file.state_dict(), with_file.card())
+    file.unlink()
+    assert torch.equal(methods.restore(tmp_path / "w.safetensors")[0].backbone.conv1.weight, wanted)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "other"}, "card of .* cannot be used: unknown method 'other'"),
+        ({"settings": {"colour": 1}}, "card of .* cannot be used: settings .*colour: unknown"),
+        ({"settings": {**SMALL, "backbone": "hf-hub:x/y"}}, "cannot be used: unknown backbone"),
+        ({"settings": {**SMALL, "norm": "gn"}}, "does not fit iv-reid with these settings"),
+        ({"settings": {**SMALL, "backbone": "resnet34"}}, "does not fit iv-reid"),
+        ({"num_classes": 5}, r"has shape \(4,.*, expected \(5,"),
+    ],
+)
+def test_a_card_that_does_not_fit_its_tensors(changes, message, tmp_path):
+    method = methods.build("iv-reid", SMALL, 4)
+    path = tmp_path / "w.safetensors"
+    write_weights(path, method.state_dict(), {**method.card(), **changes})
+    with pytest.raises(CheckpointError, match=message):
+        methods.restore(path)
+    assert read_weights(path)

@@ -1,0 +1,125 @@
+"""Weights files: what is written comes back; everything else is refused by its reason."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from ivreid.errors import CheckpointError, DataError
+from ivreid.models import read_card, read_weights, write_weights
+
+CARD = {"method": "iv-reid", "settings": {"margin": 0.3}, "num_classes": 7, "train_pids": [1, 2]}
+TENSORS = {
+    "a": torch.randn(2, 3, generator=torch.Generator().manual_seed(0)),
+    "count": torch.tensor(5),
+    "half": torch.ones(3, dtype=torch.bfloat16),
+}
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "new" / "w.safetensors"
+    shared = TENSORS["a"]
+    write_weights(path, {**TENSORS, "view": shared.t(), "same": shared}, CARD)
+    tensors, card = read_weights(path)
+    assert card == {**CARD, "format": 1, "kind": "weights"} == read_card(path)
+    assert torch.equal(tensors["view"], shared.t())
+    for name, value in {**TENSORS, "same": shared}.items():
+        assert torch.equal(tensors[name], value)
+        assert tensors[name].dtype == value.dtype
+
+
+def write_with(path, metadata):
+    save_file({"a": torch.ones(2)}, path, metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        (None, "holds tensors but no card"),
+        ("{", "card .* is damaged"),
+        ("[" * 100_000, "card .* is damaged"),
+        ("[1]", "must be a JSON object"),
+        ({**CARD, "format": 1, "kind": "checkpoint"}, "kind 'checkpoint'.*use weights.safetensors"),
+        ({**CARD, "format": 1}, "kind None"),
+        ({**CARD, "format": 2, "kind": "weights"}, "weights format 2; this version of ivreid reads format 1"),
+        (
+            {**CARD, "format": 1, "kind": "weights", "num_classes": "7"},
+            "needs 'num_classes' .int., it has str",
+        ),
+        ({**CARD, "format": 1, "kind": "weights", "num_classes": 10**12}, "not in 1.."),
+        ({"format": 1, "kind": "weights", "method": "x"}, "needs 'settings' .dict., it has nothing"),
+    ],
+)
+def test_cards_that_do_not_fit(card, message, tmp_path):
+    path = tmp_path / "w.safetensors"
+    text = card if isinstance(card, str) else json.dumps(card)
+    write_with(path, None if card is None else {"ivreid": text})
+    with pytest.raises(CheckpointError, match=message):
+        read_weights(path)
+
+
+def test_files_that_are_no_weights(tmp_path):
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        read_weights(path)
+    for content, message in (
+        (b"", "not a safetensors file"),
+        (b"hello there, this is text", "not a safetensors file"),
+        (b"PK\x03\x04" + b"0" * 30, "ivreid import"),
+        (b"\x80\x02" + b"0" * 30, "ivreid import"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=message):
+            read_weights(path)
+
+
+def test_every_truncation_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, TENSORS, CARD)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 7):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError):
+            read_weights(path)
+
+
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path):
+    path = tmp_path / "w.safetensors"
+    seen = set()
+    for padding in range(0, 600, 8):
+        write_weights(path, TENSORS, {**CARD, "licence": "x" * padding})
+        seen.add(path.read_bytes()[0])
+        assert read_weights(path)[1]["num_classes"] == 7
+    assert 0x80 in seen
+
+
+def test_a_card_that_readers_would_refuse_is_not_written(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for card in (
+        {},
+        {**CARD, "num_classes": 0},
+        {**CARD, "metrics": {"mAP": float("nan")}},
+        {**CARD, "x": {1, 2}},
+    ):
+        with pytest.raises(CheckpointError):
+            write_weights(path, TENSORS, card)
+    assert not path.exists()
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, TENSORS, CARD)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="No space left"):
+        write_weights(path, {"a": torch.zeros(9)}, CARD)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
