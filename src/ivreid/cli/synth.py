@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def run(
+def run(  # noqa: PLR0917 - options, given by name
     out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
     layout: Annotated[str, typer.Option(help="Whose layout: sysu-mm01, regdb or llcm.")] = "sysu-mm01",
     identities: Annotated[int, typer.Option(help="How many people.")] = 120,
@@ -33,35 +33,34 @@ def run(
 ) -> None:
     """Write a synthetic dataset: pedestrians in colour and infrared, in a real dataset's layout.
 
-    The same seed gives the same pictures on any number of processes. Run it again to finish an interrupted one.
+    The same seed gives the same pictures on any number of processes. Run the same command again to finish an
+    interrupted dataset; on a finished one it returns at once.
     """
     from rich.console import Console
 
     from ivreid.cli.progress import progress_bar
-    from ivreid.datasets.synthetic import DEFAULT_GAP, synthesise
-    from ivreid.datasets.synthetic.sheet import render_sheet
+    from ivreid.datasets.synthetic import DEFAULT_GAP, render_sheet, synthesise
 
-    request_gap = DEFAULT_GAP if gap is None else gap
+    shape, chosen_gap = parse_size(size), DEFAULT_GAP if gap is None else gap
     with progress_bar("Drawing") as tick:
         summary = synthesise(
             out,
             layout=layout,
             identities=identities,
             images=images,
-            size=parse_size(size),
+            size=shape,
             seed=seed,
-            gap=request_gap,
+            gap=chosen_gap,
             workers=workers,
             progress=tick,
         )
     console = Console()
     state = "already there" if summary.reused else f"written in {summary.seconds:.0f} s"
-    console.print(
-        f"{summary.images:,} pictures of {summary.identities} people, {layout} layout, {state}: {summary.root}"
-    )
+    people = f"{summary.images:,} pictures of {summary.identities} people"
+    console.print(f"{people}, {layout} layout, {state}: {summary.root}", soft_wrap=True)
     if contact_sheet is not None:
-        render_sheet(contact_sheet, layout=layout, seed=seed, gap=request_gap, identities=min(identities, 8))
-        console.print(f"overview: {contact_sheet}")
+        render_sheet(contact_sheet, layout=layout, seed=seed, gap=chosen_gap, size=shape)
+        console.print(f"overview: {contact_sheet}", soft_wrap=True)
 
 
 def parse_size(text: str) -> tuple[int, int]:

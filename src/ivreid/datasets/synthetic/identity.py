@@ -1,4 +1,4 @@
-"""Who a person is: build, hair, garments, carried things, gait. Nothing here changes from one image to the next."""
+"""Who a person is: build, hair, garments, carried things, gait; the same in every picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset of each layout holds: which picture of whom by which camera goes into which file, and the lists beside them."""
+"""What a dataset of each layout holds: who is seen by which camera in which file, and the lists."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Layout:
 
 
 def _shares(seed: int, identities: int, shares: tuple[float, ...]) -> list[list[int]]:
-    """Identities 1..N dealt at random into parts of these shares, at least two each; the last takes the rest."""
+    """Identities 1..N dealt at random into these shares, at least two each; the last part takes the rest."""
     order = generator(seed, "split").permutation(identities) + 1
     sizes = [max(2, round(share * identities)) for share in shares]
     edges = np.cumsum([0, *sizes])
@@ -153,7 +153,7 @@ def plan_sysu(seed: int, identities: int, images: int) -> Plan:
 
 
 def _permutations(seed: int, counts: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Gallery draws in the form of the authors' file: a 6x1 cell of Nx1 cells of 10 x n arrays, 1-based; n = 0 where absent.
+    """Gallery draws in the authors' form: 6x1 cell of Nx1 cells of 10 x n arrays, 1-based, n = 0: absent.
 
     Args:
         seed: The dataset's seed.
@@ -171,7 +171,7 @@ def _permutations(seed: int, counts: NDArray[np.int64]) -> NDArray[np.object_]:
 
 
 def plan_regdb(seed: int, identities: int, images: int) -> Plan:
-    """RegDB: a colour and a thermal camera side by side, released together; half the identities train, half test, in ten ways."""
+    """RegDB: a colour and a thermal camera released together; half the identities train, ten times over."""
     cameras = {
         band: draw_camera(seed, 1, band=Band(band), place=1, indoor=False, headings=(0.0,))
         for band in ("visible", "thermal")
@@ -206,7 +206,7 @@ def plan_regdb(seed: int, identities: int, images: int) -> Plan:
 
 
 def plan_llcm(seed: int, identities: int, images: int) -> Plan:
-    """LLCM: nine cameras that record colour by day and near infrared by night, camera 3 colour only; two thirds train."""
+    """LLCM: nine cameras, colour by day and near infrared by night (not camera 3); two thirds train."""
     cameras = {
         f"{letter}{number}": draw_camera(seed, number, band=band, place=number, indoor=number in (1, 2, 3))
         for letter, band, numbers in (("vis", Band.VISIBLE, LLCM_CAMERAS), ("nir", Band.NIR, LLCM_NIR))

@@ -1,4 +1,4 @@
-"""Random numbers by name: the generator of a thing depends on the seed and the thing's ids, never on who was drawn before."""
+"""Random numbers by name: a thing's generator depends on the seed and its ids, never on earlier draws."""
 
 from __future__ import annotations
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ivreid.datasets.synthetic.camera import Camera
-from ivreid.datasets.synthetic.identity import draw_identity
 from ivreid.datasets.synthetic.layouts import LAYOUTS
-from ivreid.datasets.synthetic.render import draw_shot, render
-from ivreid.datasets.synthetic.rng import generator
+from ivreid.datasets.synthetic.request import DEFAULT_GAP, Request
 from ivreid.datasets.synthetic.surface import Band
+from ivreid.datasets.synthetic.synthesise import draw_picture, plan
 from ivreid.io import atomic_write
 
 NAMES = {Band.VISIBLE: "visible", Band.NIR: "near infrared", Band.THERMAL: "thermal"}
 INK, PAPER, QUIET = (34, 38, 46), (255, 255, 255), (120, 126, 138)
-GUTTER, HEADER = 4, 44
+BLANK = (243, 244, 246)
+GUTTER, HEADER, MARGIN = 4, 44, 30
 
 
 @lru_cache(maxsize=4)
@@ -31,14 +31,16 @@ def render_sheet(
     *,
     layout: str = "sysu-mm01",
     seed: int = 0,
-    gap: float,
+    gap: float = DEFAULT_GAP,
     identities: int = 8,
     size: tuple[int, int] = (128, 64),
     per_camera: int = 2,
-    zoom: int = 1,
+    first: int = 1,
     colours: int | None = None,
 ) -> None:
-    """Write a PNG whose rows are people and whose columns are cameras.
+    """Write a PNG of the first pictures of a dataset: rows are people, columns are cameras.
+
+    A blank place is a camera this person never passes.
 
     Args:
         path: The file to write.
@@ -48,40 +50,40 @@ def render_sheet(
         identities: Rows.
         size: (height, width) of one picture.
         per_camera: Pictures of each person in each camera.
-        zoom: Every pixel becomes zoom x zoom.
+        first: The first row's pid.
         colours: Reduce to so many colours, for a smaller file.
+
+    Raises:
+        UsageError: A value out of its range (see `synthesise`).
     """
-    cameras = LAYOUTS[layout].plan(seed, max(LAYOUTS[layout].fewest, identities + identities % 2), 1).cameras
-    height, width = size[0] * zoom, size[1] * zoom
+    people = max(LAYOUTS[layout].fewest if layout in LAYOUTS else 1, first + identities)
+    request = Request(layout, people + people % 2, per_camera, size, seed, gap)
+    planned = plan(request)
+    height, width = size
     block = per_camera * width + GUTTER
-    left = 30
-    sheet = Image.new(
-        "RGB", (left + len(cameras) * block + GUTTER, HEADER + identities * (height + GUTTER)), PAPER
-    )
+    rows = range(first, first + identities)
+    shape = (MARGIN + len(planned.cameras) * block + GUTTER, HEADER + len(rows) * (height + GUTTER))
+    sheet = Image.new("RGB", shape, PAPER)
     pen = ImageDraw.Draw(sheet)
-    for column, (name, camera) in enumerate(cameras.items()):
-        x = left + column * block
-        where = "indoor" if camera.indoor else "outdoor"
-        title = f"camera {name}" if name.isdigit() else name
-        pen.text((x, 6), title, INK, _font(14))
-        pen.text((x, 24), f"{NAMES[camera.band]}, {where}", QUIET, _font(11))
-        for row in range(identities):
-            for shot in range(per_camera):
-                image = _picture(seed, row + 1, column, shot, camera, size, gap)
-                image = image.resize((width, height), Image.Resampling.NEAREST)
-                sheet.paste(image, (x + shot * width, HEADER + row * (height + GUTTER)))
-    for row in range(identities):
-        pen.text((6, HEADER + row * (height + GUTTER) + height // 2 - 8), str(row + 1), INK, _font(14))
-    if colours:
-        sheet = sheet.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG)
+    corners = {name: MARGIN + column * block for column, name in enumerate(planned.cameras)}
+    for name, x in corners.items():
+        camera = planned.cameras[name]
+        band, where = NAMES[camera.band], "indoor" if camera.indoor else "outdoor"
+        pen.text((x, 5), f"camera {name}" if name.isdigit() else name, INK, _font(14))
+        pen.text((x, 24), f"{band}, {where}" if block > 120 else where, QUIET, _font(11))
+    for row, pid in enumerate(rows):
+        y = HEADER + row * (height + GUTTER)
+        pen.text((6, y + height // 2 - 8), str(pid), INK, _font(14))
+        for x in corners.values():
+            pen.rectangle((x, y, x + per_camera * width - 1, y + height - 1), fill=BLANK)
+        taken: Counter[str] = Counter()
+        for picture in (picture for picture in planned.pictures if picture.pid == pid):
+            image = draw_picture(request, planned, picture).resize((width, height), Image.Resampling.BICUBIC)
+            sheet.paste(image, (corners[picture.camera] + taken[picture.camera] * width, y))
+            taken[picture.camera] += 1
     buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+    (sheet.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG) if colours else sheet).save(
+        buffer, "PNG", optimize=True
+    )
     with atomic_write(path) as file:
         file.write(buffer.getvalue())
-
-
-def _picture(
-    seed: int, pid: int, column: int, shot: int, camera: Camera, size: tuple[int, int], gap: float
-) -> Image.Image:
-    moment = draw_shot(generator(seed, "shot", pid, column + 1, shot + 1), camera)
-    return render(draw_identity(seed, pid), camera, moment, size=size, seed=seed, gap=gap)

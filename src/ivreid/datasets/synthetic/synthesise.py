@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 
 from ivreid.datasets.synthetic.identity import Identity, draw_identity
 from ivreid.datasets.synthetic.layouts import LAYOUTS, Picture, Plan
 from ivreid.datasets.synthetic.render import draw_shot, render
+from ivreid.datasets.synthetic.request import DEFAULT_GAP, Request
 from ivreid.datasets.synthetic.rng import generator
 from ivreid.errors import DataError, UsageError
 from ivreid.io import read_json, write_json
 
-GENERATOR = 1
-"""Version of the generator: pictures of different versions differ."""
-DEFAULT_GAP = 0.8
 SUMMARY, UNFINISHED = "synthetic.json", "synthetic.unfinished.json"
 CHUNK = 48
 """Pictures a worker draws at a time."""
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to write; two equal requests give the same bytes."""
-
-    layout: str
-    identities: int
-    images: int
-    size: tuple[int, int]
-    seed: int
-    gap: float
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            near = difflib.get_close_matches(self.layout, LAYOUTS, 1, 0.3)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UsageError(f"unknown layout {self.layout!r}{hint} Layouts: {', '.join(LAYOUTS)}")
-        layout = LAYOUTS[self.layout]
-        if not layout.fewest <= self.identities <= 9999:
-            raise UsageError(
-                f"{self.layout} needs {layout.fewest} to 9999 identities, not {self.identities}: every split must hold some"
-            )
-        if layout.even and self.identities % 2:
-            raise UsageError(
-                f"{self.layout} splits its identities in halves: {self.identities} is odd, take {self.identities + 1}"
-            )
-        if not 1 <= self.images <= 999:
-            raise UsageError(f"images per identity and camera must be 1 to 999, not {self.images}")
-        height, width = self.size
-        if not (32 <= height <= 1024 and 16 <= width <= 1024 and 0.8 <= height / width <= 5):
-            raise UsageError(
-                f"size {height}x{width} is not a picture of a person: take a height of 32 to 1024 and a width of a fifth of it "
-                "to 1.25 times it, at least 16, such as 128x64 or 384x128"
-            )
-        if not 0 <= self.gap <= 1:
-            raise UsageError(
-                f"gap must lie between 0 (infrared is grey visible) and 1 (only shape survives), not {self.gap}"
-            )
-        if self.seed < 0:
-            raise UsageError(f"seed must be zero or greater, not {self.seed}")
-
-    def to_json(self) -> dict[str, Any]:
-        """The request as plain JSON values, with the generator's version."""
-        return {**asdict(self), "size": list(self.size), "generator": GENERATOR}
 
 
 @dataclass(frozen=True)
@@ -110,8 +64,8 @@ def plan(request: Request) -> Plan:
     return LAYOUTS[request.layout].plan(request.seed, request.identities, request.images)
 
 
-def draw_picture(root: Path, request: Request, planned: Plan, picture: Picture) -> None:
-    """Draw one picture and write its file."""
+def draw_picture(request: Request, planned: Plan, picture: Picture) -> Image.Image:
+    """One picture of the plan, the same whoever draws it and in whatever order."""
     camera = planned.cameras[picture.camera]
     rng = generator(request.seed, "shot", *picture.moment)
     height, width = request.size
@@ -121,46 +75,35 @@ def draw_picture(root: Path, request: Request, planned: Plan, picture: Picture) 
     if picture.heading is not None:
         camera = replace(camera, headings=(picture.heading,))
     shot = draw_shot(rng, camera, spread=picture.spread)
-    image = render(
-        _identity(request.seed, picture.pid),
-        camera,
-        shot,
-        size=(height, width),
-        seed=request.seed,
-        gap=request.gap,
-    )
-    path = root / picture.path
-    if path.suffix == ".jpg":
-        image.save(path, quality=camera.quality)
-    else:
-        image.save(path)
+    identity = _identity(request.seed, picture.pid)
+    return render(identity, camera, shot, size=(height, width), seed=request.seed, gap=request.gap)
 
 
 def _draw_chunk(root: Path, request: Request, start: int, stop: int) -> int:
-    """Draw the pictures start..stop of the plan; the plan is made anew in every process, from the request alone."""
+    """Draw the pictures start..stop of the plan, which every process makes anew from the request."""
     planned = plan(request)
     for picture in planned.pictures[start:stop]:
-        draw_picture(root, request, planned, picture)
+        image, path = draw_picture(request, planned, picture), root / picture.path
+        if path.suffix == ".jpg":
+            image.save(path, quality=planned.cameras[picture.camera].quality)
+        else:
+            image.save(path)
     return stop - start
 
 
 def _claim(root: Path, request: Request) -> dict[str, Any] | None:
     """Make the folder ours, or return the summary of the same dataset that already lies there."""
-    wanted = request.to_json()
+    wanted, advice = request.to_json(), "name another folder or delete it"
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file; name a folder that does not exist yet")
     if (root / SUMMARY).is_file():
         found = read_json(root / SUMMARY)
         if isinstance(found, dict) and found.get("request") == wanted:
             return found
-        raise UsageError(
-            f"{root} already holds another synthetic dataset (see {SUMMARY} there); name another folder or delete it"
-        )
+        raise UsageError(f"{root} already holds another synthetic dataset (see its {SUMMARY}); {advice}")
     if (root / UNFINISHED).is_file():
         if read_json(root / UNFINISHED) != wanted:
-            raise UsageError(
-                f"{root} holds an unfinished synthetic dataset with other settings; name another folder or delete it"
-            )
+            raise UsageError(f"{root} holds an unfinished synthetic dataset with other settings; {advice}")
     elif root.is_dir() and any(root.iterdir()):
         raise UsageError(f"{root} is not empty; name a folder that does not exist yet")
     write_json(root / UNFINISHED, wanted)
@@ -207,9 +150,9 @@ def synthesise(
 ) -> SynthSummary:
     """Write a synthetic visible-infrared pedestrian dataset in a real dataset's layout.
 
-    The pictures depend on the request alone, not on the number of processes. A summary, `synthetic.json`, is written
-    last, so a folder without it is unfinished; calling again with the same request finishes it, and on a finished
-    folder returns at once.
+    The pictures depend on the request alone, not on the number of processes. A summary, `synthetic.json`,
+    is written last, so a folder without it is unfinished; calling again with the same request finishes it,
+    and on a finished folder returns at once.
 
     Args:
         out: Folder to write, new or empty.
@@ -228,6 +171,8 @@ def synthesise(
     """
     started = time.monotonic()
     request = Request(layout, identities, images, (int(size[0]), int(size[1])), seed, float(gap))
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be 1 or more, not {workers}")
     root = Path(out)
     found = _claim(root, request)
     if found is not None:
@@ -236,9 +181,8 @@ def synthesise(
         )
     planned = plan(request)
     total = len(planned.pictures)
-    counts = {name: 0 for name in planned.cameras}
-    for picture in planned.pictures:
-        counts[picture.camera] += 1
+    seen = Counter(picture.camera for picture in planned.pictures)
+    counts = {name: seen[name] for name in planned.cameras}
     try:
         for folder in sorted({(root / picture.path).parent for picture in planned.pictures}):
             folder.mkdir(parents=True, exist_ok=True)
@@ -255,8 +199,3 @@ def synthesise(
     write_json(root / SUMMARY, {"request": request.to_json(), "images": total, "cameras": counts})
     (root / UNFINISHED).unlink(missing_ok=True)
     return SynthSummary(root, layout, identities, total, counts, time.monotonic() - started, reused=False)
-
-
-def pictures_of(request: Request, pid: int) -> tuple[Picture, ...]:
-    """The pictures of one identity."""
-    return tuple(picture for picture in plan(request).pictures if picture.pid == pid)

@@ -13,7 +13,7 @@ def add_arms(figure: Figure) -> None:
     identity = figure.identity
     upper = identity.upper
     size = identity.build.height * (0.55 + 0.45 * identity.build.girth)
-    ease = upper.ease * 0.75
+    ease = upper.ease * 0.6
     for name in ("l_", "r_"):
         shoulder, elbow, wrist, hand = (
             figure.joints[name + key] for key in ("shoulder", "elbow", "wrist", "hand")

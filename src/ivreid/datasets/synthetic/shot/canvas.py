@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
+"""Pixels: float32, or a mask of booleans."""
 Profile = tuple[tuple[float, float], ...]
 _STEPS = 96
 CONTACT = 0.022
@@ -22,7 +24,7 @@ def _noise(size: int, seed: int) -> Array:
         4 + frequency
     ) ** 1.6
     texture = np.fft.irfft2(spectrum, s=(size, size))
-    return np.clip(texture / (2.2 * texture.std()), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(texture / (2.2 * texture.std()), -1, 1), dtype=np.float32)
 
 
 CLOUDS = _noise(256, 7)
@@ -160,7 +162,7 @@ class Canvas:
     def ball(
         self, centre: tuple[float, float], radii: tuple[float, float], tilt: float = 0.0
     ) -> tuple[Patch, Array, Array, Array] | None:
-        """An ellipsoid: its patch and the (h, w) components of its normal (x right, y down, z to the camera)."""
+        """An ellipsoid: its patch, and its normal's (h, w) components x right, y down, z to the camera."""
         cx, cy = self.place(centre)
         rx, ry = radii[0] * self.scale, radii[1] * self.scale
         reach = max(rx, ry) + 2
@@ -194,7 +196,7 @@ class Canvas:
 
         Args:
             patch: The part.
-            joint: Length of a limb in body heights, so that none falls where the limb goes on in the next; 0 for others.
+            joint: A limb's length in body heights, so that none falls where it joins the next; 0 for others.
         """
         amount = np.float32(self.light.contact)
         if amount > 0:
@@ -207,7 +209,7 @@ class Canvas:
             self.pixels[region] *= (1 - amount * near)[..., None]
 
     def paint(self, patch: Patch, colour: Array, mask: Array | None = None) -> None:
-        """Lay a patch over the picture, or the masked share of it; `colour` is (C,) or (h, w, C), before shading."""
+        """Lay a patch, or the masked share of it, over the picture; `colour` is (C,) or (h, w, C), unlit."""
         region = (patch.rows, patch.columns)
         alpha = patch.alpha if mask is None else patch.alpha * mask
         self.pixels[region] += alpha[..., None] * (colour * patch.shade[..., None] - self.pixels[region])

@@ -14,7 +14,7 @@ PatternMask = Callable[[Fabric, Array, Array, Array], Array]
 
 def _wave(position: Array, period: float, phase: float, share: float) -> Array:
     """1 on `share` of every period, 0 elsewhere."""
-    return ((position * np.float32(1 / period) + np.float32(phase)) % 1 < share).astype(np.float32)
+    return np.asarray((position * np.float32(1 / period) + np.float32(phase)) % 1 < share, dtype=np.float32)
 
 
 def clouds(x: Array, y: Array, size: float, phase: float) -> Array:
@@ -54,7 +54,7 @@ MASKS: dict[str, PatternMask] = {
 
 
 def cloth_colour(
-    fabric: Fabric, patch: Patch, band: Band, gap: float, folds: float, heading: float = 0.0
+    fabric: Fabric, patch: Patch, *, band: Band, gap: float, folds: float, heading: float = 0.0
 ) -> Array:
     """The (h, w, C) or (C,) colour of a patch clothed in this fabric, before light.
 

@@ -1,9 +1,9 @@
-"""The common ground of all body parts: who, in which pose, seen by whom; parts are collected and painted back to front."""
+"""What all body parts share: who, in which pose, seen by whom; and painting parts back to front."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -46,6 +46,11 @@ class Figure:
         """The colour of a surface in this band."""
         return surface.seen(self.band, self.gap)
 
+    def cloth(self, fabric: Fabric, patch: Patch, heading: float = 0.0) -> Array:
+        """The unlit colour of a patch made of this fabric; its pattern turns with `heading`."""
+        folds = self.canvas.light.folds
+        return cloth_colour(fabric, patch, band=self.band, gap=self.gap, folds=folds, heading=heading)
+
     def tube(
         self,
         start: Flat,
@@ -57,15 +62,30 @@ class Figure:
         sag: float = 0.0,
         body: bool = False,
         joint: float = 0.0,
+        contact: bool = True,
+        shift: float = 0.0,
     ) -> Patch | None:
-        """Paint a tube of cloth now; `body` makes its pattern turn with the heading. Returns its patch for details."""
+        """Paint a tube of cloth now and return its patch for details.
+
+        Args:
+            start: Upper end (this and the next: see `Canvas.tube`).
+            end: Lower end.
+            profile: Half-widths.
+            fabric: What it is made of.
+            cap: Rounding of the ends.
+            sag: How far the lower end hangs.
+            body: Whether the pattern turns with the body's heading.
+            joint: See `Canvas.cast`.
+            contact: Whether it casts a contact shadow.
+            shift: Where in the pattern it starts, in body heights.
+        """
         patch = self.canvas.tube(start, end, profile, cap=cap, sag=sag)
         if patch is not None:
-            self.canvas.cast(patch, joint)
+            patch = replace(patch, along=patch.along + np.float32(shift)) if shift else patch
+            if contact:
+                self.canvas.cast(patch, joint)
             heading = self.view.heading if body else 0.0
-            self.canvas.paint(
-                patch, cloth_colour(fabric, patch, self.band, self.gap, self.canvas.light.folds, heading)
-            )
+            self.canvas.paint(patch, self.cloth(fabric, patch, heading))
         return patch
 
     def limb(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from ivreid.datasets.synthetic.shot.canvas import Array, Patch
-from ivreid.datasets.synthetic.shot.cloth import cloth_colour
 from ivreid.datasets.synthetic.shot.figure import Figure, void
 from ivreid.datasets.synthetic.surface import Band, Fabric, Surface
 
@@ -23,39 +22,26 @@ def add_head(figure: Figure) -> None:
     centre = (chin + crown) / 2
     figure.add(0.05, lambda: _ball(figure))
     style = identity.hair_style
-    turn = np.array([0.0, 0.0, 1.0])
-    back = centre - turn * 0.05 * height
     if style in ("long", "bob"):
         reach = 0.17 if style == "long" else 0.085
-        start, end = (
-            view.flat(centre - turn * 0.016 * height),
-            view.flat(centre - turn * 0.04 * height - (0, reach * height, 0)),
-        )
+        start = view.flat(centre - np.array([0, 0, 0.016]) * height)
+        end = view.flat(centre - np.array([0, reach, 0.04]) * height)
         half = view.width(0.062, 0.05) * height
         profile = ((0.0, half), (0.6, half * 1.02), (1.0, half * 0.8))
-        facing = np.cos(view.heading)
+        ahead = bool(np.cos(view.heading) > 0.25)  # then it falls behind the head and the shoulders
+        cap = (0.03, 0.02)
         figure.add(
-            -0.02 if facing > 0.25 else 0.045,
-            lambda: void(figure.tube(start, end, profile, identity.hair, cap=(0.03, 0.02))),
+            -0.02 if ahead else 0.045,
+            lambda: void(figure.tube(start, end, profile, identity.hair, cap=cap, contact=ahead)),
         )
+    back = centre - np.array([0, 0, 0.05]) * height
+    depth = 0.051 if view.depth(back) > view.depth(centre) - 0.02 else -0.02
     if style == "ponytail":
-        start, end = back + np.array([0, 0.02, -0.015]) * height, back + np.array([0, -0.11, -0.03]) * height
-        figure.limb(
-            0.051 if view.depth(back) > view.depth(centre) - 0.02 else -0.02,
-            start,
-            end,
-            (0.02, 0.014),
-            identity.hair,
-        )
+        top, tip = back + np.array([0, 0.02, -0.015]) * height, back + np.array([0, -0.11, -0.03]) * height
+        figure.limb(depth, top, tip, (0.02, 0.014), identity.hair)
     if style == "bun":
-        top = back + np.array([0, 0.045, -0.005]) * height
-        figure.limb(
-            0.051 if view.depth(back) > view.depth(centre) - 0.02 else 0.04,
-            top,
-            top - (0, 0.012, 0),
-            (0.03, 0.03),
-            identity.hair,
-        )
+        knot = back + np.array([0, 0.045, -0.005]) * height
+        figure.limb(depth, knot, knot - np.array([0, 0.012, 0]), (0.03, 0.03), identity.hair)
 
 
 def _ball(figure: Figure) -> None:
@@ -141,10 +127,9 @@ def _hair(figure: Figure, patch: Patch, side: Array, down: Array, forward: Array
     fringe = -0.42 if style in ("short", "ponytail", "bun") else (-0.55 if style == "crop" else -0.34)
     behind = (forward < -0.12) & (down < nape)
     sides = (forward < temple) & (down < (0.2 if style in ("short", "crop") else 0.75)) & (np.abs(side) > 0.3)
-    top = down < fringe - 0.25 * (np.abs(side) < 0.2) * (forward > 0)
+    top = down < fringe + 0.15 * np.abs(side)
     _colour(figure, patch, identity.hair, behind | sides | top)
 
 
 def _colour(figure: Figure, patch: Patch, fabric: Fabric, mask: Array, strength: float = 1.0) -> None:
-    colour = cloth_colour(fabric, patch, figure.band, figure.gap, figure.canvas.light.folds)
-    figure.canvas.paint(patch, colour, np.float32(strength) * mask.astype(np.float32))
+    figure.canvas.paint(patch, figure.cloth(fabric, patch), np.float32(strength) * mask)

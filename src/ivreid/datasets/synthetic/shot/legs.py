@@ -78,11 +78,11 @@ def _shoe(figure: Figure, name: str) -> None:
         figure.limb(
             depth, ankle + (joints[name + "knee"] - ankle) * 0.45, ankle, (0.034, 0.028), identity.shoes
         )
-    _foot(figure, depth, heel + below, toe + below, 0.021, sole)
-    _foot(figure, depth + 0.0002, heel, toe, 0.023, identity.shoes)
+    _foot(figure, depth, (heel + below, toe + below), 0.021, sole)
+    _foot(figure, depth + 0.0002, (heel, toe), 0.023, identity.shoes)
 
 
-def _foot(figure: Figure, depth: float, heel: Point, toe: Point, radius: float, fabric: Fabric) -> None:
-    start, end = figure.view.flat(heel), figure.view.flat(toe)
+def _foot(figure: Figure, depth: float, ends: tuple[Point, Point], radius: float, fabric: Fabric) -> None:
+    start, end = figure.view.flat(ends[0]), figure.view.flat(ends[1])
     profile = ((0.0, radius * 1.05), (0.45, radius), (1.0, radius * 0.85))
     figure.add(depth, lambda: void(figure.tube(start, end, profile, fabric, cap=(radius, radius * 0.9))))

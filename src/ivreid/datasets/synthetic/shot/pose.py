@@ -12,6 +12,7 @@ from ivreid.datasets.synthetic.rng import pick
 
 Point = NDArray[np.float64]
 ARMS = ("swing", "pocket", "phone", "call", "hold")
+ARM_WEIGHTS = (8.0, 0.9, 0.5, 0.3, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,6 @@ class Pose:
 
 def draw_pose(rng: np.random.Generator, headings: tuple[float, ...], spread: float) -> Pose:
     """A pose seen by a camera past which people walk in these headings, give or take `spread` radians."""
-    arms = ("swing", "pocket", "phone", "call", "hold")
-    weights = (8.0, 0.9, 0.5, 0.3, 0.5)
     standing = rng.random() < 0.12
     return Pose(
         heading=float(pick(rng, headings) + rng.normal(0, spread)),
@@ -47,8 +46,8 @@ def draw_pose(rng: np.random.Generator, headings: tuple[float, ...], spread: flo
         pace=0.15 if standing else float(rng.uniform(0.7, 1.15)),
         look=float(rng.normal(0, 0.25)),
         nod=float(abs(rng.normal(0.08, 0.12))),
-        left=pick(rng, arms, weights),
-        right=pick(rng, arms, weights),
+        left=pick(rng, ARMS, ARM_WEIGHTS),
+        right=pick(rng, ARMS, ARM_WEIGHTS),
     )
 
 
@@ -101,7 +100,8 @@ def _arm(identity: Identity, pose: Pose, side: int, shoulder: Point) -> dict[str
 def skeleton(identity: Identity, pose: Pose) -> dict[str, Point]:
     """The joints in body coordinates: x to the person's left, y up, z forward, in average body heights.
 
-    Keys are `neck`, `chin`, `crown`, `pelvis`, and `l_`/`r_` before hip, knee, ankle, heel, toe, shoulder, elbow, wrist, hand.
+    Keys are `neck`, `chin`, `crown`, `pelvis`, and with `l_` or `r_` before it: hip, knee, ankle, heel, toe,
+    shoulder, elbow, wrist, hand.
     """
     build = identity.build
     joints: dict[str, Point] = {}
@@ -114,15 +114,16 @@ def skeleton(identity: Identity, pose: Pose) -> dict[str, Point]:
     lean = np.sin(identity.gait.lean)
 
     def trunk(x: float, above: float) -> Point:
-        return pelvis + np.array([x, above, lean * above + 0.0])
+        return np.asarray(pelvis + np.array([x, above, lean * above]))
 
     joints["pelvis"] = pelvis
     joints["neck"] = trunk(0, 0.315)
     twist = 0.06 * identity.gait.swing * np.sin(pose.phase) * pose.pace
     for name, side in (("l_", 1), ("r_", -1)):
-        shoulder = trunk(side * 0.096 * build.shoulders, 0.264) + (0, 0, -side * twist)
+        shoulder = trunk(side * 0.094 * build.shoulders, 0.250)
+        shoulder[2] -= side * twist
         joints.update({name + key: point for key, point in _arm(identity, pose, side, shoulder).items()})
     up = np.array([0.0, np.cos(pose.nod * 0.5), np.sin(pose.nod * 0.5)])
-    joints["chin"] = joints["neck"] + 0.038 * up + (0, 0, 0.012)
+    joints["chin"] = joints["neck"] + 0.031 * up + (0, 0, 0.012)
     joints["crown"] = joints["chin"] + 0.128 * build.head * up + (0, 0, 0.008)
     return {key: point * build.height for key, point in joints.items()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ivreid.datasets.synthetic.identity import SKIRTS
-from ivreid.datasets.synthetic.shot.canvas import Patch, Profile
-from ivreid.datasets.synthetic.shot.cloth import cloth_colour
+from ivreid.datasets.synthetic.shot.canvas import Profile
 from ivreid.datasets.synthetic.shot.figure import Figure, void
+from ivreid.datasets.synthetic.shot.trim import trim_trunk
 from ivreid.datasets.synthetic.surface import Fabric
 
 OUTLINE = (
@@ -26,53 +26,38 @@ REACH = 0.36
 
 
 def add_trunk(figure: Figure) -> None:
-    """Collect the upper garment, then what hangs over the hips."""
-    identity = figure.identity
+    """Collect the upper garment, the neck, and what covers the hips."""
+    identity, joints = figure.identity, figure.joints
     height = identity.build.height
-    upper = identity.upper
-    if identity.lower.kind in SKIRTS and upper.kind != "dress":
-        figure.add(
-            -0.012,
-            lambda: _skirt(
-                figure,
-                figure.joints["pelvis"][1] + 0.07 * height,
-                identity.lower.hem * height,
-                identity.lower.fabric,
-                identity.lower.ease,
-            ),
-        )
-    else:
+    lower = identity.lower
+    if identity.upper.kind == "dress" or lower.kind not in SKIRTS:
         figure.add(-0.015, lambda: _hips(figure))
+    else:
+        waist = float(joints["pelvis"][1]) + 0.07 * height
+        figure.add(-0.012, lambda: _skirt(figure, waist, lower.hem * height, lower.fabric, lower.ease))
     figure.add(0.0, lambda: _torso(figure))
-    for name, side in (("neck", 0.012),):
-        neck, chin = figure.joints[name], figure.joints["chin"]
-        base = neck - (chin - neck) * 0.9
-        figure.limb(-side, base, chin, (0.034 * height, 0.030 * height), identity.skin)
+    neck, chin = joints["neck"], joints["chin"]
+    figure.limb(-0.012, neck - (chin - neck) * 0.9, chin, (0.034 * height, 0.030 * height), identity.skin)
     if identity.scarf is not None:
-        scarf = identity.scarf
-        neck = figure.joints["neck"]
-        figure.limb(0.03, neck + (0, 0.016, 0.004), neck - (0, 0.006, -0.006), (0.047, 0.052), scarf)
+        top, bottom = neck + np.array([0, 0.016, 0.004]), neck - np.array([0, 0.006, -0.006])
+        figure.limb(0.03, top, bottom, (0.047, 0.052), identity.scarf)
 
 
-def _profile(figure: Figure, ease: float, start: float, end: float, spread: float = 0.0) -> Profile:
-    """Visible half-widths from `start` to `end` (shares of the trunk), plus `ease`, flaring by `spread`."""
+def _profile(figure: Figure, ease: float, start: float, end: float) -> Profile:
+    """Visible half-widths from `start` to `end` (shares of the trunk), `ease` off the body."""
     build = figure.identity.build
     shares, sides, depths = np.array(OUTLINE).T
     places = np.linspace(start, end, 14)
     side, deep = np.interp(places, shares, sides), np.interp(places, shares, depths)
-    lower = np.clip((places - 0.35) / 0.4, 0, 1)
-    side = side * (build.shoulders * (1 - lower) + build.hips * lower) * (0.8 + 0.2 * build.girth)
-    deep = (
-        deep
-        * (0.4 + 0.6 * build.girth)
-        * (1 + 0.35 * max(0.0, build.girth - 1.05) * np.exp(-(((places - 0.65) / 0.25) ** 2)) * 4)
-    )
-    loose = ease * np.clip((places - 0.02) / 0.15, 0.2, 1) + spread * np.clip((places - 0.8) / 0.6, 0, 1)
-    flat = [
-        ((place - start) / (end - start), figure.view.width(s + e, d + e) * build.height)
+    below = np.clip((places - 0.35) / 0.4, 0, 1)
+    side = side * (build.shoulders * (1 - below) + build.hips * below) * (0.8 + 0.2 * build.girth)
+    belly = 1.4 * max(0.0, build.girth - 1.05) * np.exp(-(((places - 0.65) / 0.25) ** 2))
+    deep = deep * (0.4 + 0.6 * build.girth) * (1 + belly)
+    loose = ease * np.clip((places - 0.02) / 0.15, 0.2, 1)
+    return tuple(
+        (float((place - start) / (end - start)), figure.view.width(s + e, d + e) * build.height)
         for place, s, d, e in zip(places, side, deep, loose, strict=True)
-    ]
-    return tuple(flat)
+    )
 
 
 def _hips(figure: Figure) -> None:
@@ -88,17 +73,17 @@ def _hips(figure: Figure) -> None:
     )
 
 
-def _skirt(figure: Figure, top: float, hem: float, fabric: Fabric, ease: float) -> None:
-    """A skirt, a dress's or a coat's lower part: wide enough for the legs that walk in it."""
+def _skirt(
+    figure: Figure, top: float, hem: float, fabric: Fabric, ease: float, *, shift: float = 0.0
+) -> None:
+    """A skirt, or the lower part of a dress or a coat: wide enough for the legs that walk in it."""
     identity, joints, view = figure.identity, figure.joints, figure.view
     height = identity.build.height
     pelvis = joints["pelvis"]
     centre = view.flat(np.array([pelvis[0], 0.0, pelvis[2]]))[0]
     waist = view.width(0.082 * identity.build.hips, 0.066 * identity.build.girth) * height
-    hips = (
-        view.width(0.098 * identity.build.hips + ease * 0.4, 0.076 * identity.build.girth + ease * 0.4)
-        * height
-    )
+    loose = ease * 0.4
+    hips = view.width(0.098 * identity.build.hips + loose, 0.076 * identity.build.girth + loose) * height
     knees = [view.flat(joints[name])[0] - centre for name in ("l_knee", "r_knee")]
     legs = (max(knees) - min(knees)) / 2 + 0.045 * height
     share = float(np.clip((0.5 * height - hem) / (0.25 * height), 0, 1.3))
@@ -107,7 +92,9 @@ def _skirt(figure: Figure, top: float, hem: float, fabric: Fabric, ease: float) 
     at_hips = float(np.clip((top - pelvis[1]) / max(top - hem, 0.05), 0.1, 0.9))
     start = (centre, view.flat(np.array([0, top, pelvis[2]]))[1])
     end = (centre + middle, view.flat(np.array([0, hem, pelvis[2]]))[1])
-    figure.tube(start, end, ((0.0, waist), (at_hips, hips), (1.0, bottom)), fabric, sag=0.02, body=True)
+    figure.tube(
+        start, end, ((0.0, waist), (at_hips, hips), (1.0, bottom)), fabric, sag=0.02, body=True, shift=shift
+    )
 
 
 def _torso(figure: Figure) -> None:
@@ -119,68 +106,19 @@ def _torso(figure: Figure) -> None:
     hem_height = upper.hem * height
     long = hem_height < pelvis[1] - 0.06 * height
     if long:
-        _skirt(
-            figure,
-            pelvis[1] + 0.075 * height,
-            hem_height,
-            upper.fabric,
-            upper.ease + (0.02 if upper.kind == "dress" else 0.006),
-        )
+        waist = pelvis[1] + 0.075 * height
+        flare = 0.02 if upper.kind == "dress" else 0.006
+        _skirt(figure, waist, hem_height, upper.fabric, upper.ease + flare, shift=neck[1] - waist)
         reach = 0.96
     else:
         reach = float((neck[1] - hem_height) / (REACH * height))
     start, end = figure.view.flat(neck), figure.view.flat(neck + down * REACH * height * reach)
-    profile = _profile(figure, upper.ease, 0.0, reach)
-    patch = figure.tube(start, end, profile, upper.fabric, cap=(0.006, 0.0), sag=0.012, body=True)
+    profile, sag = _profile(figure, upper.ease, 0.0, reach), 0.0 if long else 0.012
+    patch = figure.tube(
+        start, end, profile, upper.fabric, cap=(0.006, 0.0), sag=sag, body=True, contact=not long
+    )
     if patch is not None:
-        _details(figure, patch, reach * REACH * height)
-
-
-def _details(figure: Figure, patch: Patch, length: float) -> None:
-    """What shows on the trunk: an open front, a zip, a collar, a belt, straps."""
-    identity = figure.identity
-    upper = identity.upper
-    turn, along = figure.turn(patch), patch.along
-    edge = np.abs(turn)
-
-    def lay(fabric: Fabric, mask: np.ndarray) -> None:  # type: ignore[type-arg]
-        colour = cloth_colour(
-            fabric, patch, figure.band, figure.gap, figure.canvas.light.folds, figure.view.heading
-        )
-        figure.canvas.paint(patch, colour, mask.astype(np.float32))
-
-    if identity.opening:
-        narrow = 0.5 if upper.kind == "blazer" else 0.0
-        width = (
-            identity.opening
-            * (1 + 0.4 * along / length)
-            * np.clip(1 - narrow * along / length * 1.6, 0.0, 1.4)
-        )
-        lay(identity.inner, edge < width)
-    elif upper.kind in ("jacket", "hoodie", "puffer", "coat", "gilet"):
-        dark = 1 - 0.45 * (edge < 0.07)
-        figure.canvas.pixels[patch.rows, patch.columns] *= (1 - patch.alpha * (1 - dark))[..., None]
-    if upper.kind in ("puffer", "gilet"):
-        seams = 1 - 0.35 * ((along / 0.042) % 1 < 0.22)
-        figure.canvas.pixels[patch.rows, patch.columns] *= (1 - patch.alpha * (1 - seams))[..., None]
-    if upper.kind in ("t-shirt", "tank", "dress", "shirt", "blazer"):
-        depth = {"tank": 0.05, "dress": 0.04, "shirt": 0.035, "blazer": 0.06}.get(upper.kind, 0.022)
-        lay(
-            identity.skin if upper.kind != "blazer" else identity.inner,
-            (edge < 0.75) & (along < depth * (1 - edge / 0.75)),
-        )
-    if identity.belt and upper.kind in ("coat", "dress"):
-        lay(identity.bag_fabric, np.abs(along - 0.235 * identity.build.height) < 0.012)
-    if identity.bag == "backpack":
-        lay(identity.bag_fabric, (np.abs(edge - 0.62) < 0.13) & (along > 0.01) & (along < 0.19))
-    if identity.bag == "messenger":
-        side = identity.side
-        lean = 0.5 * side - turn
-        across = np.where(
-            edge < np.pi / 2, lean, 0.5 * side + np.where(turn > 0, np.pi - turn, -np.pi - turn)
-        )
-        middle = 0.03 + 0.12 * (across * side + 0.15)
-        lay(identity.bag_fabric, np.abs(along - middle) < 0.016)
+        trim_trunk(figure, patch, reach * REACH * height)
 
 
 def add_hood(figure: Figure) -> None:
@@ -188,14 +126,12 @@ def add_hood(figure: Figure) -> None:
     identity = figure.identity
     if identity.upper.kind not in ("hoodie", "puffer"):
         return
-    neck = figure.joints["neck"]
     height = identity.build.height
-    behind = neck + np.array([0.0, 0.0, -0.045]) * height
-    first, last = figure.view.flat(behind + (0, 0.022, 0)), figure.view.flat(behind - (0, 0.035, 0))
+    behind = figure.joints["neck"] + np.array([0.0, 0.0, -0.045]) * height
+    first = figure.view.flat(behind + np.array([0, 0.022, 0]))
+    last = figure.view.flat(behind - np.array([0, 0.035, 0]))
     half = figure.view.width(0.062, 0.035) * height
-    figure.add(
-        figure.view.depth(behind) * 1.2,
-        lambda: void(
-            figure.tube(first, last, ((0, half), (1, half * 0.8)), identity.upper.fabric, cap=(0.02, 0.03))
-        ),
-    )
+    profile = ((0.0, half), (1.0, half * 0.8))
+    fabric = identity.upper.fabric
+    depth = figure.view.depth(behind) * 1.2
+    figure.add(depth, lambda: void(figure.tube(first, last, profile, fabric, cap=(0.02, 0.03))))
