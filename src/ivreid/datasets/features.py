@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.datasets.mat import read_cells
+from ivreid.datasets.mat import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
 from ivreid.types import Embeddings, ImageTable, Modality
@@ -126,6 +126,26 @@ def _infrared(path: Path, arrays: dict[str, NDArray[Any]], protocol: str | None)
         implied = ", ".join(INFRARED_CAMERAS)
         raise DataError(f"`modality` is missing, and only the cameras of {implied} imply it")
     return np.isin(arrays["camids"], INFRARED_CAMERAS[protocol])
+
+
+def read_pids(path: Path | str) -> tuple[int, ...]:
+    """Identity numbers from `test_id.mat` (variable `id`), or from a text of numbers separated by commas.
+
+    Raises:
+        DataError: Missing or damaged file, or something that is not a number.
+    """
+    path = Path(path)
+    if path.suffix == ".mat":
+        values = read_mat(path, "id")
+        if not np.issubdtype(values.dtype, np.integer) and not np.issubdtype(values.dtype, np.floating):
+            raise DataError(f"{path}: `id` must hold numbers, it holds {values.dtype}")
+        return tuple(int(pid) for pid in values.ravel())
+    try:
+        return tuple(int(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split())
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} must hold identity numbers separated by commas: {error}") from error
 
 
 def _matlab_file(prefix: Path, camid: int) -> Path:

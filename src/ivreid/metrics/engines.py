@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ivreid.metrics.ranking import Identities
 
+_SPARSE = 12  # where at most one image in so many is nearer than the first match, those are looked up one by one
+
 Nearer = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
-"""(B, M) images nearer than each match; (B,) identities nearer than the first; (B,) whether anything ties a match."""
+"""(M, B) images nearer than each match; (B,) identities nearer than the first; (M, B) whether a match is tied."""
 
 
 def count_nearer(distances: NDArray[Any], matches: NDArray[Any], gallery: Identities) -> Nearer:
@@ -21,21 +23,23 @@ def count_nearer(distances: NDArray[Any], matches: NDArray[Any], gallery: Identi
 
     Args:
         distances: (B, G) with infinity for excluded pairs.
-        matches: (B, M) distances of the true matches, ascending, infinity where a query has fewer.
+        matches: (M, B) distances of the true matches, ascending, infinity where a query has fewer.
         gallery: The gallery's identities.
     """
     images = np.ascontiguousarray(distances.T)
-    closer = np.empty(images.shape, dtype=np.bool_)
+    marks = np.empty(images.shape, dtype=np.bool_)
     nearer = np.empty(matches.shape, dtype=np.int64)
-    tied = np.zeros(len(matches), dtype=np.bool_)
-    nearer_identities = np.zeros(len(matches), dtype=np.int64)
-    for m, match in enumerate(np.ascontiguousarray(matches.T)):
-        np.less(images, match, out=closer)
-        nearer[:, m] = _column_sums(closer)
+    tied = np.zeros(matches.shape, dtype=np.bool_)
+    nearer_identities = np.zeros(matches.shape[1], dtype=np.int64)
+    for m, match in enumerate(matches):
+        np.less(images, match, out=marks)
+        nearer[m] = _column_sums(marks)
         if m == 0:
-            nearer_identities = _identities(closer, gallery)
-        np.less_equal(images, match, out=closer)
-        tied |= (_column_sums(closer) > nearer[:, m] + 1) & np.isfinite(match)
+            nearer_identities = _identities(marks, gallery)
+        sought = np.where(np.isfinite(match), match, np.nan)
+        np.equal(images, sought, out=marks)
+        if np.count_nonzero(marks) > np.count_nonzero(np.isfinite(match)):
+            tied[m] = _column_sums(marks) > 1
     return nearer, nearer_identities, tied
 
 
@@ -60,18 +64,29 @@ def sort_nearer(distances: NDArray[Any], matches: NDArray[Any], gallery: Identit
 
     Args:
         distances: (B, G) with infinity for excluded pairs.
-        matches: (B, M) distances of the true matches, ascending, infinity where a query has fewer.
+        matches: (M, B) distances of the true matches, ascending, infinity where a query has fewer.
         gallery: The gallery's identities.
     """
-    index, distances = gallery.index, np.ascontiguousarray(distances)
+    distances = np.ascontiguousarray(distances)
+    values = np.sort(distances, axis=1)
+    nearer = np.stack([np.searchsorted(row, wanted) for row, wanted in zip(values, matches.T, strict=True)])
+    behind = np.take_along_axis(values, np.minimum(nearer + 1, values.shape[1] - 1), axis=1)
+    tied = (behind == matches.T) & np.isfinite(behind) & (nearer + 1 < values.shape[1])
+    return nearer.T, _identities_by_row(distances, matches[0], nearer[:, 0], gallery), tied.T
+
+
+def _identities_by_row(
+    distances: NDArray[Any], first: NDArray[Any], nearer: NDArray[np.int64], gallery: Identities
+) -> NDArray[np.int64]:
+    """(B,) identities with an image nearer than the first match; `nearer` (B,) says how many images are."""
+    if nearer.sum() * _SPARSE < distances.size:
+        query, image = np.nonzero(distances < first[:, None])
+        seen = np.zeros((len(distances), len(gallery.pids)), dtype=np.bool_)
+        seen[query, gallery.index[image]] = True
+        return np.count_nonzero(seen, axis=1)
+    index = gallery.index
     if (index[1:] < index[:-1]).any():
         order = np.argsort(index, kind="stable")
         distances, index = distances[:, order], index[order]
     starts = np.flatnonzero(np.r_[True, index[1:] != index[:-1]])
-    closest = np.minimum.reduceat(distances, starts, axis=1)
-    nearer_identities = (closest < matches[:, :1]).sum(axis=1)
-    values = np.sort(distances, axis=1)
-    nearer = np.stack([np.searchsorted(row, wanted) for row, wanted in zip(values, matches, strict=True)])
-    behind = np.take_along_axis(values, np.minimum(nearer + 1, values.shape[1] - 1), axis=1)
-    tied = (behind == matches) & np.isfinite(matches) & (nearer + 1 < values.shape[1])
-    return nearer, nearer_identities, tied.any(axis=1)
+    return np.count_nonzero(np.minimum.reduceat(distances, starts, axis=1) < first[:, None], axis=1)

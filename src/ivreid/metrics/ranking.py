@@ -179,34 +179,53 @@ def rank_block(distances: NDArray[Any], wanted: NDArray[np.int64], gallery: Iden
         wanted: (B,) the queries' identities as `gallery.find` gives them.
         gallery: The gallery's identities.
     """
-    rows = gallery.members[wanted]
-    matches = np.where(rows >= 0, np.take_along_axis(distances, np.maximum(rows, 0), axis=1), np.inf)
-    matches.sort(axis=1)
-    few = matches.shape[1] <= _FEW_MATCHES
+    rows = np.ascontiguousarray(gallery.members[wanted].T)
+    matches = np.where(rows >= 0, distances[np.arange(len(distances)), rows], np.inf)
+    matches.sort(axis=0)
+    few = len(matches) <= _FEW_MATCHES
     nearer, nearer_identities, tied = (count_nearer if few else sort_nearer)(distances, matches, gallery)
+    rank = nearer + 1.0
+    for i in np.flatnonzero(tied.any(axis=0)):
+        rank[:, i] += _ahead_among_ties(distances[i], rows[:, i], matches[:, i], tied[:, i])
+        if tied[0, i]:
+            nearer_identities[i] = _identities_before(distances[i], rows[:, i], matches[0, i], gallery)
     found = np.isfinite(matches)
-    number = found.sum(axis=1)
+    number = found.sum(axis=0)
     valid = number > 0
-    rank = np.where(found, nearer + 1, np.inf)
     with np.errstate(invalid="ignore"):
-        ap = (np.arange(1, matches.shape[1] + 1) / rank).sum(axis=1) / number
-        inp = number / np.take_along_axis(rank, np.maximum(number - 1, 0)[:, None], axis=1)[:, 0]
-    inp[~valid] = np.nan
-    first_image = np.where(valid, nearer[:, 0] + 1, 0)
+        ap = (np.arange(1, len(rank) + 1)[:, None] / np.where(found, rank, np.inf)).sum(axis=0) / number
+        inp = number / np.where(found, rank, 0).max(axis=0)
+    first_image = np.where(valid, rank[0], 0).astype(np.int64)
     first_identity = np.where(valid, nearer_identities + 1, 0)
-    for i in np.flatnonzero(tied & valid):
-        ap[i], inp[i], first_image[i], first_identity[i] = _rank_tied(distances[i], wanted[i], gallery)
     return Outcomes(valid, ap, inp, first_image, first_identity)
 
 
-def _rank_tied(distances: NDArray[Any], wanted: int, gallery: Identities) -> tuple[float, float, int, int]:
-    """One query's (AP, INP, first image rank, first identity rank) by the definition, ties in gallery order."""
-    order = np.argsort(distances, kind="stable")
-    identities = gallery.index[order[np.isfinite(distances[order])]]
-    ranks = np.flatnonzero(identities == wanted) + 1
-    ap = float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
-    first = int(ranks[0])
-    return ap, len(ranks) / int(ranks[-1]), first, len(np.unique(identities[: first - 1])) + 1
+def _ahead_among_ties(
+    distances: NDArray[Any], rows: NDArray[np.int64], matches: NDArray[Any], tied: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """How many images at the very distance of each match stand before it in gallery order, for one query.
+
+    Args:
+        distances: (G,) with infinity for excluded images.
+        rows: (M,) the matches' gallery rows in gallery order, padded with -1.
+        matches: (M,) their distances, ascending, padded with infinity.
+        tied: (M,) which of those are tied.
+    """
+    ahead = np.zeros(len(matches), dtype=np.int64)
+    for value in np.unique(matches[tied]):
+        own = rows[(rows >= 0) & (distances[rows] == value)]
+        ahead[matches == value] = np.searchsorted(np.flatnonzero(distances == value), own)
+    return ahead
+
+
+def _identities_before(
+    distances: NDArray[Any], rows: NDArray[np.int64], nearest: Any, gallery: Identities
+) -> int:
+    """How many identities stand before one query's first match where that match is tied."""
+    first = rows[(rows >= 0) & (distances[rows] == nearest)][0]
+    before = np.flatnonzero(distances <= nearest)
+    before = before[(distances[before] < nearest) | (before < first)]
+    return len(np.unique(gallery.index[before]))
 
 
 def _empty(queries: int) -> Outcomes:
