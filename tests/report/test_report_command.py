@@ -41,7 +41,9 @@ def page(run, **options):
 
 
 def reasons(text):
-    return re.findall(r'<p class="absent"><strong>Not shown: </strong>(.*?)</p>', text)
+    """What the page says is not shown, by itself or in the list at its end."""
+    parts = re.findall(r'<p class="absent"><strong>Not shown: </strong>(.*?)</p>', text)
+    return [re.sub("<.*?>", "", words) for words in parts + re.findall(r"<li><strong>(.*?)</li>", text)]
 
 
 def test_a_whole_run_shows_everything(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -74,9 +75,28 @@ def table(
 
 def figure(content: object, caption: object, *, class_: str | None = None) -> Html:
     """A figure with the caption that says how to read it."""
-    return el("figure", content, el("figcaption", caption), class_=class_)
+    words = caption if isinstance(caption, Html) else prose(str(caption))
+    return el("figure", content, el("figcaption", words), class_=class_)
 
 
-def absent(reason: str) -> Html:
+def prose(words: str) -> Html:
+    """Escaped text in which `words between backticks` become code."""
+    return Html(re.sub("`([^`]+)`", r"<code>\1</code>", text(words)))
+
+
+class Absent(Html):
+    """What stands where something cannot be shown: the reason, as a sentence.
+
+    Attributes:
+        reason: The same without its mark-up.
+    """
+
+    reason: str
+
+
+def absent(reason: str) -> Absent:
     """What stands where something cannot be shown, and why."""
-    return el("p", el("strong", "Not shown: "), f"{reason.rstrip('.')}.", class_="absent")
+    reason = f"{reason.rstrip('.')}."
+    shown = Absent(el("p", el("strong", "Not shown: "), prose(reason), class_="absent"))
+    shown.reason = reason
+    return shown

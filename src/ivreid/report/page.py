@@ -8,7 +8,7 @@ from typing import Any
 
 from ivreid.report import figures
 from ivreid.report.extras import breakdown_section, interval_table, verification_section
-from ivreid.report.html import Html, absent, el, join, table
+from ivreid.report.html import Absent, Html, absent, el, join, prose, table
 from ivreid.report.inputs import ReportInput
 from ivreid.report.pictures import KEY, Pictures, ranked_lists
 from ivreid.report.results import FIGURES, is_plain, marks, results_table, trial_tables
@@ -42,7 +42,10 @@ def build_report(report: ReportInput) -> str:
         ("training", "Training", _guarded("metrics.jsonl", _training, report)),
         ("configuration", "Configuration", _configuration(report)),
     ]
-    shown = [(key, name, body) for key, name, body in sections if body]
+    shown = [(key, name, body) for key, name, body in sections if body and not isinstance(body, Absent)]
+    missing = [(name, body.reason) for _, name, body in sections if isinstance(body, Absent)]
+    if missing:
+        shown.append(("missing", "Not shown", _missing(missing)))
     nav = el(
         "nav",
         el("ul", *(el("li", el("a", name, href=f"#{key}")) for key, name, _ in shown)),
@@ -50,6 +53,17 @@ def build_report(report: ReportInput) -> str:
     )
     main = el("main", *(el("section", el("h2", name), body, id=key) for key, name, body in shown))
     return _document(report.title, join([_header(report), el("div", nav, main, class_="body")]))
+
+
+def _missing(parts: Sequence[tuple[str, str]]) -> Html:
+    """Parts that cannot be shown, those with one reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in parts:
+        by_reason.setdefault(reason, []).append(name)
+    items = (
+        el("li", el("strong", f"{', '.join(names)}: "), prose(reason)) for reason, names in by_reason.items()
+    )
+    return el("ul", *items, class_="missing")
 
 
 def _guarded(source: str, build: Callable[..., Html | None], *values: Any) -> Html | None:
@@ -240,5 +254,5 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Htm
         if isinstance(item, Mapping):
             yield from _flat(item, f"{name}.")
         else:
-            shown = ", ".join(map(str, item)) if isinstance(item, (list, tuple)) else item
-            yield name, el("code", "none" if shown is None else shown)
+            shown = ", ".join(map(str, item)) if isinstance(item, list | tuple) else item
+            yield name, el("code", "none" if shown in (None, "") else shown)

@@ -59,8 +59,9 @@ def linear(
     """
     finite = [float(v) for v in values if math.isfinite(v)] or [0.0, 1.0]
     low, high = (0.0 if zero else min(finite)), max(finite)
-    if high <= low:
-        high = low + (abs(low) or 1.0)
+    size = max(abs(low), abs(high))
+    if high - low <= 1e-9 * size or size < 1e-200:  # no width that doubles could divide into ticks
+        high = low + (size if size > 1e-200 else 1.0)
     raw = (high - low) / count
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)

@@ -135,7 +135,8 @@ def _best(shown: Sequence[tuple[str, list[float]]], steps: Sequence[float]) -> f
 def _small(steps: Sequence[Mapping[str, Any]], key: str, label: str, factor: float, unit: str) -> Html:
     x, y = thin([float(r["step"]) for r in steps], 90), factor * thin([_value(r, key) for r in steps], 90)
     finite = y[np.isfinite(y)]
-    scale = linear(y, label, zero=True, unit=unit, count=3)
+    least = [10.0] if unit == "%" else []  # a wait of a thousandth should look like nothing
+    scale = linear([*y, *least], label, zero=True, unit=unit, count=3)
     plot = Plot(linear(x, "Step", zero=True, count=3, tight=True), scale, width=250, height=170, left=46)
     plot.line(list(x), list(y), 0)
     return el(
