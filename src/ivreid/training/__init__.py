@@ -2,6 +2,7 @@
 
 from ivreid.training.checkpoint import State, load_state
 from ivreid.training.config import Config
+from ivreid.training.evaluation import evaluate_run
 from ivreid.training.load import dump_config, load_config, make_config
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary, train
@@ -13,6 +14,7 @@ __all__ = [
     "Summary",
     "TrainingStopped",
     "dump_config",
+    "evaluate_run",
     "load_config",
     "load_state",
     "make_config",

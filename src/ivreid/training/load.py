@@ -57,7 +57,9 @@ def make_config(tree: Mapping[str, Any], source: str = "configuration") -> Confi
     settings = dict(config.method)
     method_name = settings.pop("name", DEFAULT_METHOD)
     if not isinstance(method_name, str):
-        raise ConfigError(f"{source}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}")
+        raise ConfigError(
+            f"{source}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}"
+        )
     method = get_method(method_name)
     try:
         checked = method.Settings.model_validate(settings)

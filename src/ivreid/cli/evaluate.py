@@ -1,0 +1,110 @@
+"""`ivreid evaluate`: trained weights, tested by their dataset's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ivreid.errors import UsageError
+
+if TYPE_CHECKING:
+    from ivreid.protocols import Result
+
+DRAW_HELP = (
+    "SYSU-MM01: how galleries are drawn: official (default if the dataset has its file), agw or iv-reid."
+)
+DIRECTION_HELP = "RegDB, LLCM: query-first, visible-to-infrared or infrared-to-visible (default)."
+
+
+def run(
+    path: Annotated[Path, typer.Argument(metavar="RUN_DIR|WEIGHTS", help="A run folder or a weights file.")],
+    *,
+    data: Annotated[
+        Path | None, typer.Option(metavar="ROOT", help="The dataset's folder; a run folder knows its own.")
+    ] = None,
+    mode: Annotated[str | None, typer.Option(help="SYSU-MM01: all (default) or indoor.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(help="SYSU-MM01: gallery images per person and camera, 1 (default) or 10.")
+    ] = None,
+    draw: Annotated[str | None, typer.Option(help=DRAW_HELP)] = None,
+    direction: Annotated[str | None, typer.Option(help=DIRECTION_HELP)] = None,
+    trial: Annotated[
+        int | None, typer.Option(help="RegDB: the split to test on; the model's own by default.")
+    ] = None,
+    permutations: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.mat", help="SYSU-MM01: rand_perm_cam.mat, if not in the dataset."),
+    ] = None,
+    configured: Annotated[
+        bool, typer.Option("--configured", help="Every setting that the run's configuration lists.")
+    ] = False,
+    dataset: Annotated[
+        str | None, typer.Option(help="The dataset's name, where the weights do not say it.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="cosine or euclidean.")] = "cosine",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
+    ] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Test on people trained on; marks the result.")
+    ] = False,
+    json_out: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
+    ] = None,
+) -> None:
+    """Test trained weights by their dataset's protocol and print one table.
+
+    In a run folder it also writes features.npz (test embeddings, for `ivreid score`) and results.json (for
+    `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
+    trial n.
+    """
+    asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
+    if configured and any(value is not None for value in asked.values()):
+        raise UsageError(
+            "--configured takes the settings from the run's configuration; drop the other options"
+        )
+    evaluate_and_show(
+        path,
+        _configured(path) if configured else [asked],
+        data_root=data,
+        dataset=dataset,
+        trial=trial,
+        permutations=permutations,
+        metric=metric,
+        device=device,
+        flip=flip,
+        allow_leak=allow_leak,
+        json_out=json_out,
+    )
+
+
+def evaluate_and_show(
+    path: Path, settings: Sequence[Mapping[str, Any]], *, json_out: Path | None = None, **options: Any
+) -> list[Result]:
+    """Evaluate with a progress bar, print the table, write the JSON file; options as `evaluate_run`."""
+    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.tables import show_results
+    from ivreid.protocols import write_results
+    from ivreid.training import evaluate_run
+
+    with progress_bar("Embedding") as tick:
+        results = evaluate_run(path, settings=settings, progress=tick, **options)
+    if json_out is not None:
+        write_results(json_out, results[0] if len(results) == 1 else results)
+    show_results(results)
+    return results
+
+
+def _configured(path: Path) -> list[dict[str, Any]]:
+    from ivreid.training import load_config
+
+    file = path / "config.yaml"
+    if not file.is_file():
+        raise UsageError(
+            f"{path} is no run folder with a config.yaml; name the setting instead of --configured"
+        )
+    return [setting.model_dump() for setting in load_config(file).evaluation]

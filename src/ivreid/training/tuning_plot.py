@@ -1,0 +1,99 @@
+"""One picture of a search: how it went, what mattered, and where the good values lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ivreid.io import atomic_write
+from ivreid.training.space import Choices, Range
+from ivreid.training.tuning_store import STARTUP, Attempt
+
+if TYPE_CHECKING:
+    from ivreid.training.tuning import Tuning
+
+COLUMNS = 4
+LOOKS = {"complete": ("o", "#1f5fa8"), "stopped early": ("v", "#b0b0b0"), "diverged": ("x", "#c0392b")}
+BEST = "#d98c00"
+
+
+def plot_tuning(found: Tuning, path: Path) -> None:
+    """Draw a search's history, the importance of its settings, and the score over each setting's values.
+
+    Args:
+        found: A search with at least one ended trial.
+        path: The PNG to write.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    keys = sorted(found.space, key=lambda key: -found.importance.get(key, 0.0))
+    rows = 1 + -(-len(keys) // COLUMNS)
+    figure = Figure(figsize=(3.6 * COLUMNS, 3.2 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(rows, COLUMNS)
+    _history(figure.add_subplot(grid[0, :2]), found)
+    _importance(figure.add_subplot(grid[0, 2:]), found)
+    for number, key in enumerate(keys):
+        axes = figure.add_subplot(grid[1 + number // COLUMNS, number % COLUMNS])
+        _slice(axes, key, found.space[key], found)
+    with atomic_write(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+
+
+def _history(axes: Any, found: Tuning) -> None:
+    numbered = list(enumerate(found.attempts, start=1))
+    _points(axes, [float(number) for number, _ in numbered], found.attempts)
+    best = accumulate((_height(one) if one.outcome == "complete" else 0.0 for one in found.attempts), max)
+    axes.step([number for number, _ in numbered], list(best), where="post", color=BEST, label="best so far")
+    axes.set(title="The search", xlabel="trial", ylabel=_label(found))
+    axes.legend(fontsize="small")
+
+
+def _importance(axes: Any, found: Tuning) -> None:
+    axes.set(title="What mattered")
+    if not found.importance:
+        axes.text(0.5, 0.5, f"known from {STARTUP} trials on", ha="center", va="center", color="#606060")
+        axes.set_axis_off()
+        return
+    keys = list(found.importance)[::-1]
+    bars = axes.barh(keys, [100 * found.importance[key] for key in keys], color=LOOKS["complete"][1])
+    axes.bar_label(bars, fmt="%.0f%%", padding=3)
+    axes.set(xlabel="share of what separates good trials from the rest, %")
+    axes.margins(x=0.12)
+
+
+def _slice(axes: Any, key: str, one: Range | Choices, found: Tuning) -> None:
+    values = [attempt.values[key] for attempt in found.attempts]
+    if isinstance(one, Choices):
+        names = [str(choice) for choice in one.choices]
+        values = [float(names.index(str(value))) for value in values]
+        axes.set_xticks(range(len(names)), names)
+    elif one.log:
+        axes.set_xscale("log")
+    _points(axes, values, found.attempts)
+    if found.best is not None:
+        at = found.attempts.index(found.best)
+        axes.plot(values[at], _height(found.best), "*", color=BEST, markersize=14, zorder=3)
+    axes.set(xlabel=key, ylabel=_label(found))
+
+
+def _points(axes: Any, across: Sequence[float], attempts: Sequence[Attempt]) -> None:
+    for outcome, (marker, colour) in LOOKS.items():
+        chosen = [i for i, one in enumerate(attempts) if one.outcome == outcome]
+        if chosen:
+            heights = [_height(attempts[i]) for i in chosen]
+            axes.plot([across[i] for i in chosen], heights, marker, color=colour, label=outcome)
+
+
+def _height(one: Attempt) -> float:
+    return 100 * (one.score or 0.0)
+
+
+def _label(found: Tuning) -> str:
+    return f"validation {found.metric}, %"
