@@ -5,7 +5,7 @@ import pytest
 
 from ivreid.metrics.verification import roc
 from ivreid.protocols import Result, evaluate, make_protocol
-from ivreid.protocols.analysis import analyse
+from ivreid.protocols.analysis import analyse, evaluate_in_full
 from ivreid.protocols.breakdown import hardest, within_modality
 from ivreid.protocols.compare import compare, per_identity
 from ivreid.retrieval import KReciprocal
@@ -85,6 +85,15 @@ def test_the_figures_are_untouched_and_the_people_add_up_to_them(sysu_case, anal
     for name, interval in analysed.extra["intervals"].items():
         assert interval["estimate"] == pytest.approx(result.mean[name])
         assert interval["low"] < interval["estimate"] < interval["high"] and interval["confidence"] == 0.95
+
+
+def test_in_one_call_is_the_same(sysu_case, analysed):
+    embeddings, protocol, _ = sysu_case
+    assert evaluate_in_full(embeddings, protocol) == analysed
+    marked = evaluate_in_full(embeddings, protocol, metric="euclidean", tta="flip", notes=["why"], seed=1)
+    plain = evaluate(embeddings, protocol, metric="euclidean", tta="flip", notes=["why"])
+    assert marked == analyse(embeddings, protocol, plain, metric="euclidean", seed=1)
+    assert marked.extra["intervals"] != analysed.extra["intervals"]
 
 
 def test_camera_pairs_and_query_cameras_equal_explicit_loops(sysu_case, analysed):

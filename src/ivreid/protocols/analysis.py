@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,13 +33,59 @@ from ivreid.protocols.breakdown import (
     within_modality,
 )
 from ivreid.protocols.compare import PER_IDENTITY, per_identity_json
+from ivreid.protocols.evaluate import summarise
+from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result
-from ivreid.protocols.scoring import Distance, TrialOutcomes, run_trials
+from ivreid.protocols.scoring import Distance, Precision, Progress, TrialOutcomes, run_trials
 from ivreid.types import BoolArray, Embeddings, ImageTable
 
 FPRS = (0.001, 0.01, 0.1)
 MAX_PAIRS = 2_000_000
 """Pairs of the verification block; beyond, queries are spread evenly over the trial's."""
+
+
+def evaluate_in_full(
+    embeddings: Embeddings,
+    protocol: Protocol,
+    *,
+    metric: str = "cosine",
+    precision: Precision = "double",
+    distance: Distance | None = None,
+    scorer: Scorer = product_with,
+    rerank: str | None = None,
+    tta: str | None = None,
+    fingerprints: Mapping[str, str] | None = None,
+    notes: Iterable[str] = (),
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Result:
+    """`evaluate`, with its arguments, followed by `analyse`; the trials are ranked once.
+
+    Raises:
+        ProtocolError: Images that do not fit the protocol, or no query with a true match.
+        UsageError: An unknown metric or precision.
+    """
+    found = run_trials(
+        embeddings,
+        protocol,
+        metric=metric,
+        precision=precision,
+        distance=distance,
+        scorer=scorer,
+        progress=progress,
+    )
+    result = summarise(
+        found,
+        protocol,
+        embeddings.images,
+        metric=metric,
+        precision=precision,
+        rerank=rerank,
+        tta=tta,
+        fingerprints=fingerprints,
+        notes=notes,
+    )
+    return analyse(embeddings, protocol, result, found=found, metric=metric, distance=distance, seed=seed)
 
 
 def analyse(
