@@ -54,14 +54,15 @@ def principal_plane(vectors: NDArray[np.float32]) -> Plane:
     """
     x = unit(vectors)
     x -= x.mean(axis=0)
-    if min(x.shape) < 2:
-        x = np.pad(x, ((0, 2), (0, 2)))
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    places = (u[:, :2] * s[:2])[: len(vectors)]
+    # x = U S V': the places U S need only the (N, N) products, far cheaper than a decomposition of x
+    products = x @ x.T
+    values, axes = np.linalg.eigh(np.pad(products, (0, 1)))  # padded, so that a single image has a plane too
+    strength = np.maximum(values[[-1, -2]], 0.0)
+    places = axes[: len(vectors), [-1, -2]] * np.sqrt(strength)
     peaks = places[np.abs(places).argmax(axis=0), [0, 1]]
     places = places * np.where(peaks < 0, -1.0, 1.0)
-    total = float((s**2).sum()) or 1.0
-    return Plane(places, (float(s[0] ** 2) / total, float(s[1] ** 2) / total))
+    first, second = (float(value) for value in strength / (np.trace(products) or 1.0))
+    return Plane(places, (first, second))
 
 
 @dataclass(frozen=True)
