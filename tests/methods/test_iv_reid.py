@@ -208,6 +208,9 @@ def test_conv_biases_change_no_loss_and_get_no_gradient(stem_relu):
     method = make(stem_relu=stem_relu).double()
     images, labels, infrared = random_batch()
     before = method(images, labels, infrared)
+    sum(before.values()).backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in method.named_parameters()}
+    method.zero_grad()
     biases = []
     for module in method.backbone.modules():
         if isinstance(module, nn.Conv2d):
@@ -217,8 +220,11 @@ def test_conv_biases_change_no_loss_and_get_no_gradient(stem_relu):
     sum(after.values()).backward()
     for name in TERMS:
         assert after[name].item() == pytest.approx(before[name].item(), rel=1e-9)
-    weights = max(p.grad.abs().max() for p in method.backbone.parameters())
-    assert max(bias.grad.abs().max() for bias in biases) < 1e-9 * weights
+    found = {name: parameter.grad for name, parameter in method.named_parameters()}
+    scale = max(gradient.abs().max() for gradient in gradients.values())
+    for name, gradient in gradients.items():
+        assert (found[name] - gradient).abs().max() < 1e-9 * scale, name
+    assert max(bias.grad.abs().max() for bias in biases) < 1e-9 * scale
 
 
 def test_weights_of_the_terms_multiply_them():
@@ -324,6 +330,29 @@ def test_a_batch_of_one_modality_is_refused(rows):
     infrared[rows] = True
     with pytest.raises(TrainingError, match="2 or more images of each modality"):
         make()(images.float(), labels, infrared)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_losses():
+    images, labels, infrared = random_batch()
+    wanted = make().double()(images, labels, infrared)
+    for mask in (infrared, infrared.cuda()):
+        found = make().double().cuda()(images.cuda(), labels.cuda(), mask)
+        for name in TERMS:
+            assert found[name].item() == pytest.approx(wanted[name].item(), rel=1e-9)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        low = make().cuda()(images.float().cuda(), labels.cuda(), infrared)
+    for name in TERMS:
+        assert low[name].dtype == torch.float32
+        assert low[name].item() == pytest.approx(wanted[name].item(), rel=0.2)
+
+
+def test_losses_are_single_precision_under_autocast():
+    images, labels, infrared = random_batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        terms = make()(images.float(), labels, infrared)
+    assert {term.dtype for term in terms.values()} == {torch.float32}
 
 
 def test_adam_steps_lower_the_loss():

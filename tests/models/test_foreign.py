@@ -335,9 +335,18 @@ def test_any_bytes_are_a_checkpoint_error(tmp_path_factory, data):
 
 
 def test_values_without_tensors_say_so(tmp_path):
-    for value in ({"epoch": 3}, [torch.ones(2)], {"state_dict": 3}):
+    for value in ({"epoch": 3}, [torch.ones(2)], {"state_dict": 3}, {"state_dict": {}}, nn.ReLU(), {}):
         with pytest.raises(CheckpointError, match="no named tensors"):
             read_tensors(save(value, tmp_path / "w", True))
+
+
+def test_names_never_reach_the_terminal_as_control_codes(tmp_path):
+    with pytest.raises(CheckpointError, match="names cannot be printed") as caught:
+        read_tensors(save({"\x1b[2Ja": torch.ones(2)}, tmp_path / "w", True))
+    assert "\x1b" not in str(caught.value)
+    path = hostile(b"cos\x1b[2J\nsystem\n.", tmp_path / "w.pth", "bare")
+    with pytest.raises(CheckpointError, match=r"would call os\?\[2J\.system"):
+        read_tensors(path)
 
 
 def test_a_folder_or_nothing_is_no_checkpoint(tmp_path):

@@ -53,7 +53,7 @@ class Method(nn.Module, ABC):
         """The training losses by name, already weighted; the total loss is their sum.
 
         Shape:
-            images (B, 3, H, W) float, labels (B,) int64, infrared (B,) bool -> scalars.
+            images (B, 3, H, W) float, labels (B,) int64, infrared (B,) bool, on any device -> scalars.
         """
 
     @abstractmethod

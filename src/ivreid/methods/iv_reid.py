@@ -104,9 +104,10 @@ class IVReID(Method):
     def forward(self, images: Tensor, labels: Tensor, infrared: Tensor) -> dict[str, Tensor]:
         """The four losses, weighted; the batch needs at least two images of each modality."""
         f = self.embed(images, infrared)
-        visible = ~infrared
-        f_v, y_v = f[visible], labels[visible]
-        f_r, y_r = f[infrared], labels[infrared]
+        # row numbers rather than masks: with `infrared` on the CPU, a GPU need not be waited for
+        v, r = (mask.nonzero().squeeze(1).to(f.device, non_blocking=True) for mask in (~infrared, infrared))
+        f_v, y_v = f[v], labels[v]
+        f_r, y_r = f[r], labels[r]
         if min(len(f_v), len(f_r)) < 2:
             raise TrainingError(
                 f"iv-reid needs 2 or more images of each modality, got {len(f_v)} and {len(f_r)}"

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from ivreid.errors import CheckpointError
-from ivreid.models.pickles import StandIn, StorageRef, TensorRef, read_pickle
+from ivreid.models.inert import StandIn, StorageRef, TensorRef
+from ivreid.models.pickles import read_pickle
 
 MAX_PICKLE_BYTES = 64 * 1024 * 1024
 MAX_MODULES = 100_000
 MAX_DEPTH = 64
+MAX_NAME = 500
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """What `torch.save` wrote first before its files became zip archives."""
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
@@ -52,6 +54,10 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
             return _read_safetensors(path)
         value, storages = _read_zip(file, path) if head[:2] == b"PK" else _read_legacy(file, path)
     references = _named(value, path)
+    if not references:
+        raise CheckpointError(f"{path} holds no named tensors: neither a state dict nor a module")
+    if not all(name.isprintable() and len(name) < MAX_NAME for name in references):
+        raise CheckpointError(f"{path} is damaged: it holds tensors whose names cannot be printed")
     tensors = _materialise(references, storages, path)
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
@@ -155,7 +161,7 @@ def _named(value: Any, path: Path) -> dict[str, TensorRef]:
                 return _walk(inner, path)
             if isinstance(inner, dict):
                 return {k: v for k, v in inner.items() if isinstance(k, str) and isinstance(v, TensorRef)}
-    raise CheckpointError(f"{path} holds no named tensors: neither a state dict nor a module")
+    return {}
 
 
 def _walk(root: StandIn, path: Path) -> dict[str, TensorRef]:

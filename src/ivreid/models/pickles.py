@@ -9,85 +9,14 @@ from.
 from __future__ import annotations
 
 import pickletools
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
 from ivreid.errors import CheckpointError
+from ivreid.models.inert import CALLS, TYPES, Name, StandIn, checked, plain_dict, storage_of
 
 MAX_OPCODES = 5_000_000
-"""A whole ResNet-152 takes about a hundred thousand."""
-
-STORAGE_TYPES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-
-_MODULE_CLASS = re.compile(
-    r"torch\.nn\.modules\.[a-z0-9_]+:[A-Z][A-Za-z0-9_]*"
-    r"|torch\.nn\.parallel\.data_parallel:DataParallel"
-    r"|model\.(baseline|resnet):[A-Z][A-Za-z0-9_]*",
-    re.ASCII,
-)
-_SETS = ("builtins:set", "__builtin__:set", "builtins:frozenset", "__builtin__:frozenset")
-_RECONSTRUCTORS = ("copy_reg:_reconstructor", "copyreg:_reconstructor")
-_PUBLIC = {"posix": "os", "nt": "os", "__builtin__": "builtins", "_io": "io", "commands": "subprocess"}
-"""Where a pickle's spelling of a module is not the one people know."""
-_OBJECTS = ("builtins:object", "__builtin__:object")
-
-
-@dataclass(frozen=True)
-class Name:
-    """A name the file mentions; nothing is imported for it."""
-
-    text: str
-
-    def __str__(self) -> str:
-        module, _, name = self.text.partition(":")
-        public = _PUBLIC.get(module)
-        return f"{public}.{name} ({module}.{name})" if public else f"{module}.{name}"
-
-    @property
-    def is_module_class(self) -> bool:
-        """Whether it is a network module's class, which a stand-in may represent."""
-        return _MODULE_CLASS.fullmatch(self.text) is not None
-
-
-@dataclass(frozen=True, eq=False)
-class StandIn:
-    """An object of a network module's class: its attributes and nothing else."""
-
-    cls: Name
-    state: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class StorageRef:
-    """Where a tensor's numbers lie: a storage's key, its type, its first element and length in elements."""
-
-    key: str
-    dtype: str
-    start: int
-    length: int
-
-
-@dataclass(frozen=True)
-class TensorRef:
-    """A tensor not yet read: a storage seen with a size, strides and an offset, all in elements."""
-
-    storage: StorageRef
-    offset: int
-    size: tuple[int, ...]
-    stride: tuple[int, ...]
+"""A whole ResNet-152 takes 80 thousand."""
 
 
 def read_pickle(file: BinaryIO, source: str) -> Any:
@@ -192,7 +121,7 @@ class _Machine:
 
     def marked_dict(self, _: Any) -> None:
         items = self.pop_mark()
-        self.stack.append(_dict(items))
+        self.stack.append(plain_dict(items))
 
     def append(self, _: Any) -> None:
         item = self.stack.pop()
@@ -209,11 +138,11 @@ class _Machine:
 
     def setitem(self, _: Any) -> None:
         value, key = self.stack.pop(), self.stack.pop()
-        self._dict().update(_dict([key, value]))
+        self._dict().update(plain_dict([key, value]))
 
     def setitems(self, _: Any) -> None:
         items = self.pop_mark()
-        self._dict().update(_dict(items))
+        self._dict().update(plain_dict(items))
 
     def _dict(self) -> dict[Any, Any]:
         if type(self.stack[-1]) is not dict:
@@ -234,7 +163,7 @@ class _Machine:
 
     def _push_name(self, module: str, qualname: str) -> None:
         name = Name(f"{module}:{qualname}")
-        if not (name.text in _CALLS or name.text in _TYPES or name.is_module_class):
+        if not (name.text in CALLS or name.text in TYPES or name.is_module_class):
             self.refuse(name)
         self.stack.append(name)
 
@@ -242,9 +171,9 @@ class _Machine:
         arguments, name = self.stack.pop(), self.stack.pop()
         if not isinstance(name, Name) or type(arguments) is not tuple:
             raise ValueError("a call of something without a name")
-        if name.text not in _CALLS:
+        if name.text not in CALLS:
             self.refuse(name)
-        self.stack.append(_CALLS[name.text](*arguments))
+        self.stack.append(CALLS[name.text](*arguments))
 
     def newobj(self, _: Any) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
@@ -265,86 +194,12 @@ class _Machine:
     def persistent(self, _: Any) -> None:
         kind, *rest = self.stack.pop()
         if kind == "module":  # the class of a module, with its source text, in files of early versions
-            self.stack.append(_checked(rest[0], Name))
+            self.stack.append(checked(rest[0], Name))
         elif kind == "storage":
-            self.stack.append(_storage(*rest))
+            self.stack.append(storage_of(*rest))
         else:
             raise ValueError("an unknown kind of outside object")
 
-
-def _dict(items: list[Any]) -> dict[Any, Any]:
-    keys, values = items[0::2], items[1::2]
-    if len(keys) != len(values) or any(type(key) not in (str, int, float, bool, type(None)) for key in keys):
-        raise ValueError("a dict key that is no plain value")
-    return dict(zip(keys, values, strict=True))
-
-
-def _checked(value: Any, kind: type) -> Any:
-    if type(value) is not kind:
-        raise ValueError(f"expected {kind.__name__}")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("expected a count")
-    return value
-
-
-def _storage(kind: Any, key: Any, location: Any, numel: Any, view: Any = None) -> StorageRef:
-    dtype = STORAGE_TYPES[_checked(kind, Name).text.removeprefix("torch:")]
-    start, length = 0, _count(numel)
-    if view is not None:
-        _, start, length = view
-    return StorageRef(_checked(key, str), dtype, _count(start), _count(length))
-
-
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> TensorRef:
-    sizes, strides = tuple(map(_count, size)), tuple(map(_count, stride))
-    if len(sizes) != len(strides) or len(sizes) > 8:
-        raise ValueError("size and stride do not fit")
-    return TensorRef(_checked(storage, StorageRef), _count(offset), sizes, strides)
-
-
-def _parameter(data: Any, *_: Any) -> TensorRef:
-    tensor: TensorRef = _checked(data, TensorRef)
-    return tensor
-
-
-def _ordered_dict(pairs: Any = ()) -> dict[Any, Any]:
-    return _dict([part for pair in pairs for part in _pair(pair)])
-
-
-def _pair(pair: Any) -> Any:
-    if type(pair) not in (list, tuple) or len(pair) != 2:
-        raise ValueError("expected a pair")
-    return pair
-
-
-def _sequence(items: Any = ()) -> tuple[Any, ...]:
-    if type(items) not in (list, tuple):
-        raise ValueError("expected a list")
-    return tuple(items)
-
-
-def _reconstructed(cls: Any, base: Any, state: Any) -> StandIn:
-    name = _checked(cls, Name)
-    if not name.is_module_class or _checked(base, Name).text not in _OBJECTS or state is not None:
-        raise ValueError("an object that is no network module")
-    return StandIn(name)
-
-
-_CALLS: dict[str, Callable[..., Any]] = {
-    "collections:OrderedDict": _ordered_dict,
-    "torch._utils:_rebuild_tensor": _tensor,
-    "torch._utils:_rebuild_tensor_v2": _tensor,
-    "torch._utils:_rebuild_parameter": _parameter,
-    "torch._utils:_rebuild_parameter_with_state": _parameter,
-    "torch:Size": _sequence,
-    **dict.fromkeys(_SETS, _sequence),
-    **dict.fromkeys(_RECONSTRUCTORS, _reconstructed),
-}
-_TYPES = {*_OBJECTS, *(f"torch:{name}" for name in STORAGE_TYPES)}
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
