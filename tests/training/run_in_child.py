@@ -7,6 +7,9 @@ import sys
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["ivreid.training", "torch.utils.tensorboard"])
+
 
 def work(tree: dict[str, Any], resume: bool) -> None:
     """The child: train and leave with the status the command line would give."""
@@ -22,9 +25,7 @@ def work(tree: dict[str, Any], resume: bool) -> None:
 
 def start(tree: dict[str, Any], *, resume: bool = True) -> ForkServerProcess:
     """A child in training."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ivreid.training", "torch.utils.tensorboard"])
-    child = context.Process(target=work, args=(tree, resume))
+    child = CONTEXT.Process(target=work, args=(tree, resume))
     child.start()
     return child
 

@@ -133,7 +133,7 @@ def test_divergence_names_the_term_that_rose() -> None:
     health = Health(10.0)
     for step in range(FIRST_STEPS):
         health.watch(step, {"identity": 3.0, "triplet": 1.0}, 1.0)
-    with pytest.raises(TrainingError, match="the loss has diverged.*`triplet` rose most, from 1 to"):
+    with pytest.raises(TrainingError, match=r"the loss has diverged.*`triplet` rose most, from 1 to"):
         for step in range(100):
             health.watch(step, {"identity": 3.0, "triplet": 2.0**step}, 1.0)
 

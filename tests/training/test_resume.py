@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_tree
 from run_in_child import finish, start
 
+from conftest import tiny_tree
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.models import read_weights
 from ivreid.training import load_state, make_config, read_log, train
@@ -173,7 +173,7 @@ def test_a_signal_in_a_validation_saves_and_repeats_it(
         return real(*args, progress=progress)
 
     monkeypatch.setattr(loop, "validate", interrupted)
-    with pytest.raises(TrainingStopped, match="stopped by SIGTERM after step 2 .*--resume") as caught:
+    with pytest.raises(TrainingStopped, match=r"stopped by SIGTERM after step 2 .*--resume") as caught:
         train(config)
     assert caught.value.exit_status == 143
     monkeypatch.undo()

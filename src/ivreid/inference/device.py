@@ -27,7 +27,7 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     except RuntimeError as error:
         raise UsageError(f"unknown device {str(name)!r}; use auto, cpu, cuda, cuda:N or mps") from error
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    have = {"cpu": True, "cuda": (device.index or 0) < count, "mps": torch.backends.mps.is_available()}
+    have = {"cpu": True, "cuda": 0 <= (device.index or 0) < count, "mps": torch.backends.mps.is_available()}
     if not have.get(device.type, False):
         detail = f"it has {count} CUDA device(s)" if device.type == "cuda" else "use auto or cpu"
         raise UsageError(f"this machine has no device {str(name)!r}; {detail}")
