@@ -47,8 +47,13 @@ def normalise(
         std: Per channel, likewise.
         channels_last: Memory format of the result.
     """
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    out = images.to(torch.float32, memory_format=layout, copy=True).div_(255.0)
-    shift = torch.tensor(mean, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
-    scale = torch.tensor(std, dtype=torch.float32, device=images.device).view(1, 3, 1, 1)
-    return out.sub_(shift).div_(scale)
+    shift = torch.tensor(mean, dtype=torch.float32, device=images.device)
+    scale = torch.tensor(std, dtype=torch.float32, device=images.device)
+    if not channels_last:
+        out = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True).div_(255.0)
+        return out.sub_(shift.view(3, 1, 1)).div_(scale.view(3, 1, 1))
+    count, _, height, width = images.shape
+    # whole rows at a time: broadcasting along an innermost dimension of three is much slower
+    rows = images.permute(0, 2, 3, 1).contiguous().view(count, height, width * 3).to(torch.float32)
+    rows.div_(255.0).sub_(shift.repeat(width)).div_(scale.repeat(width))
+    return rows.view(count, height, width, 3).permute(0, 3, 1, 2)

@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import TypeVar
 
 from ivreid.errors import UsageError
@@ -39,8 +40,13 @@ def usable_workers(workers: int | None) -> int:
     if workers < 0:
         raise UsageError(f"the number of workers is {workers}; use 0 (no workers) or more")
     if workers > cores:
-        log.warning("%d workers asked for, %d core(s) here: using %d", workers, cores, cores)
+        _tell_once(workers, cores)
     return min(workers, cores)
+
+
+@lru_cache
+def _tell_once(workers: int, cores: int) -> None:
+    log.warning("%d workers asked for, %d core(s) here: using %d", workers, cores, cores)
 
 
 def prefetch(
