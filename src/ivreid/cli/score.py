@@ -91,7 +91,7 @@ def run(
     from ivreid.datasets.features import read_features
     from ivreid.io import file_hash
     from ivreid.protocols import evaluate, make_protocol, write_results
-    from ivreid.protocols.products import product_with
+    from ivreid.protocols.products import Scorer, product_with
     from ivreid.retrieval import get_reranker
 
     chosen = make_protocol(
@@ -104,7 +104,7 @@ def run(
         permutations=permutations,
         trial=trial,
     )
-    scorer = product_with
+    scorer: Scorer = product_with
     if device != "cpu":
         from ivreid.inference.products import product_on
 

@@ -128,7 +128,7 @@ def images_by_place(images: ImageTable, rows: IntArray) -> dict[tuple[int, int],
     return dict(zip(places, np.split(rows, starts[1:]), strict=True)) if len(rows) else {}
 
 
-def among(ordered: IntArray, drawn: Sequence[int]) -> IntArray:
+def among(ordered: IntArray, drawn: Sequence[int] | IntArray) -> IntArray:
     """The drawn rows in the order they have in `ordered`."""
     return ordered[np.isin(ordered, drawn)]
 

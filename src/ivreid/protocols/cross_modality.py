@@ -50,7 +50,7 @@ class CrossModality(Protocol):
         """Gallery images of the query's own identity and (known) camera."""
         if not np.intersect1d(query.camids[query.camids != NO_CAMERA], gallery.camids).size:
             return None
-        known = gallery.camids != NO_CAMERA
+        known: NDArray[np.bool_] = gallery.camids != NO_CAMERA
         return same_person_same_camera(query, gallery) & known
 
     def notes(self, images: ImageTable) -> tuple[str, ...]:

@@ -32,23 +32,25 @@ class GalleryProducts:
 
     Args:
         vectors: (N, D) all embeddings.
-        rows: (U,) distinct gallery rows, ascending.
+        rows: (U,) distinct gallery rows; their order decides where in the product each stands.
         metric: "cosine" or "euclidean".
         dtype: float64 or float32, for the whole computation.
         scorer: What multiplies.
     """
 
     def __init__(self, vectors: FloatArray, rows: IntArray, metric: str, dtype: Any, scorer: Scorer) -> None:
-        self._vectors, self._rows, self._dtype = vectors, rows, np.dtype(dtype)
-        first, self._copy_of = distinct(vectors[rows])
+        self._vectors, self._dtype = vectors, np.dtype(dtype)
+        first, place = distinct(vectors[rows])
+        self._place = np.full(len(vectors), -1)
+        self._place[rows] = place
         gallery = vectors[rows[first]].astype(self._dtype)
-        squares = np.einsum("nd,nd->n", gallery, gallery)
-        self._offset = squares[:, None] if metric == "euclidean" else None
-        scale = (
-            np.full_like(squares, -2)
-            if metric == "euclidean"
-            else -1 / np.sqrt(np.where(squares > 0, squares, 1))
-        )
+        with np.errstate(over="ignore"):
+            squares = np.einsum("nd,nd->n", gallery, gallery)
+        self._check_range(gallery, squares)
+        if metric == "euclidean":
+            self._offset, scale = squares[:, None], np.full_like(squares, -2)
+        else:
+            self._offset, scale = None, -1 / np.sqrt(np.where(squares > 0, squares, 1))
         gallery *= scale[:, None]
         self._multiply = scorer(gallery)
         self.itemsize = self._dtype.itemsize
@@ -56,21 +58,30 @@ class GalleryProducts:
 
     def places(self, gallery: IntArray) -> IntArray:
         """(G,) where the rows of `distances` hold these gallery rows."""
-        return self._copy_of[np.searchsorted(self._rows, gallery)]
+        return self._place[gallery]
 
     def distances(self, queries: IntArray) -> NDArray[Any]:
         """(U', B) distances of these query rows to the distinct gallery vectors.
 
         Raises:
-            DataError: Values too large to multiply.
+            DataError: Values too large to multiply in this precision.
         """
         with np.errstate(over="ignore", invalid="ignore"):
             found = self._multiply(self._vectors[queries].astype(self._dtype, copy=False))
-        if self._offset is not None:
-            found += self._offset
+            if self._offset is not None:
+                found += self._offset
         if not (np.isfinite(found.max()) and np.isfinite(found.min())):
-            raise DataError(f"embeddings are too large to compare in {self._dtype}; normalise them first")
+            raise self._out_of_range("large")
         return found
+
+    def _check_range(self, gallery: NDArray[Any], squares: NDArray[Any]) -> None:
+        if not np.isfinite(squares).all():
+            raise self._out_of_range("large")
+        if gallery[squares == 0].any():
+            raise self._out_of_range("small")
+
+    def _out_of_range(self, word: str) -> DataError:
+        return DataError(f"embeddings are too {word} to compare in {self._dtype}; normalise them first")
 
 
 def distinct(vectors: NDArray[Any]) -> tuple[IntArray, IntArray]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
 from ivreid.metrics.ranking import Identities, Outcomes, rank_block, rank_queries
-from ivreid.protocols.base import Protocol, Trial
+from ivreid.protocols.base import Protocol, Trial, among, canonical_order
 from ivreid.protocols.products import METRICS, GalleryProducts, Scorer, product_with
 from ivreid.types import Embeddings, FloatArray, IntArray
 
@@ -96,7 +96,7 @@ def run_trials(
                 progress(before + queries, total)
 
         if distance is None:
-            products = _products(embeddings.vectors, group, metric, precision, scorer)
+            products = _products(embeddings, group, metric, precision, scorer)
             outcomes |= _rank_group(products, protocol, ids, group, tick)
         else:
             outcomes[group[0]] = _rank_with(distance, embeddings, protocol, ids, group[0])
@@ -121,12 +121,12 @@ def _rank_with(
 
 
 def _products(
-    vectors: FloatArray, group: Sequence[Trial], metric: str, precision: Precision, scorer: Scorer
+    embeddings: Embeddings, group: Sequence[Trial], metric: str, precision: Precision, scorer: Scorer
 ) -> GalleryProducts:
-    union = np.unique(np.concatenate([trial.gallery for trial in group]))
-    return GalleryProducts(
-        vectors, union, metric, np.float64 if precision == "double" else np.float32, scorer
-    )
+    needed = np.concatenate([trial.gallery for trial in group])
+    union = among(canonical_order(embeddings.images), needed)
+    dtype = np.float64 if precision == "double" else np.float32
+    return GalleryProducts(embeddings.vectors, union, metric, dtype, scorer)
 
 
 class _Ranker:
