@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ SYSU_INFRARED, SYSU_INDOOR = (3, 6), (1, 2, 3)
 SYSU_PRESENCE = {1: 0.75, 2: 0.75, 3: 0.92, 4: 0.92, 5: 0.92, 6: 0.95}
 LLCM_CAMERAS, LLCM_NIR = tuple(range(1, 10)), (1, 2, 4, 5, 6, 7, 8, 9)
 TRIALS = 10
+MAT_HEADER = b"MATLAB 5.0 MAT-file, synthetic gallery permutations"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,11 @@ class Plan:
         if self.permutations is not None:
             from scipy.io import savemat
 
+            buffer = io.BytesIO()
+            savemat(buffer, {"rand_perm_cam": self.permutations}, do_compression=True)
             with atomic_write(root / "exp" / "rand_perm_cam.mat") as file:
-                savemat(file, {"rand_perm_cam": self.permutations}, do_compression=True)
+                # the format opens with 116 bytes of free text, where scipy puts the time of day
+                file.write(MAT_HEADER.ljust(116) + buffer.getvalue()[116:])
 
 
 @dataclass(frozen=True, slots=True)

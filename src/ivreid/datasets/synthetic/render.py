@@ -16,7 +16,7 @@ from ivreid.datasets.synthetic.shot.canvas import Canvas, Light
 from ivreid.datasets.synthetic.shot.person import paint_person
 from ivreid.datasets.synthetic.shot.pose import Pose, draw_pose
 from ivreid.datasets.synthetic.stage import GROUND, HEIGHT, PERSON, WIDTH
-from ivreid.datasets.synthetic.surface import Band
+from ivreid.datasets.synthetic.surface import Band, effective_gap
 
 FINE = 2
 """Small pictures are painted this many times larger, so that edges and patterns come out smooth."""
@@ -84,13 +84,15 @@ def render(
     Returns:
         An RGB picture; infrared ones have three equal channels.
     """
+    gap = effective_gap(camera.band, gap)
     canvas = _empty_canvas(camera, shot, size, seed, gap)
     rng = np.random.default_rng(shot.grain)
     pitch, taper, band = camera.pitch, camera.taper, camera.band
     _ground_shadow(canvas, camera, gap)
     paint_person(canvas, identity, shot.pose, pitch=pitch, taper=taper, band=band, gap=gap)
     occlude(canvas, shot.occluder, camera, seed=seed, gap=gap, rng=rng)
-    return develop(canvas.pixels, camera, size=size, gain=shot.gain, gap=gap, rng=rng)
+    gain = shot.gain ** (1 - gap) if band is Band.THERMAL else shot.gain  # daylight does not change heat
+    return develop(canvas.pixels, camera, size=size, gain=gain, gap=gap, rng=rng)
 
 
 def _empty_canvas(camera: Camera, shot: Shot, size: tuple[int, int], seed: int, gap: float) -> Canvas:

@@ -11,7 +11,7 @@ from ivreid.errors import UsageError
 
 GENERATOR = 1
 """Version of the generator: pictures of different versions differ."""
-DEFAULT_GAP = 0.8
+DEFAULT_GAP = 0.7
 
 
 @dataclass(frozen=True)

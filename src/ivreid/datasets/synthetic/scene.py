@@ -40,8 +40,8 @@ def _grain(image: Image.Image, rng: np.random.Generator, strength: float) -> Ima
 
     factor = 1 + strength * (clouds(7, 16) + 0.35 * clouds(HEIGHT // 3, WIDTH // 3))
     values = np.asarray(image, dtype=np.float32)
-    values = values * (factor[..., None] if values.ndim == 3 else factor)
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    uneven = values * (factor[..., None] if values.ndim == 3 else factor)
+    return Image.fromarray(np.clip(uneven, 0, 255).astype(np.uint8))
 
 
 @lru_cache(maxsize=32)

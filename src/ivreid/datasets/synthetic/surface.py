@@ -47,6 +47,11 @@ class Band(StrEnum):
     THERMAL = "thermal"
 
 
+def effective_gap(band: Band, gap: float) -> float:
+    """How far this band is from grey visible; heat, which is no reflected light at all, is farther."""
+    return 1 - (1 - gap) ** 2 if band is Band.THERMAL else gap
+
+
 @dataclass(frozen=True, slots=True)
 class Surface:
     """A material: its visible colour, its near-infrared reflectance and its apparent heat, all in [0, 1]."""

@@ -79,7 +79,7 @@ class Canvas:
 
     def __init__(self, background: Array, scale: float, origin: tuple[float, float], light: Light) -> None:
         self.pixels = background
-        self.cover = np.zeros(background.shape[:2], dtype=np.float32)
+        self.cover: Array = np.zeros(background.shape[:2], dtype=np.float32)
         self.scale = scale
         self.origin = origin
         self.light = light

@@ -90,8 +90,8 @@ def _arm(identity: Identity, pose: Pose, side: int, shoulder: Point) -> dict[str
         lift, bend, spread, inward = 0.35, 2.55, 0.25, 0.05
     elif action == "hold":
         lift, bend, inward = 0.1, 1.25, 0.55
-    upper = 0.168 * np.array([side * np.sin(spread), -np.cos(lift) * np.cos(spread), np.sin(lift)])
-    elbow = shoulder + upper
+    hanging = np.array([np.tan(spread) * side, -np.cos(lift), np.sin(lift)])
+    elbow = shoulder + 0.168 * np.cos(spread) * hanging
     wrist = elbow + _swing(lift + bend, 0.145) + (-side * 0.145 * np.sin(inward), 0, 0)
     hand = wrist + (wrist - elbow) * 0.38
     return {"shoulder": shoulder, "elbow": elbow, "wrist": wrist, "hand": hand}
