@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_people import plain_camera, values, with_surfaces
 
-from ivreid.datasets.synthetic.identity import LOWERS, UPPERS, draw_identity
+from ivreid.datasets.synthetic.identity import draw_identity
 from ivreid.datasets.synthetic.occlude import OCCLUDERS
 from ivreid.datasets.synthetic.render import Shot, draw_shot, render
 from ivreid.datasets.synthetic.rng import KINDS, generator, pick
@@ -18,6 +18,7 @@ from ivreid.datasets.synthetic.shot.canvas import Canvas, Light
 from ivreid.datasets.synthetic.shot.person import paint_person
 from ivreid.datasets.synthetic.shot.pose import skeleton
 from ivreid.datasets.synthetic.surface import LUMA, Band
+from ivreid.datasets.synthetic.wardrobe import LOWERS, UPPERS
 
 SIZE = (128, 64)
 

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from ivreid.datasets.synthetic.rng import generator, pick
-from ivreid.datasets.synthetic.surface import (
-    DENIMS,
-    Colour,
-    Fabric,
-    Surface,
-    draw_fabric,
-    jitter,
-    plain,
+from ivreid.datasets.synthetic.surface import DENIMS, Colour, Fabric, Surface, draw_fabric, jitter, plain
+from ivreid.datasets.synthetic.wardrobe import (
+    BAG_PATTERNS,
+    INNER_PATTERNS,
+    LOWER_PATTERNS,
+    LOWERS,
+    OPEN_FRONTS,
+    UPPER_PATTERNS,
+    UPPERS,
+    Garment,
+    draw_garment,
 )
 
 SKINS: tuple[Colour, ...] = (
@@ -33,62 +36,6 @@ HAIRS: tuple[Colour, ...] = (
 )
 HAIR_STYLES = ("bald", "short", "crop", "bob", "long", "ponytail", "bun", "cap", "beanie")
 BAGS = ("none", "backpack", "messenger", "handbag", "tote", "carrier")
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A family of garments; pairs are ranges to draw from.
-
-    Attributes:
-        hem: Height of the lower edge, in body heights from the ground.
-        sleeve: Covered part of the arm (upper garments), 0 to 1.
-        ease: How far the cloth stands off the body, in body heights.
-        warmth: Apparent heat outside, in thermal images.
-        weight: How common it is, for men and for women.
-    """
-
-    hem: tuple[float, float]
-    sleeve: tuple[float, float]
-    ease: tuple[float, float]
-    warmth: tuple[float, float]
-    weight: tuple[float, float]
-
-
-UPPERS: dict[str, Cut] = {
-    "t-shirt": Cut((0.46, 0.52), (0.30, 0.46), (0.004, 0.014), (0.62, 0.72), (3, 2.2)),
-    "tank": Cut((0.46, 0.52), (0.0, 0.05), (0.002, 0.008), (0.66, 0.76), (0.5, 1)),
-    "shirt": Cut((0.44, 0.52), (0.94, 1.0), (0.006, 0.016), (0.54, 0.64), (2, 1.4)),
-    "sweater": Cut((0.45, 0.51), (0.94, 1.0), (0.010, 0.020), (0.42, 0.52), (1.5, 1.5)),
-    "hoodie": Cut((0.44, 0.50), (0.96, 1.0), (0.014, 0.026), (0.38, 0.48), (2, 1.2)),
-    "jacket": Cut((0.44, 0.53), (0.96, 1.0), (0.012, 0.024), (0.33, 0.43), (2.2, 1.6)),
-    "blazer": Cut((0.42, 0.47), (0.96, 1.0), (0.010, 0.018), (0.40, 0.48), (1, 0.7)),
-    "puffer": Cut((0.45, 0.51), (0.96, 1.0), (0.028, 0.042), (0.24, 0.32), (1, 1)),
-    "gilet": Cut((0.46, 0.51), (0.94, 1.0), (0.018, 0.030), (0.30, 0.38), (0.8, 0.6)),
-    "coat": Cut((0.24, 0.40), (0.96, 1.0), (0.014, 0.028), (0.26, 0.36), (1, 2)),
-    "dress": Cut((0.20, 0.36), (0.0, 0.5), (0.004, 0.012), (0.56, 0.68), (0, 2.6)),
-}
-LOWERS: dict[str, Cut] = {
-    "skinny": Cut((0.05, 0.08), (0, 0), (0.002, 0.006), (0.60, 0.68), (1.5, 3)),
-    "straight": Cut((0.025, 0.05), (0, 0), (0.008, 0.014), (0.50, 0.58), (4, 1.8)),
-    "wide": Cut((0.015, 0.05), (0, 0), (0.018, 0.032), (0.40, 0.48), (1, 1.5)),
-    "cropped": Cut((0.12, 0.17), (0, 0), (0.006, 0.014), (0.52, 0.60), (0.5, 1.2)),
-    "shorts": Cut((0.27, 0.38), (0, 0), (0.010, 0.022), (0.52, 0.60), (1.8, 1)),
-    "mini-skirt": Cut((0.33, 0.40), (0, 0), (0.012, 0.03), (0.52, 0.62), (0, 1.2)),
-    "skirt": Cut((0.20, 0.29), (0, 0), (0.012, 0.045), (0.46, 0.56), (0, 1.3)),
-    "long-skirt": Cut((0.05, 0.12), (0, 0), (0.02, 0.05), (0.40, 0.50), (0, 0.8)),
-}
-SKIRTS = ("mini-skirt", "skirt", "long-skirt")
-
-
-@dataclass(frozen=True, slots=True)
-class Garment:
-    """One garment as worn: its cut's name and the drawn numbers (units as in `Cut`)."""
-
-    kind: str
-    fabric: Fabric
-    hem: float
-    sleeve: float
-    ease: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +112,6 @@ def _build(rng: np.random.Generator, female: bool) -> Build:
     )
 
 
-def _garment(rng: np.random.Generator, cuts: dict[str, Cut], female: bool, **fabric: object) -> Garment:
-    names = list(cuts)
-    kind = pick(rng, names, [cuts[name].weight[int(female)] for name in names])
-    cut = cuts[kind]
-    warmth = float(rng.uniform(*cut.warmth))
-    return Garment(
-        kind=kind,
-        fabric=draw_fabric(rng, warmth=warmth, **fabric),  # type: ignore[arg-type]
-        hem=float(rng.uniform(*cut.hem)),
-        sleeve=float(rng.uniform(*cut.sleeve)),
-        ease=float(rng.uniform(*cut.ease)),
-    )
-
-
 def _skin(rng: np.random.Generator) -> Fabric:
     tone = jitter(rng, pick(rng, SKINS, (3, 4, 3, 2, 1.5)), 0.025)
     return plain(Surface(tone, float(rng.uniform(0.68, 0.80)), float(rng.uniform(0.88, 0.96))))
@@ -197,24 +130,13 @@ def draw_identity(seed: int, pid: int) -> Identity:
     """The identity `pid` of the dataset with this seed."""
     rng = generator(seed, "identity", pid)
     female = bool(rng.random() < 0.5)
-    patterns = ("plain", "stripes", "pinstripes", "checks", "dots", "print", "block", "panel", "camo", "yoke")
-    upper = _garment(
-        rng, UPPERS, female, patterns=patterns, weights=(4.5, 1.4, 0.5, 1.2, 0.5, 1.8, 1.4, 0.5, 0.4, 0.8)
-    )
+    upper = draw_garment(rng, UPPERS, female, UPPER_PATTERNS)
     denim = jitter(rng, pick(rng, DENIMS)) if rng.random() < 0.4 else None
-    lower = _garment(
-        rng,
-        LOWERS,
-        female,
-        colour=denim,
-        patterns=("plain", "panel", "checks", "camo"),
-        weights=(8, 1, 0.7, 0.4),
-    )
+    lower = draw_garment(rng, LOWERS, female, LOWER_PATTERNS, denim)
     fabric = upper.fabric
     other = draw_fabric(rng, warmth=fabric.base.heat + 0.05)
     contrast = upper.kind == "gilet" or (fabric.pattern in ("plain", "yoke", "print") and rng.random() < 0.15)
-    openable = {"jacket": 0.55, "coat": 0.5, "blazer": 0.85, "puffer": 0.25, "gilet": 0.4, "shirt": 0.15}
-    opening = float(rng.uniform(0.14, 0.42)) if rng.random() < openable.get(upper.kind, 0.0) else 0.0
+    opening = float(rng.uniform(0.14, 0.42)) if rng.random() < OPEN_FRONTS.get(upper.kind, 0.0) else 0.0
     hair, style = _hair(rng, female)
     return Identity(
         pid=pid,
@@ -234,7 +156,7 @@ def draw_identity(seed: int, pid: int) -> Identity:
         glasses=bool(rng.random() < 0.2),
         upper=upper,
         sleeves=other if contrast else fabric,
-        inner=draw_fabric(rng, warmth=0.66, patterns=("plain", "stripes", "print"), weights=(4, 1, 1)),
+        inner=draw_fabric(rng, warmth=0.66, patterns=INNER_PATTERNS),
         opening=opening,
         lower=lower,
         socks=draw_fabric(rng, warmth=0.6),
@@ -248,7 +170,7 @@ def draw_identity(seed: int, pid: int) -> Identity:
         belt=bool(rng.random() < 0.3),
         scarf=draw_fabric(rng, warmth=0.4) if rng.random() < 0.1 else None,
         bag=pick(rng, BAGS, (2.6, 2.4, 1.4, 1.8 if female else 0.5, 1.0, 0.9)),
-        bag_fabric=draw_fabric(rng, warmth=0.22, patterns=("plain", "yoke", "block"), weights=(4, 1, 1)),
+        bag_fabric=draw_fabric(rng, warmth=0.22, patterns=BAG_PATTERNS),
         bag_size=float(rng.uniform(0.8, 1.25)),
         side=1 if rng.random() < 0.5 else -1,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,6 @@ CLOTH_COLOURS: tuple[tuple[Colour, float], ...] = (
     ((0.40, 0.27, 0.18), 1.2),  # brown
 )
 DENIMS: tuple[Colour, ...] = ((0.13, 0.17, 0.29), (0.24, 0.33, 0.50), (0.42, 0.53, 0.68), (0.16, 0.17, 0.20))
-PATTERNS = ("plain", "stripes", "pinstripes", "checks", "dots", "print", "block", "panel", "camo", "yoke")
 
 
 class Band(StrEnum):
@@ -74,6 +75,9 @@ class Surface:
         return np.array([(1 - gap) * grey + gap * own], dtype=np.float32)
 
 
+PLAIN: Mapping[str, float] = MappingProxyType({"plain": 1.0})
+
+
 @dataclass(frozen=True, slots=True)
 class Fabric:
     """A cloth: a base surface and, where it has a pattern, a second one.
@@ -81,7 +85,7 @@ class Fabric:
     Attributes:
         base: The ground.
         second: The figure of the pattern.
-        pattern: One of `PATTERNS`.
+        pattern: "plain", or one of `shot.cloth.MASKS`.
         period: Size of one repeat, in body heights.
         phase: Where the pattern starts, in repeats.
         folds: How strongly it wrinkles, 0 to 1.
@@ -113,8 +117,7 @@ def draw_fabric(
     *,
     warmth: float,
     colour: Colour | None = None,
-    patterns: tuple[str, ...] = ("plain",),
-    weights: tuple[float, ...] | None = None,
+    patterns: Mapping[str, float] = PLAIN,
 ) -> Fabric:
     """A fabric whose near-infrared reflectance is drawn without a look at its visible colour.
 
@@ -125,8 +128,7 @@ def draw_fabric(
         rng: The identity's generator.
         warmth: Apparent heat of its outside, 0 (a thick, loose coat) to 1 (bare skin).
         colour: Visible colour, drawn where absent.
-        patterns: Patterns to choose from.
-        weights: Their weights.
+        patterns: Patterns to choose from, with their weights.
     """
     rgb = colour or draw_cloth_colour(rng)
     other = draw_cloth_colour(rng)
@@ -142,7 +144,7 @@ def draw_fabric(
         second=Surface(
             other, float(np.clip(nir + kept, 0.08, 0.95)), float(np.clip(heat + rng.normal(0, 0.02), 0, 1))
         ),
-        pattern=pick(rng, patterns, weights),
+        pattern=pick(rng, list(patterns), list(patterns.values())),
         period=float(rng.uniform(0.035, 0.085)),
         phase=float(rng.random()),
         folds=float(rng.uniform(0.3, 1.0)),

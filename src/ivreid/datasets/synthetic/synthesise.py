@@ -16,7 +16,8 @@ from typing import Any
 from PIL import Image
 
 from ivreid.datasets.synthetic.identity import Identity, draw_identity
-from ivreid.datasets.synthetic.layouts import LAYOUTS, Picture, Plan
+from ivreid.datasets.synthetic.layouts import LAYOUTS
+from ivreid.datasets.synthetic.plan import Picture, Plan
 from ivreid.datasets.synthetic.render import draw_shot, render
 from ivreid.datasets.synthetic.request import DEFAULT_GAP, Request
 from ivreid.datasets.synthetic.rng import generator

@@ -14,7 +14,8 @@ PatternMask = Callable[[Fabric, Array, Array, Array], Array]
 
 def _wave(position: Array, period: float, phase: float, share: float) -> Array:
     """1 on `share` of every period, 0 elsewhere."""
-    return np.asarray((position * np.float32(1 / period) + np.float32(phase)) % 1 < share, dtype=np.float32)
+    place: Array = position * np.float32(1 / period) + np.float32(phase)
+    return np.asarray(place % 1 < share, dtype=np.float32)
 
 
 def clouds(x: Array, y: Array, size: float, phase: float) -> Array:

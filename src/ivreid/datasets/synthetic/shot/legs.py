@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivreid.datasets.synthetic.identity import SKIRTS, Identity
+from ivreid.datasets.synthetic.identity import Identity
 from ivreid.datasets.synthetic.shot.figure import Figure, void
 from ivreid.datasets.synthetic.shot.pose import Point
 from ivreid.datasets.synthetic.surface import Fabric, plain
+from ivreid.datasets.synthetic.wardrobe import SKIRTS
 
 THIGH, KNEE, CALF, ANKLE = 0.052, 0.037, 0.036, 0.023
 """Half-widths of an average bare leg, in body heights."""

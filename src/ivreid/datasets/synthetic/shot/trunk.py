@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivreid.datasets.synthetic.identity import SKIRTS
 from ivreid.datasets.synthetic.shot.canvas import Profile
 from ivreid.datasets.synthetic.shot.figure import Figure, void
 from ivreid.datasets.synthetic.shot.trim import trim_trunk
 from ivreid.datasets.synthetic.surface import Fabric
+from ivreid.datasets.synthetic.wardrobe import SKIRTS
 
 OUTLINE = (
     # (share of the way from neck to crotch, half-width to the side, half-depth), average adult
