@@ -16,7 +16,8 @@ def run(  # noqa: PLR0917 - options, given by name
         Path,
         typer.Argument(
             help="One image, or a folder with all folders in it; a folder named by a number gives the pid of "
-            "its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)"
+            "its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)",
+            metavar="IMAGES",
         ),
     ],
     modality: Annotated[Modality, typer.Option(help="What kind of camera took them")],
@@ -30,9 +31,11 @@ def run(  # noqa: PLR0917 - options, given by name
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
-    It holds L2-normalised embeddings with pids, cameras and paths. An image that cannot be read stops the
-    command, which then names all such images; none is skipped. Images in no numbered folder have the unknown
-    pid -1: good for search, not for scoring.
+    It holds L2-normalised embeddings with pids, cameras and paths.
+
+    An image that cannot be read stops the command, which names all such images.
+
+    Images in no numbered folder have the unknown pid -1: good for search only.
     """
     from rich.console import Console
 
