@@ -250,3 +250,14 @@ def test_hold_out_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     folder = load_dataset("folder", make_folder(tmp_path / "f"))
     with pytest.raises(UsageError, match="no split 'train'"):
         hold_out(folder, 0.1, 0)
+
+
+@pytest.mark.parametrize("layout", ["sysu-mm01", "regdb", "llcm"])
+def test_a_layout_is_recognised_by_its_folders(tmp_path, layout):
+    from ivreid.datasets import recognise
+    from ivreid.datasets.synthetic import synthesise
+
+    synthesise(tmp_path / layout, layout=layout, identities=6, images=1, size=(32, 16), seed=0, workers=1)
+    assert recognise(tmp_path / layout) == layout
+    assert recognise(tmp_path) is None
+    assert recognise(tmp_path / "nowhere") is None

@@ -49,6 +49,9 @@ def run(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
     ] = False,
+    rerank: Annotated[
+        str | None, typer.Option(help="Re-rank: k-reciprocal or average-query-expansion; marks the result.")
+    ] = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Test on people trained on; marks the result.")
     ] = False,
@@ -77,6 +80,7 @@ def run(
         metric=metric,
         device=device,
         flip=flip,
+        rerank=rerank,
         allow_leak=allow_leak,
         json_out=json_out,
     )

@@ -2,7 +2,7 @@
 
 from ivreid.datasets.base import Dataset, Kind, Problem, Reader
 from ivreid.datasets.check import Count, DatasetReport, check_dataset
-from ivreid.datasets.registry import DATASETS, get_reader, hold_out, load_dataset
+from ivreid.datasets.registry import DATASETS, get_reader, hold_out, load_dataset, recognise
 
 __all__ = [
     "DATASETS",
@@ -16,4 +16,5 @@ __all__ = [
     "get_reader",
     "hold_out",
     "load_dataset",
+    "recognise",
 ]

@@ -195,11 +195,13 @@ class Reader(ABC):
 
     Attributes:
         name: Registry name.
+        landmarks: Entries of the root by which the layout is recognised.
         trials: The train/test splits the dataset defines; empty where it defines one.
         released: Counts of the dataset as its authors released it, compared in notices only.
     """
 
     name: ClassVar[str]
+    landmarks: ClassVar[tuple[str, ...]] = ()
     trials: ClassVar[tuple[int, ...]] = ()
     released: ClassVar[Mapping[str, int]] = {}
 

@@ -12,6 +12,7 @@ class OwnFolder(Reader):
     """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
 
     name = "folder"
+    landmarks = ("visible", "infrared")
 
     def read(self, tree: Tree, trial: int | None) -> Contents:
         """Every image below the folders of the two modalities."""

@@ -42,6 +42,15 @@ def get_reader(name: str) -> Reader:
     raise UsageError(f"there is no dataset {name!r}; there are: {', '.join(DATASETS)}.{hint}")
 
 
+def recognise(root: Path | str) -> str | None:
+    """The name of the dataset whose layout a folder has, or None where it has that of none."""
+    try:
+        entries = {entry.name for entry in Path(root).iterdir()}
+    except OSError:
+        return None
+    return next((n for n, r in DATASETS.items() if r.landmarks and entries.issuperset(r.landmarks)), None)
+
+
 def load_dataset(name: str, root: Path | str, *, trial: int | None = None) -> Dataset:
     """Read a dataset's splits from disk, decoding nothing.
 

@@ -25,6 +25,7 @@ class SysuMM01(Reader):
     """`ROOT/cam{1..6}/{pid:04d}/{n:04d}.jpg` with identity lists in `ROOT/exp/`."""
 
     name = "sysu-mm01"
+    landmarks = ("cam1", "cam3", "exp")
     released = {  # noqa: RUF012
         **{
             f"camera {c} images": n

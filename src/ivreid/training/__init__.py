@@ -6,6 +6,7 @@ from ivreid.training.evaluation import evaluate_run
 from ivreid.training.load import dump_config, load_config, make_config
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary, train
+from ivreid.training.setup import draw_people
 from ivreid.training.signals import TrainingStopped
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "State",
     "Summary",
     "TrainingStopped",
+    "draw_people",
     "dump_config",
     "evaluate_run",
     "load_config",

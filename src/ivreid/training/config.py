@@ -44,6 +44,18 @@ class Section(BaseModel):
         return value
 
 
+class SyntheticSection(Section):
+    """A synthetic dataset to draw at `data.root` where there is none yet; see docs/synthetic.md."""
+
+    identities: Positive = Field(description="How many people.")
+    images: Positive = Field(10, description="Pictures per person and camera.")
+    size: tuple[Side, Side] = Field((128, 64), description="Height and width drawn.")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="Another seed is another world.")
+    gap: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        None, description="0: infrared is grey visible; 1: only shape survives; null: the generator's default."
+    )
+
+
 class DataSection(Section):
     """Which images, and how they are read."""
 
@@ -67,6 +79,7 @@ class DataSection(Section):
     on_bad_image: Literal["stop", "skip"] = Field(
         default="stop", description="What an unreadable training image does."
     )
+    synthetic: SyntheticSection | None = Field(None, description="Draw these people at `root` first.")
 
     @field_validator("dataset")
     @classmethod
@@ -156,6 +169,10 @@ class CheckpointSection(Section):
     keep_every: Positive | None = Field(
         default=None, description="Keep the state of every n-th epoch for good."
     )
+    any_world_size: bool = Field(
+        default=False,
+        description="Resume with another number of processes, too; the result then differs a little.",
+    )
 
 
 class HealthSection(Section):
@@ -198,6 +215,10 @@ class Config(Section):
         default=True, description="Lay images and filters out with channels innermost."
     )
     compile: bool = Field(default=False, description="torch.compile the network.")
+    sync_batchnorm: bool = Field(
+        default=False,
+        description="Several processes: batch norms see all their rows, not each process's own.",
+    )
     accumulate: Positive = Field(default=1, description="Batches per optimiser step.")
     clip: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Largest gradient norm.")
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivreid.datasets import Dataset, load_dataset
+from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.datasets.features import write_features
 from ivreid.errors import UsageError
 from ivreid.inference import Embedder, embed_samples, load, weights_file
 from ivreid.io import file_hash
-from ivreid.protocols import Result, evaluate, make_protocol, read_results, write_results
+from ivreid.protocols import Result, make_protocol, read_results, write_results
+from ivreid.protocols.analysis import evaluate_in_full
+from ivreid.retrieval import get_reranker
 from ivreid.training.folder import RunFolder
 from ivreid.training.leaks import leak_notes
 from ivreid.training.load import load_config
@@ -50,12 +52,14 @@ def evaluate_run(
     device: str = "auto",
     workers: int | None = None,
     flip: bool = False,
+    rerank: str | None = None,
     allow_leak: bool = False,
     progress: Progress | None = None,
 ) -> list[Result]:
     """Embed the test images and evaluate them under one or several protocol settings.
 
-    Given a run folder, it writes the embeddings to `features.npz` there and the results into `results.json`.
+    Results carry intervals, breakdowns and verification figures (docs/statistics.md). Given a run folder, it
+    writes the embeddings to `features.npz` there and the results into `results.json`.
 
     Args:
         path: A run folder or a weights file.
@@ -69,6 +73,7 @@ def evaluate_run(
         device: auto, cpu, cuda, cuda:N or mps.
         workers: Decoding threads; None chooses.
         flip: Average each embedding with that of the mirror image; the results are marked.
+        rerank: Re-rank by this method of `ivreid.retrieval.RERANKERS`; the results are marked.
         allow_leak: Evaluate although test identities were trained on; the results are marked.
         progress: Called with (images embedded, images in all).
 
@@ -96,15 +101,18 @@ def evaluate_run(
         make_protocol(images.name, **_given(setting), permutations=draw, trial=images.trial)
         for setting in settings or ({},)
     ]
+    reranker = get_reranker(rerank, metric=metric) if rerank else None
     embeddings = embed_samples(subject.embedder, images.root, images.split("test"), progress=progress)
     results = [
-        evaluate(
+        evaluate_in_full(
             embeddings,
             protocol,
             metric=metric,
+            distance=reranker,
+            rerank=reranker.label if reranker else None,
             tta="flip" if flip else None,
             fingerprints={"dataset": images.fingerprint, "model": subject.fingerprint},
-            notes=subject.notes,
+            notes=(*subject.notes, *([reranker.note] if reranker else [])),
         )
         for protocol in protocols
     ]
@@ -128,10 +136,11 @@ def open_subject(
     file = weights_file(path)
     embedder = load(file, device=device, workers=workers, flip=flip)
     trained_on = embedder.card.get("dataset") or {}
-    name = dataset or trained_on.get("name")
+    name = dataset or (recognise(data_root) if data_root else None) or trained_on.get("name")
     if name is None:
         raise UsageError(
-            f"{file} does not say which dataset it was trained on; name the one to test on with --dataset"
+            f"{file} does not say which dataset it was trained on; say which to test on with --data ROOT, and "
+            "with --dataset where its layout is none of the known ones"
         )
     root = data_root or _configured_root(path, name)
     if root is None:
