@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from scipy.io import loadmat
 
 from ivreid.datasets import check_dataset, load_dataset
 from ivreid.datasets.synthetic import SynthSummary, render_sheet, synthesise
+from ivreid.datasets.synthetic.generate import SUMMARY, UNFINISHED, draw_picture, plan
 from ivreid.datasets.synthetic.request import Request
-from ivreid.datasets.synthetic.synthesise import SUMMARY, UNFINISHED, draw_picture, plan
 from ivreid.errors import DataError, UsageError
 from ivreid.io import read_image
 from ivreid.types import Modality
@@ -209,6 +211,22 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(DataError, match=r"No space left on device.*run the same command again"):
         synthesise(tmp_path / "full", layout="regdb", **SMALL)
+
+
+def test_a_dead_drawing_process_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying(ThreadPoolExecutor):
+        def __init__(self, workers: int, mp_context: object) -> None:
+            super().__init__(workers)
+
+        def submit(self, *_: object, **__: object) -> Future[int]:  # type: ignore[override]
+            future: Future[int] = Future()
+            future.set_exception(BrokenProcessPool("killed"))
+            return future
+
+    monkeypatch.setattr("ivreid.datasets.synthetic.generate.ProcessPoolExecutor", Dying)
+    with pytest.raises(DataError, match="a drawing process died"):
+        synthesise(tmp_path / "out", layout="sysu-mm01", **{**SMALL, "workers": 2})
+    assert (tmp_path / "out" / UNFINISHED).is_file()
 
 
 @pytest.mark.parametrize(

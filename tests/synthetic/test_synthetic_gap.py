@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ivreid.datasets.synthetic import DEFAULT_GAP
+from ivreid.datasets.synthetic.generate import draw_picture, plan
 from ivreid.datasets.synthetic.request import Request
 from ivreid.datasets.synthetic.surface import Band
-from ivreid.datasets.synthetic.synthesise import draw_picture, plan
 
 pytestmark = pytest.mark.slow
 PEOPLE, GALLERY = 100, 25

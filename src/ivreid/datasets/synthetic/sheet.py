@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ivreid.datasets.synthetic.generate import draw_picture, plan
 from ivreid.datasets.synthetic.layouts import LAYOUTS
 from ivreid.datasets.synthetic.request import DEFAULT_GAP, Request
 from ivreid.datasets.synthetic.surface import Band
-from ivreid.datasets.synthetic.synthesise import draw_picture, plan
 from ivreid.io import atomic_write
 
 NAMES = {Band.VISIBLE: "visible", Band.NIR: "near infrared", Band.THERMAL: "thermal"}

@@ -23,7 +23,7 @@ def clouds(x: Array, y: Array, size: float, phase: float) -> Array:
     scale = np.float32(256 / size)
     column = (x * scale + np.float32(phase * 256)).astype(np.intp) & 255
     row = (y * scale + np.float32(phase * 91 * 256)).astype(np.intp) & 255
-    return CLOUDS[row, column]
+    return np.asarray(CLOUDS[row, column])
 
 
 def _print(fabric: Fabric, turn: Array, across: Array, along: Array) -> Array:

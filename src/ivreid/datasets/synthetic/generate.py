@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from multiprocessing import get_context
@@ -193,6 +194,11 @@ def synthesise(
             if progress is not None:
                 progress(done, total)
         planned.write_lists(root)
+    except BrokenProcessPool as error:
+        raise DataError(
+            "a drawing process died or could not start; run the same command again to finish, or with one "
+            "worker. A script that calls this needs `if __name__ == '__main__':` around the call"
+        ) from error
     except OSError as error:
         raise DataError(
             f"cannot write {root}: {error.strerror or error}; run the same command again to finish it"
