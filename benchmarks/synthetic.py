@@ -1,10 +1,10 @@
-"""How fast synthetic pictures are drawn, and how much of a person's identity crosses from one modality to the other.
+"""How fast synthetic pictures are drawn, and how much of an identity crosses between the modalities.
 
-    python benchmarks/synthetic.py [--identities 60] [--images 4] [--gap 0.7] [--features RUN_DIR/features.npz]
+    python benchmarks/synthetic.py [--identities 60] [--images 4] [--gap 0.7] [--features FEATURES.npz]
 
-Without `--features` the vectors are mean colours and grey histograms, each camera's own average and spread taken
-out. With it they are a trained model's embeddings of its test images. Rank-1 is over galleries of one picture per
-person and camera; chance is what a blind guess among the same galleries reaches.
+Without `--features` the vectors are mean colours and grey histograms, each camera's own average and
+spread taken out. With it they are a trained model's embeddings of its test images. Rank-1 is over
+galleries of one picture per person and camera; chance is what a blind guess in them reaches.
 """
 
 from __future__ import annotations
