@@ -146,15 +146,15 @@ def rank_queries(
         return _empty(shape[0])
     gallery = Identities.of(gallery_pids)
     wanted = gallery.find(query_pids)
-    few = gallery.members.shape[1] <= _FEW_MATCHES
-    height = max(16, (_COUNT_BLOCK if few else _SORT_BLOCK) // (shape[1] * distances.itemsize))
+    if threads is None:
+        threads = min(4, os.cpu_count() or 1) if distances.size >= _WORTH_THREADS else 1
+    size = _COUNT_BLOCK if gallery.members.shape[1] <= _FEW_MATCHES else _SORT_BLOCK
+    height = max(16, min(size // (shape[1] * distances.itemsize), -(-shape[0] // threads)))
     blocks = [slice(start, start + height) for start in range(0, shape[0], height)]
 
     def rank(block: slice) -> Outcomes:
         return rank_block(_forbid(distances[block], excluded, block), wanted[block], gallery)
 
-    if threads is None:
-        threads = min(4, os.cpu_count() or 1) if distances.size >= _WORTH_THREADS else 1
     if threads == 1 or len(blocks) == 1:
         return Outcomes.concatenate([rank(block) for block in blocks])
     with ThreadPoolExecutor(threads) as pool:
