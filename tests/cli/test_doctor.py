@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ivreid.cli import doctor, main
+from ivreid.cli import doctor
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -18,17 +18,16 @@ def finding(what: str, folder: Path | None = None) -> doctor.Finding:
     return next(one for one in doctor.examine(folder) if one.what == what)
 
 
-def test_it_prints_every_finding_and_every_advice(capsys: pytest.CaptureFixture[str], monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("disk", "/a[b]", "install 'x[y]'"), FINE])
-    main(["doctor"])
-    out = capsys.readouterr().out
-    assert "/a[b]" in out and "disk: install 'x[y]'" in out and "42 of them" in out
-    monkeypatch.setattr(doctor, "examine", lambda: [FINE])
-    main(["doctor"])
-    assert "Nothing to improve" in capsys.readouterr().out
-
-
 FINE = doctor.Finding("processor", "42 of them")
+
+
+def test_it_prints_every_finding_and_every_advice(ivreid, monkeypatch):
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("disk", "/a[b]", "install 'x[y]'"), FINE])
+    found = ivreid("doctor")
+    assert found.status == 0
+    assert "/a[b]" in found.out and "disk: install 'x[y]'" in found.out and "42 of them" in found.out
+    monkeypatch.setattr(doctor, "examine", lambda: [FINE])
+    assert "Nothing to improve" in ivreid("doctor").out
 
 
 def test_every_kind_of_finding_is_there():

@@ -97,7 +97,7 @@ def test_results_of_different_settings_are_refused_by_name(change: dict[str, Any
 
 def test_different_images_of_one_split_and_a_model_counted_twice_are_refused():
     other = replace(result(1, 0.6, model="b"), fingerprints={"split": "else", "model": "b1"})
-    with pytest.raises(ProtocolError, match="different images.*s1 and else"):
+    with pytest.raises(ProtocolError, match=r"different images.*s1 and else"):
         merge_results({"seed-0": result(1, 0.5), "seed-1": other})
     with pytest.raises(ProtocolError, match="seed-0 and seed-1 hold the same model"):
         merge_results({"seed-0": result(1, 0.5), "seed-1": result(1, 0.5)})

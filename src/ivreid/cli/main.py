@@ -16,6 +16,7 @@ VERBS = {
     "synth": "Write a synthetic dataset in a real dataset's layout.",
     "data": "Check a dataset on disk: counts, and every problem in one pass.",
     "train": "Train a model from a configuration file (YAML, or the published INI).",
+    "tune": "Search for better hyper-parameters on validation identities.",
     "evaluate": "Evaluate a trained model by its dataset's protocol.",
     "score": "Score anyone's features file by a protocol; needs no model.",
     "compare": "Compare two results files: difference, interval, warnings.",
@@ -23,6 +24,7 @@ VERBS = {
     "embed": "Turn a folder of images into a features file.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",
+    "doctor": "Say what this machine offers and what would make training faster.",
 }
 """A verb's file is `ivreid/cli/VERB.py` (`import_.py` for `import`, a Python keyword) and holds a function `run`,
 or an `app` where the verb has verbs of its own. It is imported only when called: `--help` stays instant."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import traceback
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +31,13 @@ def run(
     ] = None,
     data: Annotated[Path | None, typer.Option(metavar="ROOT", help="The dataset's folder.")] = None,
     trial: Annotated[int | None, typer.Option(help="RegDB's train/test split, 1 to 10.")] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option(metavar="1-10", help="A study: one run per split, RegDB's 1-10 or e.g. 1-3,5."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="0-4", help="A study: one run per seed, with --trials per both.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="The run folder to make.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
@@ -40,11 +49,17 @@ def run(
     command with --resume goes on as if nothing had happened. The run folder holds weights.safetensors (to
     use), metrics.jsonl, TensorBoard curves, checkpoints/ and the resolved config.yaml. Exit status: 0 done, 2
     bad input or a run that cannot go on, 130 and 143 stopped by Ctrl-C and SIGTERM with everything saved.
+
+    --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
+    mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.training import load_config, train
+    from ivreid.training.distributed import one_voice, place_from_environment
 
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    place = place_from_environment()
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not place.leads)
     logging.basicConfig(
         format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
     )
@@ -52,16 +67,21 @@ def run(
     def notice(line: str) -> None:
         console.print(line, markup=False)
 
-    words = list(overrides or [])
-    words += [
-        f"{key}={value}"
-        for key, value in (("data.root", data), ("data.trial", trial), ("out", out))
-        if value is not None
-    ]
-    settings = load_config(config, words, notice=notice)
-    with progress_bar("Training") as tick:
-        summary = train(settings, resume=resume, progress=tick, notice=notice)
-    stdout = Console(soft_wrap=True, highlight=False)
+    with one_voice(place, _say):
+        check_study_options(trial, trials)
+        words = list(overrides or [])
+        words += [
+            f"{key}={value}"
+            for key, value in (("data.root", data), ("data.trial", trial), ("out", out))
+            if value is not None
+        ]
+        settings = load_config(config, words, notice=notice)
+        if trials is not None or seeds is not None:
+            study_and_show(settings, trials, seeds, notice)
+            return
+        with progress_bar("Training") if place.leads else nullcontext() as tick:
+            summary = train(settings, resume=resume, progress=tick, notice=notice)
+    stdout = Console(soft_wrap=True, highlight=False, quiet=not place.leads)
     best = summary.best
     kept = (
         f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%)"
@@ -71,3 +91,15 @@ def run(
     stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}", markup=False)
     stdout.print(f"{summary.folder / 'weights.safetensors'}", markup=False)
     stdout.print(f"next: ivreid evaluate {summary.folder}", markup=False)
+
+
+def _say(error: BaseException) -> None:
+    """Show what one of several processes died of."""
+    from ivreid.errors import IvreidError
+
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not isinstance(error, IvreidError):
+        traceback.print_exception(error)
+        return
+    console.print("[bold red]error:[/]", end=" ")
+    console.print(str(error), markup=False)

@@ -42,8 +42,16 @@ class Train(Protocol):
 class Evaluate(Protocol):
     """What a study needs of `evaluate_run`."""
 
-    def __call__(  # noqa: D102 - that of ivreid.training.evaluation.evaluate_run
-        self, run: Path, /, *, data_root: Path | None, settings: list[dict[str, Any]]
+    def __call__(  # noqa: D102 - that of ivreid.training.evaluate_run
+        self,
+        path: Path,
+        /,
+        *,
+        data_root: Path | None,
+        settings: list[dict[str, Any]],
+        device: str,
+        workers: int | None,
+        progress: Progress | None,
     ) -> list[Result]: ...
 
 
@@ -257,7 +265,15 @@ def run_study(
         if status != "trained":
             with watch(label) as tick:
                 train(run.config, resume=status == "unfinished", progress=tick, notice=notice)
-        found = evaluate(run.folder.path, data_root=run.config.data.root, settings=settings_of(run.config))
+        with watch(f"{label}, testing") as tick:
+            found = evaluate(
+                run.folder.path,
+                data_root=run.config.data.root,
+                settings=settings_of(run.config),
+                device=run.config.device,
+                workers=run.config.data.workers,
+                progress=tick,
+            )
         notice(f"{label}: {_in_short(found[0])}")
     return merge_study(runs)
 

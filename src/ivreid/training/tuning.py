@@ -136,7 +136,7 @@ def tune(
     out = Path(str(config.out))
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
     with only_process(out), open_study(config, space, out) as study:
-        search = _Search(config, space, study, train, deadline, notice, watch)
+        search = _Search(config, space, study, train=train, deadline=deadline, notice=notice, watch=watch)
         search.take_up_interrupted()
         try:
             while search.ended() < trials and not search.out_of_time():
@@ -157,8 +157,9 @@ def check_honest(config: Config) -> None:
     select = config.validation.select
     if select == "published-test":
         raise ConfigError(
-            "validation.select = published-test would choose hyper-parameters on the TEST identities, and no "
-            "figure would be a test any more; use --set validation.select=validation --set data.train_on=train"
+            "validation.select = published-test would choose hyper-parameters on the TEST identities, and "
+            "no figure would be a test any more; use --set validation.select=validation --set "
+            "data.train_on=train"
         )
     if select != "validation":
         raise ConfigError(
@@ -175,6 +176,7 @@ class _Search:
         config: Config,
         space: Mapping[str, Range | Choices],
         study: optuna.Study,
+        *,
         train: Train,
         deadline: float | None,
         notice: Notice,

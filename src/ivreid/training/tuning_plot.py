@@ -33,15 +33,15 @@ def plot_tuning(found: Tuning, path: Path) -> None:
     from matplotlib.figure import Figure
 
     keys = sorted(found.space, key=lambda key: -found.importance.get(key, 0.0))
-    rows = 1 + -(-len(keys) // COLUMNS)
-    figure = Figure(figsize=(3.6 * COLUMNS, 3.2 * rows), layout="constrained")
+    rows = -(-len(keys) // COLUMNS)
+    figure = Figure(figsize=(3.6 * COLUMNS, 3.2 * (1 + rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(rows, COLUMNS)
-    _history(figure.add_subplot(grid[0, :2]), found)
-    _importance(figure.add_subplot(grid[0, 2:]), found)
-    for number, key in enumerate(keys):
-        axes = figure.add_subplot(grid[1 + number // COLUMNS, number % COLUMNS])
-        _slice(axes, key, found.space[key], found)
+    top, below = figure.subfigures(2, 1, height_ratios=(1, rows))
+    left, right = top.subplots(1, 2)
+    _history(left, found)
+    _importance(right, found)
+    for number, key in enumerate(keys, start=1):
+        _slice(below.add_subplot(rows, COLUMNS, number), key, found.space[key], found)
     with atomic_write(path) as file:
         figure.savefig(file, format="png", dpi=110)
 

@@ -106,8 +106,8 @@ def _check_same_search(theirs: Mapping[str, Any], ours: Mapping[str, Any], file:
     ]
     if lines:
         raise CheckpointError(
-            f"{file} is the memory of another search: {'; '.join(lines)}. Give it the same settings again, or "
-            "start another with --out"
+            f"{file} is the memory of another search: {'; '.join(lines)}. Give it the same settings again, "
+            "or start another with --out"
         )
 
 
@@ -136,6 +136,7 @@ def only_process(out: Path) -> Iterator[None]:
 
 
 def sampler(seed: int, number: int) -> Any:
+    """What proposes trial `number`: the same values for the same seed, number and ended trials."""
     import optuna
 
     with warnings.catch_warnings():
@@ -144,12 +145,14 @@ def sampler(seed: int, number: int) -> Any:
 
 
 def pruner(epochs: int) -> Any:
+    """What stops a trial early: the median rule, after the first fifth of its epochs."""
     import optuna
 
     return optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED, n_warmup_steps=int(WARM * epochs))
 
 
 def suggest(trial: optuna.Trial, key: str, one: Range | Choices, config: Config) -> Any:
+    """The trial's value of one setting; a range means whole numbers where the setting is one now."""
     if isinstance(one, Choices):
         return trial.suggest_categorical(key, one.choices)
     if _whole(one, flat(dump_config(config))[key]):
@@ -164,6 +167,7 @@ def _whole(one: Range, now: Any) -> bool:
 
 
 def inside(one: Range | Choices, value: Any) -> bool:
+    """Whether a search could propose this value."""
     if isinstance(one, Choices):
         return value in one.choices
     return isinstance(value, int | float) and one.low <= value <= one.high

@@ -1,0 +1,102 @@
+"""`ivreid tune`: better hyper-parameters, found on validation identities."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ivreid.training.tuning import Tuning
+
+
+def run(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML or INI file to improve.")],
+    *,
+    trials: Annotated[int, typer.Option(help="Trials in all, those of earlier calls included.")] = 30,
+    data: Annotated[Path | None, typer.Option(metavar="ROOT", help="The dataset's folder.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The search's folder.")] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What to vary: YAML, `search: {optimizer.lr: {low: 0.0001, high: 0.01, log: true}}`.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="MINUTES", help="Stop after so long, at the next validation.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every trial; repeatable."),
+    ] = None,
+) -> None:
+    r"""Search for better hyper-parameters, scored on validation identities and never on the test.
+
+    Each trial trains one model in DIR/trials; hopeless ones are stopped early. Stop it any time with Ctrl-C:
+    the same command goes on where it stood. DIR/best.yaml holds the best settings, ready for `ivreid train`;
+    DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid\[tune]'.
+    """
+    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.studies import one_process
+    from ivreid.training import load_config, train
+    from ivreid.training.space import default_space, read_space
+    from ivreid.training.tuning import tune
+    from ivreid.training.tuning_store import require_optuna
+
+    require_optuna()
+    one_process("a search")
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    logging.basicConfig(format="%(message)s")
+
+    def notice(line: str) -> None:
+        console.print(line, markup=False)
+
+    words = [
+        *(overrides or []),
+        *(f"{k}={v}" for k, v in (("data.root", data), ("out", out)) if v is not None),
+    ]
+    settings = load_config(config, words, notice=notice)
+    chosen = default_space(settings) if space is None else read_space(space, settings)
+    found = tune(
+        settings, chosen, train=train, trials=trials, minutes=timeout, notice=notice, watch=progress_bar
+    )
+    if len(found.attempts) < trials:
+        notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
+    _show(found)
+
+
+def _show(found: Tuning) -> None:
+    console = Console(soft_wrap=True, highlight=False)
+    if found.best is None or found.best.score is None:
+        console.print("no trial is complete yet")
+        return
+    console.print(_table(found))
+    outcomes = [one.outcome for one in found.attempts]
+    counts = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+    console.print(
+        f"{found.metric} {100 * found.best.score:.2f}% on validation identities, trial {found.best.folder} "
+        f"({counts})"
+    )
+    console.print(f"{found.out / 'tuning.png'}", markup=False)
+    console.print(f"next: ivreid train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
+
+
+def _table(found: Tuning) -> Table:
+    from rich.table import Table
+
+    table = Table("setting", "best")
+    if found.importance:
+        table.add_column("importance", justify="right")
+    values = found.best.values if found.best else {}
+    for key in found.importance or found.space:
+        value = values[key]
+        row = [key, f"{value:.4g}" if isinstance(value, float) else str(value)]
+        table.add_row(*row, *([f"{100 * found.importance[key]:.0f}%"] if found.importance else []))
+    return table
