@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from ivreid.datasets.synthetic import DEFAULT_GAP, render_sheet, synthesise
+from ivreid.errors import UsageError
+
 
 def run(  # noqa: PLR0917 - options, given by name
     out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
@@ -22,8 +25,8 @@ def run(  # noqa: PLR0917 - options, given by name
         int, typer.Option(help="Another seed is another world: other people, cameras and places.")
     ] = 0,
     gap: Annotated[
-        float | None, typer.Option(help="0: infrared is grey visible; 1: only shape survives.")
-    ] = None,
+        float, typer.Option(help="0: infrared is grey visible; 1: only shape survives.")
+    ] = DEFAULT_GAP,
     workers: Annotated[
         int | None, typer.Option(help="Processes; all cores unless given. Changes no picture.")
     ] = None,
@@ -33,15 +36,14 @@ def run(  # noqa: PLR0917 - options, given by name
 ) -> None:
     """Write a synthetic dataset: pedestrians in colour and infrared, in a real dataset's layout.
 
-    The same seed gives the same pictures on any number of processes. Run the same command again to finish an
-    interrupted dataset; on a finished one it returns at once.
+    The same seed gives the same pictures on any number of processes. Run the same command again to
+    finish an interrupted dataset; on a finished one it returns at once.
     """
     from rich.console import Console
 
     from ivreid.cli.progress import progress_bar
-    from ivreid.datasets.synthetic import DEFAULT_GAP, render_sheet, synthesise
 
-    shape, chosen_gap = parse_size(size), DEFAULT_GAP if gap is None else gap
+    shape = parse_size(size)
     with progress_bar("Drawing") as tick:
         summary = synthesise(
             out,
@@ -50,7 +52,7 @@ def run(  # noqa: PLR0917 - options, given by name
             images=images,
             size=shape,
             seed=seed,
-            gap=chosen_gap,
+            gap=gap,
             workers=workers,
             progress=tick,
         )
@@ -59,7 +61,7 @@ def run(  # noqa: PLR0917 - options, given by name
     people = f"{summary.images:,} pictures of {summary.identities} people"
     console.print(f"{people}, {layout} layout, {state}: {summary.root}", soft_wrap=True)
     if contact_sheet is not None:
-        render_sheet(contact_sheet, layout=layout, seed=seed, gap=chosen_gap, size=shape)
+        render_sheet(contact_sheet, layout=layout, seed=seed, gap=gap, size=shape)
         console.print(f"overview: {contact_sheet}", soft_wrap=True)
 
 
@@ -69,8 +71,6 @@ def parse_size(text: str) -> tuple[int, int]:
     Raises:
         UsageError: Anything else.
     """
-    from ivreid.errors import UsageError
-
     parts = text.lower().replace("×", "x").split("x")
     if len(parts) != 2 or not all(part.strip().isdigit() for part in parts):
         raise UsageError(f"--size must be HEIGHTxWIDTH in pixels, such as 128x64, not {text!r}")
