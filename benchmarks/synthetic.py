@@ -51,9 +51,8 @@ def report(name: str, vectors: np.ndarray, images: ImageTable) -> None:
         ("infrared to infrared", infrared, infrared),
     ):
         reached, chance = rank1(vectors, images, query, gallery)
-        print(
-            f"{name:15} {title:22} Rank-1 {reached:6.1%}   chance {chance:5.1%}   {reached / chance:5.1f} times"
-        )
+        over = f"{reached / chance:5.1f} times chance ({chance:.1%})"
+        print(f"{name:15} {title:22} Rank-1 {reached:6.1%}, {over}")
 
 
 def standardised(vectors: np.ndarray, images: ImageTable) -> np.ndarray:
