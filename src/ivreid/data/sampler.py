@@ -34,18 +34,27 @@ class Plan:
         return len(self.indices)
 
 
+def check_world_size(unit: str, units: int, world_size: int) -> None:
+    """Refuse a number of processes that cannot share a batch equally.
+
+    Raises:
+        UsageError: The message names what would fit.
+    """
+    if units % world_size:
+        fits = ", ".join(str(n) for n in range(1, units + 1) if units % n == 0)
+        raise UsageError(
+            f"{world_size} processes cannot share a batch of {units} {unit} equally; use {fits} "
+            f"processes, or a multiple of {world_size} {unit} per batch"
+        )
+
+
 class BatchSampler(ABC):
     """Plans epochs for all processes and hands each its share: rank r takes the r-th run of every batch."""
 
     def __init__(self, unit: str, units: int, seed: int, rank: int, world_size: int) -> None:
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank} does not exist among {world_size} process(es)")
-        if units % world_size:
-            fits = ", ".join(str(n) for n in range(1, units + 1) if units % n == 0)
-            raise UsageError(
-                f"{world_size} processes cannot share a batch of {units} {unit} equally; use {fits} "
-                f"processes, or a multiple of {world_size} {unit} per batch"
-            )
+        check_world_size(unit, units, world_size)
         self.seed, self.rank, self.world_size = seed, rank, world_size
 
     @abstractmethod

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from ivreid.errors import CheckpointError
 from ivreid.io import atomic_write
+from ivreid.training.distributed import Place, tell, tell_tensors
 from ivreid.training.ema import WeightAverage
 
 KIND = "training-state"
@@ -93,6 +94,14 @@ def load_state(path: Path) -> State:
     if version != FORMAT:
         raise CheckpointError(f"{path} has format {version!r}, this version of ivreid reads format {FORMAT}")
     return State(Path(path), tensors, info)
+
+
+def share_state(place: Place, state: State | None) -> State | None:
+    """Rank 0's state, on every process; what the others pass is ignored."""
+    head = tell(place, None if state is None else (state.path, state.info))
+    if head is None:
+        return None
+    return State(head[0], tell_tensors(place, {} if state is None else state.tensors), head[1])
 
 
 def restore_state(

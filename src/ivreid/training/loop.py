@@ -2,13 +2,16 @@
 
 What happens in a step depends on the configuration and (seed, epoch, batch) alone, so a run stopped after any
 step and resumed gives, on a CPU, the same bits as one that was never stopped.
+
+In several processes all take every step together and hold the same state after it; rank 0 alone writes.
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,16 +23,30 @@ from torch import Tensor, nn
 from ivreid.data import Batch, normalise
 from ivreid.errors import ConfigError, DataError, TrainingError
 from ivreid.methods import Method
-from ivreid.training.checkpoint import load_state, restore_state, save_state
+from ivreid.training.checkpoint import load_state, restore_state, save_state, share_state
 from ivreid.training.config import Config
+from ivreid.training.distributed import (
+    Place,
+    accumulating,
+    average_buffers,
+    join_processes,
+    largest,
+    local_device,
+    mean_over_processes,
+    place_from_environment,
+    restarted,
+    share_gradients,
+    tell,
+    wait_for_all,
+)
 from ivreid.training.engine import autocast, memory_gib, seed_step, set_rates
 from ivreid.training.folder import RunFolder, open_folder
 from ivreid.training.health import Health
 from ivreid.training.log import RunLog
 from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
 from ivreid.training.schedule import rate_factor
-from ivreid.training.setup import Parts, Progress, build_parts
-from ivreid.training.signals import StopSignal, TrainingStopped
+from ivreid.training.setup import Parts, Progress, build_parts, check_place
+from ivreid.training.signals import Interrupted, StopSignal, TrainingStopped
 from ivreid.training.validation import validate
 
 ROWS_HELD_ON_GPU = 10
@@ -72,6 +89,8 @@ def train(
 ) -> Summary:
     """Train a model as the configuration says; everything it makes lies in `config.out`.
 
+    In processes that torchrun started it joins them for one run.
+
     Args:
         config: The run.
         resume: Continue from the folder's last checkpoint; from the start where there is none yet.
@@ -82,6 +101,7 @@ def train(
 
     Raises:
         TrainingStopped: SIGINT or SIGTERM; the state is saved.
+        PeerLost: Another process of the run is gone.
         TrainingError: The loss is NaN or diverges, the disk is full, the folder is in use or holds another
             run.
         IvreidError: Data, weights or options that cannot be used.
@@ -89,9 +109,16 @@ def train(
     if config.out is None:
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
     started = time.monotonic()
-    with torch.random.fork_rng(), open_folder(config.out, resume=resume) as folder:
-        resuming = resume and folder.last.exists()
-        parts = build_parts(config, initial_weights=not resuming)
+    resume = resume or restarted()
+    place = place_from_environment()
+    check_place(config, place)
+    with (
+        _own_random_state(config.device, place),
+        join_processes(config.device, place),
+        _folder(config.out, place, resume=resume) as folder,
+    ):
+        resuming = tell(place, resume and folder.last.exists())
+        parts = build_parts(config, place, initial_weights=not resuming)
         run = Run(config, parts, folder=folder, progress=progress, notice=notice)
         run.on_validation = on_validation
         try:
@@ -103,6 +130,17 @@ def train(
         finally:
             run.close()
         return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
+
+
+def _own_random_state(device: str, place: Place) -> AbstractContextManager[None]:
+    """Give back what a step's seeds change: the generators of the CPU and of this process's own card."""
+    own = local_device(device, place)
+    return torch.random.fork_rng(devices=[own] if own.type == "cuda" else [])
+
+
+def _folder(path: Path, place: Place, *, resume: bool) -> AbstractContextManager[RunFolder]:
+    """The run folder, made and held by the process that writes; the others only know where it is."""
+    return open_folder(path, resume=resume) if place.leads else nullcontext(RunFolder(path))
 
 
 class Run:
@@ -117,10 +155,12 @@ class Run:
         progress: Progress | None,
         notice: Callable[[str], None],
     ) -> None:
-        self.config, self.parts, self.folder = config, parts, folder
-        self.progress, self.notice = progress, notice
+        self.config, self.parts, self.folder, self.place = config, parts, folder, parts.place
+        self.progress = progress if self.place.leads else None
+        self.notice = notice if self.place.leads else lambda _: None
         self.on_validation: Callable[[dict[str, Any]], None] | None = None
-        self.stop = StopSignal()
+        self.stop = StopSignal(launched=not self.place.alone)
+        self.model: nn.Module = parts.network
         self.at = Position()
         self.best: dict[str, Any] | None = None
         self.health = Health(config.health.diverged)
@@ -134,6 +174,7 @@ class Run:
 
     def fit(self) -> None:
         """Train from where the run stands to the last epoch."""
+        self.model = share_gradients(self.place, self.parts.network)
         self.window = Window()
         for epoch in range(self.at.epoch, self.config.epochs):
             self.epoch(epoch)
@@ -156,16 +197,17 @@ class Run:
         config, parts, step = self.config, self.parts, self.at.step + 1
         factor = rate_factor(config.schedule, epoch + self.at.batch / batches, config.epochs)
         rates = set_rates(parts.optimizer, factor)
-        seed_step(config.seed, step, rank=0)
+        seed_step(config.seed, step, self.place.rank)
         parts.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        for loaded in group:
+        for number, loaded in enumerate(group, start=1):
             batch = loaded.to(parts.device)
             images = normalise(batch.images, config.data.mean, config.data.std, config.channels_last)
-            with autocast(parts.precision, parts.device):
-                terms = parts.network(images, batch.labels, batch.infrared)
-            loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
-            parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            with accumulating(self.model, number < len(group)):
+                with autocast(parts.precision, parts.device):
+                    terms = self.model(images, batch.labels, batch.infrared)
+                loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
+                parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + term.detach().float() / len(group)
         parts.scaler.unscale_(parts.optimizer)
@@ -175,18 +217,21 @@ class Run:
             nn.utils.clip_grads_with_norm_(parts.network.parameters(), config.clip, norm)
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()
+        if not config.sync_batchnorm:
+            average_buffers(self.place, parts.network)
         if parts.average is not None:
             parts.average.update(parts.network, step)
         row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates, "names": list(sums)}
-        self.rows.append((row, torch.stack([*sums.values(), norm.float()])))
-        self.window.images += sum(len(batch) for batch in group)
+        figures = torch.stack([*sums.values(), norm.float()])
+        self.rows.append((row, mean_over_processes(self.place, figures)))
+        self.window.images += sum(len(batch) for batch in group) * self.place.world_size
 
     def between_steps(self) -> None:
         """Read the figures, save when it is time, stop when asked to."""
         if self.parts.device.type == "cpu" or len(self.rows) >= ROWS_HELD_ON_GPU:
             self.flush()
-        if self.stop.received is not None:
-            self.stop_here()
+        if signum := self._asked_to_stop():
+            self.stop_here(signum)
         due = self.config.checkpoint
         by_steps = due.every_steps is not None and self.at.step % due.every_steps == 0
         by_time = due.every_minutes is not None and time.monotonic() - self.saved > 60 * due.every_minutes
@@ -220,10 +265,15 @@ class Run:
         figures: dict[str, float] | None = None
         row: dict[str, Any] | None = None
         if self.config.validation.select != "last":
-            figures = validate(self.config, self.parts, network, progress=self._watch_stop)
+            try:
+                figures = validate(self.config, self.parts, network, progress=self._watch_stop)
+            except Interrupted:
+                self.stop_here(self._asked_to_stop())
+                raise
             self.window = Window()  # its time is not training time
             row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
-            self._log().write([row])
+            if self.place.leads:
+                self._log().write([row])
         metric = self.config.validation.metric
         better = figures is None or self.best is None or figures[metric] > self.best[metric]
         if better:
@@ -238,6 +288,8 @@ class Run:
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""
+        if not self.place.leads:
+            return
         here = self.at
         self.at = Position(here.epoch + 1, 0, here.step)
         if self.best is not None:
@@ -248,6 +300,8 @@ class Run:
     def save(self, path: Path) -> None:
         """Write the training state; the older file stays until the new one is whole."""
         self.flush()
+        if not self.place.leads:
+            return
         self.log_bytes = self._log().sync()
         info = state_info(self.config, self.parts) | {
             "position": asdict(self.at),
@@ -269,24 +323,28 @@ class Run:
                 "continue with --resume"
             ) from error
 
-    def stop_here(self) -> None:
+    def stop_here(self, signum: int) -> None:
         """Save and leave, because a signal asked for it."""
         self.save(self.folder.last)
-        signum = self.stop.received
-        if signum is None:
-            return
+        wait_for_all(self.place)  # saved before the first of them leaves
         raise TrainingStopped(
-            f"stopped by {signum.name} after step {self.at.step} (epoch {self.at.epoch + 1}); everything is "
-            f"saved in {self.folder.last}: the same command with --resume goes on from there",
+            f"stopped by {signal.Signals(signum).name} after step {self.at.step} (epoch {self.at.epoch + 1});"
+            f" everything is saved in {self.folder.last}: the same command with --resume goes on from there",
             signum,
         )
 
+    def _asked_to_stop(self) -> int:
+        """The signal that some process has received, or 0; every process gets the same answer."""
+        return largest(self.place, self.stop.received or 0)
+
     def _watch_stop(self, done: int, total: int) -> None:
         if self.stop.received is not None:
-            self.stop_here()
+            raise Interrupted
 
     def flush(self) -> None:
         """Read the figures of the steps since the last time, judge them, write them to the log."""
+        if not self.place.leads:
+            self.rows.clear()
         if not self.rows:
             return
         values = torch.stack([figures for _, figures in self.rows]).tolist()
@@ -316,11 +374,14 @@ class Run:
 
     def resume(self) -> None:
         """Take up the last checkpoint, where there is one."""
-        if not self.folder.last.exists():
+        state = None
+        if self.place.leads and self.folder.last.exists():
+            state = load_state(self.folder.last)
+            check_same_run(state, self.config, self.parts)
+        state = share_state(self.place, state)  # other machines need not see the folder
+        if state is None:
             self.notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
             return
-        state = load_state(self.folder.last)
-        check_same_run(state, self.config, self.parts)
         restore_state(state, self.parts.network, self.parts.optimizer, self.parts.average)
         info = state.info
         self.at = Position(**info["position"])
@@ -333,6 +394,8 @@ class Run:
 
     def start_log(self) -> None:
         """Write what the run is, and open its log at the point where it stands."""
+        if not self.place.leads:
+            return
         write_run_files(self.folder, self.config, self.parts)
         self.log = RunLog(
             self.folder.metrics, self.folder.tensorboard, keep=self.log_bytes, step=self.at.step

@@ -39,6 +39,7 @@ def state_info(config: Config, parts: Parts) -> dict[str, Any]:
         "num_classes": parts.data.num_classes,
         "dataset": dataset_card(parts),
         "precision": parts.precision,
+        "processes": parts.place.world_size,
         "versions": versions(),
     }
 
@@ -71,6 +72,12 @@ def check_same_run(state: State, config: Config, parts: Parts) -> None:
         lines.append(f"the images were {state.info['dataset']}, now {dataset_card(parts)}")
     if state.info["precision"] != parts.precision:
         lines.append(f"precision was {state.info['precision']}, here it is {parts.precision}")
+    then, now = state.info.get("processes", 1), parts.place.world_size
+    if then != now and not config.checkpoint.any_world_size:
+        lines.append(
+            f"it ran in {then} process(es), now {now} (--set checkpoint.any_world_size=true allows it; the "
+            "result then differs a little)"
+        )
     if lines:
         raise CheckpointError(
             f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was "
@@ -128,6 +135,7 @@ def write_run_files(folder: RunFolder, config: Config, parts: Parts) -> None:
         device = f"{device} ({torch.cuda.get_device_name(parts.device)})"
     environment = describe_environment(device, torch.get_num_threads()) | {
         "precision": parts.precision,
+        "processes": parts.place.world_size,
         "dataset": dataset_card(parts),
         "train_fingerprint": parts.dataset.split_fingerprint("train"),
         "identities": parts.data.num_classes,

@@ -10,27 +10,19 @@ from torch.optim import Optimizer
 
 from ivreid import methods
 from ivreid.data import TrainingSet, TrainLoader, default_cache_folder, open_training_set
+from ivreid.data.sampler import check_world_size
 from ivreid.datasets import Dataset, hold_out, load_dataset
+from ivreid.datasets.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.errors import ConfigError, UsageError
-from ivreid.inference import choose_device
 from ivreid.methods import Method
-from ivreid.training.config import Config
+from ivreid.training.config import Config, DataSection
+from ivreid.training.distributed import ONE_PROCESS, Place, local_device, machine_leader_first
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import Precision, choose_precision, make_optimizer
+from ivreid.training.sync_norm import synchronise_norms
 from ivreid.types import Sample
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which process of how many this is; one process unless launched otherwise."""
-
-    rank: int = 0
-    world_size: int = 1
-
-
-ONE_PROCESS = Place()
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,7 @@ class Parts:
         scaler: Loss scaling; does nothing except in fp16.
         device: Where steps run.
         precision: The number format they run in.
+        place: Which process of how many this is.
     """
 
     dataset: Dataset
@@ -58,6 +51,7 @@ class Parts:
     scaler: torch.amp.GradScaler
     device: torch.device
     precision: Precision
+    place: Place = ONE_PROCESS
 
 
 def build_parts(
@@ -78,19 +72,21 @@ def build_parts(
     Raises:
         IvreidError: A dataset, image, option or weights file that cannot be used.
     """
-    device = choose_device(config.device)
+    check_place(config, place)
+    device = local_device(config.device, place)
     precision = choose_precision(config.precision, device)
-    dataset = prepare_dataset(config)
-    data = open_training_set(
-        dataset.root,
-        training_samples(config, dataset),
-        config.data.size,
-        cache=default_cache_folder() if config.data.cache else None,
-        dataset=dataset.fingerprint,
-        on_bad_image=config.data.on_bad_image,
-        workers=config.data.workers,
-        progress=progress,
-    )
+    with machine_leader_first(place):  # it makes what the others then find: pictures, the image cache
+        dataset = prepare_dataset(config)
+        data = open_training_set(
+            dataset.root,
+            training_samples(config, dataset),
+            config.data.size,
+            cache=default_cache_folder() if config.data.cache else None,
+            dataset=dataset.fingerprint,
+            on_bad_image=config.data.on_bad_image,
+            workers=config.data.workers,
+            progress=progress,
+        )
     loader = TrainLoader(
         data,
         config.batch,
@@ -105,6 +101,8 @@ def build_parts(
     network = methods.build(
         config.method["name"], settings, data.num_classes, pretrained=initial_weights, seed=config.seed
     )
+    if config.sync_batchnorm and not place.alone:
+        network = synchronise_norms(network, device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
     average = WeightAverage(network, config.ema) if config.ema else None
@@ -112,7 +110,24 @@ def build_parts(
         network.compile()
     optimizer = make_optimizer(config.optimizer, network.parameter_groups(config.optimizer.lr), device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    return Parts(dataset, data, loader, network.train(), optimizer, average, scaler, device, precision)
+    return Parts(dataset, data, loader, network.train(), optimizer, average, scaler, device, precision, place)
+
+
+def check_place(config: Config, place: Place) -> None:
+    """Refuse what several processes cannot share so that they act as one.
+
+    Raises:
+        UsageError: A batch of identities that the number of processes does not divide.
+        ConfigError: The random sampler.
+    """
+    if place.alone:
+        return
+    if config.batch.sampler == "random":
+        raise ConfigError(
+            f"batch.sampler = random does not fit {place.world_size} processes: their shares of a batch hold "
+            "unequal numbers of each modality, whose losses are means; use balanced, or one process"
+        )
+    check_world_size("identities", config.batch.identities, place.world_size)
 
 
 def prepare_dataset(config: Config) -> Dataset:
@@ -124,6 +139,7 @@ def prepare_dataset(config: Config) -> Dataset:
     """
     if config.data.root is None:
         raise ConfigError("data.root is not set: say where the dataset lies with --data ROOT")
+    draw_people(config.data)
     dataset = load_dataset(config.data.dataset, config.data.root, trial=config.data.trial)
     if "train" not in dataset.splits:
         raise UsageError(
@@ -138,6 +154,30 @@ def prepare_dataset(config: Config) -> Dataset:
     if config.validation.select == "validation" and "val" not in dataset.splits:
         dataset = hold_out(dataset, config.validation.fraction, config.seed)
     return dataset
+
+
+def draw_people(data: DataSection, progress: Progress | None = None) -> SynthSummary | None:
+    """Draw the synthetic dataset that a configuration asks for; at once where it is already there.
+
+    Raises:
+        UsageError: `data.root` holds something else.
+        ConfigError: No `data.root` to draw it at.
+    """
+    if data.synthetic is None:
+        return None
+    if data.root is None:
+        raise ConfigError("data.synthetic needs data.root, the folder to draw the pictures in")
+    people = data.synthetic
+    return synthesise(
+        data.root,
+        layout=data.dataset,
+        identities=people.identities,
+        images=people.images,
+        size=people.size,
+        seed=people.seed,
+        gap=DEFAULT_GAP if people.gap is None else people.gap,
+        progress=progress,
+    )
 
 
 def training_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:

@@ -18,16 +18,27 @@ class TrainingStopped(TrainingError):
         self.exit_status = 128 + signum  # 130 for Ctrl-C, 143 for SIGTERM
 
 
-class StopSignal:
-    """Within the block, the first SIGINT or SIGTERM is only noted; a second one acts as usual."""
+class Interrupted(Exception):
+    """Work between steps was left because a signal asked for it."""
 
-    def __init__(self) -> None:
+
+class StopSignal:
+    """Within the block, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
+
+    Args:
+        launched: One of several processes. Their launcher repeats a signal while they save and leave, so
+            further ones are only noted as well, also after the block; it kills what takes too long.
+    """
+
+    def __init__(self, *, launched: bool = False) -> None:
+        self.launched = launched
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(signum)
-        self._restore()
+        if not self.launched:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
@@ -43,4 +54,5 @@ class StopSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        if not (self.launched and self.received):
+            self._restore()

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ivreid.data import default_cache_folder
 from ivreid.datasets import Dataset
-from ivreid.errors import ProtocolError
+from ivreid.errors import DataError, ProtocolError
 from ivreid.inference import Embedder, embed_samples
 from ivreid.methods import Method
 from ivreid.metrics import figures, rank_queries
 from ivreid.protocols import evaluate, make_protocol
 from ivreid.training.config import Config
+from ivreid.training.distributed import Place, gather, largest, tell
 from ivreid.training.setup import Parts
-from ivreid.types import Embeddings
+from ivreid.training.signals import Interrupted
+from ivreid.types import Embeddings, ImageTable, Sample
 
 Progress = Callable[[int, int], None]
 
@@ -34,10 +36,13 @@ def validate(
 
     With `select: validation` every infrared image of the validation identities queries all their visible
     ones, under the dataset's camera rule. With `published-test` it is the published protocol on the TEST
-    identities.
+    identities. Several processes embed a share each; rank 0 scores them together.
 
     Returns:
-        rank1, mAP and mINP, fractions in [0, 1].
+        rank1, mAP and mINP, fractions in [0, 1]; the same on every process.
+
+    Raises:
+        Interrupted: `progress` raised it, in whichever process.
     """
     on_test = config.validation.select == "published-test"
     dataset = parts.dataset
@@ -48,15 +53,67 @@ def validate(
         batch_size=config.batch.size,
         workers=config.data.workers,
     )
-    embeddings = embed_samples(
-        embedder,
-        dataset.root,
-        dataset.split("test" if on_test else "val"),
-        cache=default_cache_folder() if config.data.cache else None,
-        dataset=dataset.fingerprint,
-        progress=progress,
-    )
-    return score_published(embeddings, dataset) if on_test else score_validation(embeddings, dataset)
+    samples = dataset.split("test" if on_test else "val")
+
+    def embed(share: Sequence[Sample]) -> Embeddings:
+        return embed_samples(
+            embedder,
+            dataset.root,
+            share,
+            cache=default_cache_folder() if config.data.cache else None,
+            dataset=dataset.fingerprint,
+            progress=progress,
+        )
+
+    embeddings = embed_in_shares(parts.place, samples, embed)
+    if embeddings is None:
+        return tell(parts.place, {})
+    score = score_published if on_test else score_validation
+    return tell(parts.place, score(embeddings, dataset))
+
+
+def embed_in_shares(
+    place: Place, samples: Sequence[Sample], embed: Callable[[Sequence[Sample]], Embeddings]
+) -> Embeddings | None:
+    """Embed every sample once, each process a share, and join the rows by image.
+
+    Args:
+        place: This process.
+        samples: What to embed, the same on every process; any number.
+        embed: Embeds some of them.
+
+    Returns:
+        On rank 0 the rows of `samples` in their order; None on the others.
+
+    Raises:
+        Interrupted: `embed` raised it, in whichever process.
+        DataError: A process embedded other images than its share.
+    """
+    share = samples[place.rank :: place.world_size]
+    rows: dict[str, Any] = {}
+    interrupted = False
+    try:
+        if share:
+            mine = embed(share)
+            rows = dict(zip(mine.images.paths, mine.vectors, strict=True))
+    except Interrupted:
+        interrupted = True
+    if largest(place, interrupted):
+        raise Interrupted
+    if place.alone:
+        return mine
+    found: dict[str, Any] = {}
+    for part in gather(place, rows):
+        found |= part
+    if not place.leads:
+        return None
+    missing = [sample.path for sample in samples if sample.path not in found]
+    if missing or len(found) > len(samples):
+        raise DataError(
+            f"the processes embedded {len(found)} of {len(samples)} images, first missing: {missing[:1]}; do "
+            "all machines hold the same dataset?"
+        )
+    return Embeddings(np.stack([found[sample.path] for sample in samples]), ImageTable.from_samples(samples))
 
 
 def score_published(embeddings: Embeddings, dataset: Dataset) -> dict[str, float]:
