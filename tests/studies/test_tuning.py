@@ -60,7 +60,7 @@ def test_it_finds_the_hill_and_names_what_matters(finished):
     assert abs(math.log10(found.best.values["optimizer.lr"]) + 3) < 0.25
     assert found.best.score == max(one.score for one in found.attempts if one.outcome == "complete")
     assert next(iter(found.importance)) == "optimizer.lr" and found.importance["optimizer.lr"] > 0.5
-    assert sum(found.importance.values()) == pytest.approx(1)
+    assert all(0 <= share < 0.3 for key, share in found.importance.items() if key != "optimizer.lr")
 
 
 def test_its_own_values_come_first_and_values_keep_their_kind(finished):

@@ -21,6 +21,7 @@ from ivreid.io import write_text
 from ivreid.training.config import Config
 from ivreid.training.folder import RunFolder
 from ivreid.training.health import Diverged
+from ivreid.training.importance import importance
 from ivreid.training.load import dump_config, to_yaml
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary
@@ -29,7 +30,6 @@ from ivreid.training.tuning_store import (
     ERROR,
     Attempt,
     attempts,
-    importance,
     inside,
     only_process,
     open_study,
@@ -69,7 +69,7 @@ class Tuning:
         metric: What it maximises on validation identities.
         space: What it varies.
         attempts: Every ended trial, in order.
-        importance: Share of the score's variation that each setting explains; empty for too few trials.
+        importance: Share of the trials' order that each setting explains; empty for too few trials.
         best: The best attempt, or None while none is complete.
         config: The best attempt's whole configuration, as in `best.yaml`.
     """
@@ -267,7 +267,7 @@ class _Search:
         ended = attempts(self.study)
         complete = [one for one in ended if one.outcome == "complete" and one.score is not None]
         best = max(complete, key=lambda one: one.score or 0.0, default=None)
-        metric, shares = self.config.validation.metric, importance(self.study)
+        metric = self.config.validation.metric
         config = None
         if best is not None:
             config = with_values(self.config, {**best.values, "out": str(self.out / "best")})
@@ -276,6 +276,10 @@ class _Search:
                 self.out / "best.yaml",
                 f"# Trial {best.folder}, the best of {len(ended)}: {score}.\n{to_yaml(config)}",
             )
+        scores = [
+            0.0 if one.score is None else one.score for one in ended
+        ]  # one that diverged learnt nothing
+        shares = importance(self.space, [one.values for one in ended], scores)
         found = Tuning(self.out, metric, self.space, ended, shares, best, config)
         if ended:
             plot_tuning(found, self.out / "tuning.png")

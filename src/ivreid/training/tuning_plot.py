@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ivreid.io import atomic_write
+from ivreid.training.importance import FEWEST
 from ivreid.training.space import Choices, Range
-from ivreid.training.tuning_store import STARTUP, Attempt
+from ivreid.training.tuning_store import Attempt
 
 if TYPE_CHECKING:
     from ivreid.training.tuning import Tuning
@@ -36,7 +37,8 @@ def plot_tuning(found: Tuning, path: Path) -> None:
     rows = -(-len(keys) // COLUMNS)
     figure = Figure(figsize=(3.6 * COLUMNS, 3.2 * (1 + rows)), layout="constrained")
     FigureCanvasAgg(figure)
-    top, below = figure.subfigures(2, 1, height_ratios=(1, rows))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, rows))  # an array of two
+    top, below = parts
     left, right = top.subplots(1, 2)
     _history(left, found)
     _importance(right, found)
@@ -58,14 +60,13 @@ def _history(axes: Any, found: Tuning) -> None:
 def _importance(axes: Any, found: Tuning) -> None:
     axes.set(title="What mattered")
     if not found.importance:
-        axes.text(0.5, 0.5, f"known from {STARTUP} trials on", ha="center", va="center", color="#606060")
+        axes.text(0.5, 0.5, f"known from {FEWEST} trials on", ha="center", va="center", color="#606060")
         axes.set_axis_off()
         return
     keys = list(found.importance)[::-1]
     bars = axes.barh(keys, [100 * found.importance[key] for key in keys], color=LOOKS["complete"][1])
     axes.bar_label(bars, fmt="%.0f%%", padding=3)
-    axes.set(xlabel="share of what separates good trials from the rest, %")
-    axes.margins(x=0.12)
+    axes.set(xlabel="share of the trials' order that the setting explains by itself, %", xlim=(0, 100))
 
 
 def _slice(axes: Any, key: str, one: Range | Choices, found: Tuning) -> None:

@@ -1,4 +1,4 @@
-"""What a search asks of Optuna: its memory in one SQLite file, proposals, early stops, importances."""
+"""What a search asks of Optuna: its memory in one SQLite file, proposals, early stops."""
 
 from __future__ import annotations
 
@@ -190,30 +190,3 @@ def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
     from optuna.trial import TrialState
 
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-
-
-def importance(study: optuna.Study) -> dict[str, float]:
-    """How much each setting matters to being among the best (PED-ANOVA, Watanabe et al., IJCAI 2023).
-
-    Trials stopped early count with the best they reached, diverged ones with nothing: leaving the bad ones
-    out would hide the very settings that made them bad.
-
-    Returns:
-        Shares that sum to 1, largest first; empty below `STARTUP` trials, where they would be noise.
-    """
-    import optuna
-
-    ended = attempts(study)
-    if len(ended) < STARTUP or len({one.score for one in ended}) < 2:
-        return {}
-    copy = optuna.create_study(direction="maximize")
-    for one, trial in zip(ended, _ended(study), strict=True):
-        score = 0.0 if one.score is None else one.score
-        copy.add_trial(
-            optuna.trial.create_trial(params=trial.params, distributions=trial.distributions, value=score)
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-        found = optuna.importance.get_param_importances(copy, evaluator=evaluator)
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
