@@ -2,11 +2,11 @@
 
     python benchmarks/evaluation.py [--quick] [--large]
 
-The input has SYSU-MM01's test set's shape (96 identities, 3,803 infrared queries, 6,775 visible images) and random
-content around identity centres. Two loops are timed. "lists" does for every query what public evaluation code does:
-numpy, with Python lists where that code has them (the reduced list of identities, the running precision). "numpy" is
-the same loop with every step inside the query vectorised. Best of three runs each (one of "lists", which takes long);
-results are compared, and the command fails where they differ.
+The input has SYSU-MM01's test set's shape (96 identities, 3,803 infrared queries, 6,775 visible images) and
+random content around identity centres. Two loops are timed. "lists" does for every query what public
+evaluation code does: numpy, with Python lists where that code has them (the reduced list of identities, the
+running precision). "numpy" is the same loop with every step inside the query vectorised. Best of three runs
+each (one of "lists", which takes long); results are compared, and the command fails where they differ.
 
 `--large` adds a ranking of 20,000 x 100,000 with its time and peak memory.
 """
@@ -67,10 +67,7 @@ def loop_over_queries(
         if not hit.any():
             continue
         first = np.unique(people, return_index=True)[1]
-        if lists:
-            reduced = np.array([people[i] for i in sorted(first)])
-        else:
-            reduced = people[np.sort(first)]
+        reduced = np.array([people[i] for i in sorted(first)]) if lists else people[np.sort(first)]
         curves.append((reduced == query_pids[q]).cumsum()[:TOP])
         so_far = hit.cumsum()
         if lists:
@@ -194,7 +191,8 @@ def from_features(embeddings: Embeddings, repeats: int) -> list[Row]:
             result = evaluate(embeddings, protocol, precision=precision)
             return [[getattr(trial, name) for name in NAMES] for trial in result.trials]
 
-        what = f"SYSU-MM01 all-search, ten trials, from {embeddings.vectors.shape[1]:,}-d features, {precision} precision"
+        width = f"{embeddings.vectors.shape[1]:,}-d"
+        what = f"SYSU-MM01 all-search, ten trials, from {width} features, {precision} precision"
         allowed = 1e-4 if precision == "single" else 1e-9
         rows += compare(what, 20, repeats, loop, mine, allowed)
     return rows
@@ -241,7 +239,8 @@ def large(queries: int, gallery: int, dimensions: int) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / (1 << 30)
     print(file=sys.stderr)
     print(
-        f"\nOne ranking of {queries:,} x {gallery:,}, {dimensions}-d, double precision: {seconds:.1f} s, peak memory {peak:.2f} GiB"
+        f"\nOne ranking of {queries:,} x {gallery:,}, {dimensions}-d, double precision: "
+        f"{seconds:.1f} s, peak memory {peak:.2f} GiB"
     )
     if peak >= 2:
         sys.exit("peak memory is over 2 GiB")
@@ -253,8 +252,8 @@ def show(rows: list[Row]) -> None:
     for row in rows:
         ratio = row.loop_seconds / row.seconds
         print(
-            f"| {row.what} | {row.loop} | {row.loop_seconds:.3f} | {row.seconds:.4f} | {ratio:.0f}x | {row.target:.0f}x | "
-            f"{row.difference:.0e}{'' if row.equal else ' DIFFERS'} |"
+            f"| {row.what} | {row.loop} | {row.loop_seconds:.3f} | {row.seconds:.4f} | "
+            f"{ratio:.0f}x | {row.target:.0f}x | {row.difference:.0e}{'' if row.equal else ' DIFFERS'} |"
         )
 
 

@@ -1,4 +1,4 @@
-"""Features files: what is written is read again, MATLAB files count as well, hostile files get one message."""
+"""Features files: what is written is read again, MATLAB files too, hostile files get one message."""
 
 import io
 import zipfile
@@ -100,7 +100,7 @@ def test_a_pickle_inside_is_never_loaded(tmp_path):
 
 def test_files_that_are_something_else(tmp_path):
     path = tmp_path / "f.npz"
-    with pytest.raises(DataError, match="no such features file, nor MATLAB files f.npz_cam1.mat"):
+    with pytest.raises(DataError, match=r"no such features file, nor MATLAB files f\.npz_cam1\.mat"):
         read_features(path)
     for content in (b"", b"PK\x03\x04 nonsense", b"plain text"):
         path.write_bytes(content)

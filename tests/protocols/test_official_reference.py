@@ -1,4 +1,4 @@
-"""SYSU-MM01 against what the dataset authors' own program computes, and the counts the protocol prescribes."""
+"""SYSU-MM01 against what the dataset authors' own program computes, and the counts that are prescribed."""
 
 import json
 

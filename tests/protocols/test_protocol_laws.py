@@ -78,7 +78,7 @@ def test_rank_one_is_the_same_under_both_cmc_rules():
 
 def test_images_the_camera_rule_excludes_change_nothing():
     embeddings = example(np.random.default_rng(6), "sysu-mm01")
-    # camera-3 queries never see camera 2; this draw takes camera 1 first, so camera 2 does not disturb it either
+    # camera-3 queries never see camera 2, and this draw takes camera 1 before camera 2
     both = embeddings.take(np.isin(embeddings.images.camids, (1, 2, 3)))
     without = both.take(both.images.camids != 2)
     indoor = make_protocol("sysu-mm01", draw="iv-reid", mode="indoor")

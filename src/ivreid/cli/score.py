@@ -82,9 +82,10 @@ def run(
 ) -> None:
     """Score a features file by a protocol; needs no model and no images.
 
-    FEATURES.npz holds `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the sorted files of
-    that identity and camera) and, where the camera does not imply it, `modality` ("visible" or "infrared").
-    The table is in percent, mean and standard deviation over the protocol's trials; the JSON in fractions.
+    FEATURES.npz holds `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the sorted files
+    of that identity and camera) and, where the camera does not imply it, `modality` ("visible" or
+    "infrared"). The table is in percent, mean and standard deviation over the protocol's trials; the JSON in
+    fractions.
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.tables import show_results

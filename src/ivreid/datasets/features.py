@@ -1,4 +1,4 @@
-"""Features files: embeddings with the ids of their images, as `.npz` or as the official script's MATLAB files."""
+"""Features files: embeddings with their images' ids, as `.npz` or as the official script's MATLAB files."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def read_features(path: Path | str, *, protocol: str | None = None) -> Embedding
     """Read a features file.
 
     Args:
-        path: An `.npz` file with `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the sorted files
-            of that identity, camera and modality) and, where the camera does not imply it, `modality`
-            ("visible"/"infrared"); or `NAME` of MATLAB files `NAME_cam1.mat` .. `NAME_cam6.mat` in the form of
-            SYSU-MM01's official script: a cell vector `feature` whose cell i holds the (n, D) features of identity i.
+        path: An `.npz` file with `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the
+            sorted files of that identity, camera and modality) and, where the camera does not imply it,
+            `modality` ("visible"/"infrared"); or `NAME` of MATLAB files `NAME_cam1.mat` .. `NAME_cam6.mat` in
+            the form of SYSU-MM01's official script: a cell vector `feature` whose cell i holds the (n, D)
+            features of identity i.
         protocol: Name of the protocol, whose cameras imply the modality.
 
     Raises:
@@ -164,7 +165,8 @@ def read_matlab_features(prefix: Path | str, pids: Iterable[int] | None = None) 
             width = vectors[0].shape[1] if vectors else cell.shape[-1]
             if cell.dtype == object or cell.shape[1] != width:
                 raise DataError(
-                    f"{path}: cell {pid} of `feature` is {cell.dtype} of shape {cell.shape}; expected (images, {width})"
+                    f"{path}: cell {pid} of `feature` is {cell.dtype} of shape {cell.shape}; "
+                    f"expected (images, {width})"
                 )
             vectors.append(cell)
             ids.extend((pid, camid, frame) for frame in range(1, len(cell) + 1))

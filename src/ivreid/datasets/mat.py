@@ -1,8 +1,8 @@
 """MATLAB files (level 5: versions 5 to 7), read as the untrusted input they are.
 
-Only numbers and cells are understood, which is all that evaluation needs: no code, no objects, every length checked
-against the bytes that are there. (A damaged file can end the whole process in readers written in C.) The layout is
-that of "MAT-File Format", The MathWorks.
+Only numbers and cells are understood, which is all that evaluation needs: no code, no objects, every length
+checked against the bytes that are there. (A damaged file can end the whole process in readers written in C.)
+The layout is that of "MAT-File Format", The MathWorks.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def read_mat(path: Path | str, variable: str) -> NDArray[Any]:
     """One variable of a MATLAB file: numbers, or an object array of its cells.
 
     Raises:
-        DataError: Missing, damaged or foreign file, version 7.3, a file without that variable, or a variable of
-            another kind.
+        DataError: Missing, damaged or foreign file, version 7.3, a file without that variable, or a variable
+            of another kind.
     """
     path = Path(path)
     try:

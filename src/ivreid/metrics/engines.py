@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from ivreid.metrics.ranking import Identities
 
-_SPARSE = 12  # where at most one image in so many is nearer than the first match, those are looked up one by one
+_SPARSE = 12  # where at most one image in so many is nearer than the first match, those are looked up
 
 Nearer = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
-"""(M, B) images nearer than each match; (B,) identities nearer than the first; (M, B) whether a match is tied."""
+"""(M, B) images nearer than each match; (B,) identities nearer than the first; (M, B) is a match tied?"""
 
 
 def count_nearer(distances: NDArray[Any], matches: NDArray[Any], gallery: Identities) -> Nearer:
@@ -83,10 +83,11 @@ def _identities_by_row(
         query, image = np.nonzero(distances < first[:, None])
         seen = np.zeros((len(distances), len(gallery.pids)), dtype=np.bool_)
         seen[query, gallery.index[image]] = True
-        return np.count_nonzero(seen, axis=1)
+        return seen.sum(axis=1, dtype=np.int64)
     index = gallery.index
     if (index[1:] < index[:-1]).any():
         order = np.argsort(index, kind="stable")
         distances, index = distances[:, order], index[order]
     starts = np.flatnonzero(np.r_[True, index[1:] != index[:-1]])
-    return np.count_nonzero(np.minimum.reduceat(distances, starts, axis=1) < first[:, None], axis=1)
+    closer: NDArray[np.bool_] = np.minimum.reduceat(distances, starts, axis=1) < first[:, None]
+    return closer.sum(axis=1, dtype=np.int64)

@@ -19,7 +19,8 @@ class Figures:
     """The figures of one ranking, fractions in [0, 1], over valid queries only.
 
     Attributes:
-        cmc: (K,) float64; `cmc[k - 1]` is the share of valid queries whose first match stands at rank k or better.
+        cmc: (K,) float64; `cmc[k - 1]` is the share of valid queries whose first match stands at rank k or
+            better.
         mean_ap: Mean average precision (mAP).
         mean_inp: Mean inverse negative penalty (mINP).
         valid_queries: Number of valid queries.

@@ -1,9 +1,9 @@
 """What each query's ranked list says: average precision, inverse negative penalty, rank of the first match.
 
-None of these needs the ranked list itself. They need the ranks of the true matches, and a rank is one more than the
-number of gallery images that are nearer, so the lists are counted (few matches) or their values sorted (many), never
-argsorted. Only where a gallery image lies at exactly the distance of a true match does order matter: those queries
-take a stable argsort, so that ties fall in gallery order, always.
+None of these needs the ranked list itself. They need the ranks of the true matches, and a rank is one more
+than the number of gallery images that are nearer, so the lists are counted (few matches) or their values
+sorted (many), never argsorted. Only where a gallery image lies at exactly the distance of a true match does
+order matter: there the tied images are counted by their place, so that ties always fall in gallery order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ivreid.errors import DataError, UsageError
 from ivreid.metrics.engines import count_nearer, sort_nearer
 
 CmcRule = Literal["image", "identity"]
-"""`image`: rank of the first matching image. `identity`: the list is first reduced to each identity's first image."""
+"""`image`: rank of the first matching image. `identity`: the list is first reduced to one per identity."""
 
 CMC_RULES: tuple[CmcRule, ...] = ("image", "identity")
 _FEW_MATCHES = 10  # up to here counting beats sorting (benchmarks/evaluation.py)
@@ -39,9 +39,11 @@ class Outcomes:
     Attributes:
         valid: (Q,) bool; False where exclusion left no true match. The other fields hold NaN or 0 there.
         ap: (Q,) float64 average precision: mean over true matches of (matches so far) / rank.
-        inp: (Q,) float64 inverse negative penalty: (true matches) / (rank of the last), Ye et al., TPAMI 2021.
+        inp: (Q,) float64 inverse negative penalty: (true matches) / (rank of the last), Ye et al., TPAMI
+            2021.
         first_image: (Q,) int64 1-based rank of the first true match among the images.
-        first_identity: (Q,) int64 1-based rank of the true identity among the identities, each at its first image.
+        first_identity: (Q,) int64 1-based rank of the true identity among the identities, each at its first
+            image.
     """
 
     valid: NDArray[np.bool_]
@@ -81,8 +83,10 @@ class Identities:
     Attributes:
         pids: (P,) the distinct identity numbers, ascending.
         index: (G,) each image's position in `pids`.
-        members: (P + 1, S) each identity's gallery rows in gallery order, padded with -1; the last row is all padding.
-        slabs: S arrays; the s-th holds the s-th image of every identity that has so many, the richest identity first.
+        members: (P + 1, S) each identity's gallery rows in gallery order, padded with -1; the last row is all
+            padding.
+        slabs: S arrays; the s-th holds the s-th image of every identity that has so many, the richest
+            identity first.
     """
 
     pids: NDArray[np.int64]
@@ -121,12 +125,13 @@ def rank_queries(
     """Rank every query's gallery and say where its true matches stand.
 
     Args:
-        distances: (Q, G), smaller is nearer; only their order within a row matters. Any memory layout; Fortran order
-            saves a copy where true matches are few. Equal distances stand in gallery order.
+        distances: (Q, G), smaller is nearer; only their order within a row matters. Any memory layout;
+            Fortran order saves a copy where true matches are few. Equal distances stand in gallery order.
         query_pids: (Q,) identity of each query.
         gallery_pids: (G,) identity of each gallery image.
         excluded: (Q, G) True for pairs the protocol forbids; they vanish from the query's list.
-        threads: Threads to use; None takes up to four where the work is worth it. The figures never depend on it.
+        threads: Threads to use; None takes up to four where the work is worth it. The figures never depend on
+            it.
 
     Raises:
         UsageError: Shapes that do not fit.

@@ -166,6 +166,7 @@ def check_cameras(name: str, images: ImageTable, known: range) -> None:
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise ProtocolError(
-            f"{int(wrong.sum())} image(s) from cameras that {name} does not have, first: camera {images.camids[row]} "
-            f"(identity {images.pids[row]}); known cameras are {known[0]} to {known[-1]}"
+            f"{int(wrong.sum())} image(s) from cameras that {name} does not have, first: "
+            f"camera {images.camids[row]} (identity {images.pids[row]}); "
+            f"known cameras are {known[0]} to {known[-1]}"
         )

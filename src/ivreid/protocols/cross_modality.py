@@ -17,8 +17,8 @@ from ivreid.types import NO_CAMERA, ImageTable
 class CrossModality(Protocol):
     """Every image of one modality queries every image of the other, as person re-identification usually does.
 
-    Where cameras are known, images of the query's own identity and camera are excluded (Market-1501's rule, Zheng et
-    al., ICCV 2015).
+    Where cameras are known, images of the query's own identity and camera are excluded (Market-1501's rule,
+    Zheng et al., ICCV 2015).
 
     Attributes:
         direction: Query-first, "infrared-to-visible" or "visible-to-infrared".

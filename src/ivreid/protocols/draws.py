@@ -32,9 +32,10 @@ def draw_agw(places: Places, trial: int) -> list[int]:
 
 
 def draw_iv_reid(places: Places, trial: int) -> list[int]:
-    """One image per identity and camera as the published IV-ReID code draws it: seed 2019 + 33 t, cameras outermost.
+    """One image per identity and camera as the published IV-ReID code draws it.
 
-    That code took folders and files as the file system listed them; here they are sorted.
+    `random.seed(2019 + 33 trial)`, cameras outermost, then identities. That code took folders and files
+    as the file system listed them; here they are sorted.
     """
     generator = random.Random(2019 + 33 * trial)
     return [int(generator.choice(places[place])) for place in sorted(places, key=lambda place: place[::-1])]
@@ -46,7 +47,8 @@ class Permutations:
 
     Attributes:
         path: The file they come from, for messages.
-        cells: cells[camid - 1][pid - 1] is the matrix of 1-based positions, with n = 0 where there are no images.
+        cells: cells[camid - 1][pid - 1] is the matrix of 1-based positions, with n = 0 where there are no
+            images.
     """
 
     path: Path

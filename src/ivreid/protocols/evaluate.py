@@ -93,8 +93,9 @@ def summarise(
     for number, one in enumerate(found):
         if not one.outcomes.valid.any():
             raise ProtocolError(
-                f"{protocol.title}, trial {number}: none of {len(one.outcomes)} queries has a true match left among "
-                f"{len(one.trial.gallery)} gallery images after exclusion; do both modalities show the same identities?"
+                f"{protocol.title}, trial {number}: none of {len(one.outcomes)} queries has a true match "
+                f"left among {len(one.trial.gallery)} gallery images after exclusion; "
+                "do both modalities show the same identities?"
             )
     averaged = [figures(one.outcomes, protocol.cmc) for one in found]
     options = {**protocol.options, "metric": metric}
@@ -137,6 +138,6 @@ def _small_gallery(found: Sequence[TrialOutcomes], images: ImageTable) -> tuple[
     if min(identities, len(gallery)) >= SMALL_GALLERY:
         return ()
     return (
-        f"small gallery: {identities} identities, {len(gallery)} images; beyond its end a CMC curve repeats its last "
-        "value, so the higher ranks are trivially good",
+        f"small gallery: {identities} identities, {len(gallery)} images; beyond its end a CMC curve repeats "
+        "its last value, so the higher ranks are trivially good",
     )

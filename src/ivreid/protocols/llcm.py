@@ -1,4 +1,4 @@
-"""LLCM (Zhang and Wang, CVPR 2023): every image of one modality queries one drawn image per identity and camera."""
+"""LLCM (Zhang and Wang, CVPR 2023): all images of one modality query a drawn gallery of the other."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class LLCM(Protocol):
     """Ten drawn galleries; images of the query's own identity and camera are excluded.
 
     Attributes:
-        direction: "infrared-to-visible", "visible-to-infrared", or the role-swapped variant of the latter that
-            circulates in public code, where the drawn infrared images query every visible image. Its figures cannot
-            be compared with the protocol's: Rank-1 comes out higher, mAP lower.
+        direction: "infrared-to-visible", "visible-to-infrared", or the role-swapped variant of the latter
+            that circulates in public code, where the drawn infrared images query every visible image. Its
+            figures cannot be compared with the protocol's: Rank-1 comes out higher, mAP lower.
     """
 
     name: ClassVar[str] = "llcm"
@@ -69,5 +69,8 @@ class LLCM(Protocol):
 
     def notes(self, images: ImageTable) -> tuple[str, ...]:
         """A warning under the swapped variant."""
-        swapped = "roles swapped: sampled infrared images query all visible ones; do not compare with visible-to-infrared"
+        swapped = (
+            "roles swapped: sampled infrared images query all visible ones; "
+            "do not compare with visible-to-infrared"
+        )
         return (swapped,) if self.direction == SWAPPED else ()

@@ -25,10 +25,10 @@ def product_with(gallery: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]
 class GalleryProducts:
     """Distances of any query to a set of gallery images, up to what one query's list has in common.
 
-    For one query, cosine distance orders its list as -q.g/|g| does, and Euclidean distance as |g|^2 - 2 q.g does; so
-    queries need no normalising and no square root is taken. Images with equal vectors share one product, so that
-    their distances are equal to the last bit: a matrix product alone does not promise that, since its rounding may
-    differ from one edge of a block to another.
+    For one query, cosine distance orders its list as -q.g/|g| does, and Euclidean distance as |g|^2 - 2 q.g
+    does; so queries need no normalising and no square root is taken. Images with equal vectors share one
+    product, so that their distances are equal to the last bit: a matrix product alone does not promise that,
+    since its rounding may differ from one edge of a block to another.
 
     Args:
         vectors: (N, D) all embeddings.

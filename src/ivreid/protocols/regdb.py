@@ -18,9 +18,10 @@ class RegDB(Protocol):
     """One split's test images, no draw, no camera rule.
 
     Attributes:
-        direction: Query-first, "infrared-to-visible" or "visible-to-infrared"; RegDB's files call infrared "thermal".
-        trial: Which of the ten train/test splits the images belong to, None where unknown. A model belongs to the
-            split it was trained on, so ten models make the published mean.
+        direction: Query-first, "infrared-to-visible" or "visible-to-infrared"; RegDB's files call infrared
+            "thermal".
+        trial: Which of the ten train/test splits the images belong to, None where unknown. A model belongs to
+            the split it was trained on, so ten models make the published mean.
     """
 
     name: ClassVar[str] = "regdb"

@@ -58,10 +58,12 @@ def make_protocol(
         name: "sysu-mm01", "regdb", "llcm", or "cross-modality" (also "folder", "csv").
         mode: sysu-mm01: "all" (default) or "indoor".
         shots: sysu-mm01: 1 (default) or 10.
-        draw: sysu-mm01: "official" (default where permutations are given), "agw" (default otherwise) or "iv-reid".
+        draw: sysu-mm01: "official" (default where permutations are given), "agw" (default otherwise) or
+            "iv-reid".
         direction: The others: query-first; "infrared-to-visible" is the default.
         cmc: "image" or "identity"; sysu-mm01 and llcm default to identity, the others to image.
-        permutations: sysu-mm01: the authors' `rand_perm_cam.mat`, read or to be read; used by the official draw.
+        permutations: sysu-mm01: the authors' `rand_perm_cam.mat`, read or to be read; used by the official
+            draw.
         trial: regdb: the split (1 to 10) the images belong to.
 
     Raises:

@@ -28,8 +28,8 @@ class TrialResult:
     rank5: float
     rank10: float
     rank20: float
-    mAP: float  # noqa: N815 - the field's spelling
-    mINP: float  # noqa: N815
+    mAP: float
+    mINP: float
     cmc: tuple[float, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -44,7 +44,8 @@ class Result:
     Attributes:
         protocol: Registry name, e.g. "sysu-mm01".
         title: The setting's full name for people, naming every variant in use.
-        version: Version of the protocol's implementation; figures of different versions are not compared silently.
+        version: Version of the protocol's implementation; figures of different versions are not compared
+            silently.
         options: Every option that moves a figure (mode, shots, draw, direction, cmc, metric, trial...).
         queries: Queries per trial.
         valid_queries: Queries with at least one true match left after exclusion.
@@ -53,7 +54,8 @@ class Result:
         fingerprints: Of "dataset", "split" and "model", as far as known.
         rerank: Name of the re-ranking, or None for a plain ranking.
         tta: Name of the test-time augmentation, or None.
-        notes: What a reader must know to read the figures rightly (small gallery, no camera rule, leak allowed).
+        notes: What a reader must know to read the figures rightly (small gallery, no camera rule, leak
+            allowed).
         extra: Breakdowns and intervals that some commands add.
     """
 

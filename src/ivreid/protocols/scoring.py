@@ -70,8 +70,8 @@ def run_trials(
         embeddings: All images the protocol may draw from.
         protocol: Who queries whom.
         metric: "cosine", or "euclidean" on the vectors as given.
-        precision: "double" computes distances in float64. "single" takes half the time; distances that agree in
-            about six digits may then change places, as they do in code that works in float32.
+        precision: "double" computes distances in float64. "single" takes half the time; distances that agree
+            in about six digits may then change places, as they do in code that works in float32.
         distance: Replaces metric and precision, e.g. by a re-ranking of whole lists; called once per trial.
         scorer: Computes the products, on a GPU for instance.
         progress: Called with (queries done, queries in all); trials that share their queries count once.

@@ -54,8 +54,8 @@ class SysuMM01(Protocol):
             )
         if self.draw == "official" and self.permutations is None:
             raise UsageError(
-                "the official draw needs the dataset authors' permutations (--permutations rand_perm_cam.mat, or "
-                "exp/rand_perm_cam.mat in the dataset); without them, --draw agw is what most published code does"
+                "the official draw needs the dataset authors' permutations (--permutations rand_perm_cam.mat "
+                "or exp/rand_perm_cam.mat in the dataset); without them, --draw agw is what most code does"
             )
 
     @property
@@ -72,8 +72,8 @@ class SysuMM01(Protocol):
         """Ten trials: the same queries, another gallery each.
 
         Raises:
-            ProtocolError: Unknown cameras, a camera of the wrong modality, no query, no gallery, or permutations
-                that do not fit.
+            ProtocolError: Unknown cameras, a camera of the wrong modality, no query, no gallery, or
+                permutations that do not fit.
         """
         check_cameras(self.name, images, range(1, 7))
         wrong = images.infrared != np.isin(images.camids, INFRARED_CAMERAS[self.name])
