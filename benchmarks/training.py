@@ -3,7 +3,7 @@
     python benchmarks/training.py [--steps 10] [--backbone resnet50] [--size 384x128] [--repeats 1]
 
 The published loop: each image decoded, resized, flipped, padded and cropped by Pillow and torchvision in a
-DataLoader of 2 processes; the network eager, NCHW, fp32; plain Adam. Ours: the decoded-image cache and threads;
+DataLoader of 2 processes; the network eager, NCHW, fp32; plain Adam. Ours: the decoded-image cache, threads,
 channels-last, fused Adam, everything else as `ivreid train` does it. Both see the same random changes, so
 their losses must agree. They take turns, and the best turn of each counts. On a CUDA device both run there,
 ours in bf16 (then losses agree roughly only). Run it on a quiet machine.
@@ -204,9 +204,8 @@ def main() -> None:
     print(f"{options.backbone}, {options.size}, batch {images}, {device}, {torch.get_num_threads()} threads")
     print(f"published loop {one:8.2f} images/s")
     print(f"ivreid train   {other:8.2f} images/s   {other / one:.2f} times")
-    print(
-        f"losses over {len(mine)} steps differ by at most {apart:.1e} (relative): {theirs[0]:.5f} ... {theirs[-1]:.5f}"
-    )
+    span = f"{theirs[0]:.5f} ... {theirs[-1]:.5f}"
+    print(f"losses over {len(mine)} steps differ by at most {apart:.1e} (relative): {span}")
     if device.type == "cuda":
         print(f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 

@@ -80,8 +80,8 @@ def test_a_weights_file_alone_needs_the_data_and_writes_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
     tensors, card = read_weights(weights)
     write_weights(weights, tensors, {**card, "dataset": None, "train_pids": None})
-    with pytest.raises(UsageError, match="--dataset"):
-        evaluate_run(weights, data_root=tiny)
+    with pytest.raises(UsageError, match="does not say which dataset"):
+        evaluate_run(weights)
     unknown = evaluate_run(weights, data_root=tiny, dataset="sysu-mm01")
     assert any("cannot be checked" in note for note in unknown[0].notes)
 

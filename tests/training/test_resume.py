@@ -80,13 +80,14 @@ def test_a_log_has_every_step_once(straight: Path) -> None:
 
 
 def interrupt_until_done(
-    tree: dict[str, Any], out: Path, signum: signal.Signals, seed: int
+    tree: dict[str, Any], out: Path, signum: signal.Signals, *, seed: int, delay: float
 ) -> list[int | None]:
     """Send a signal at random moments and resume, until a run gets through; every exit status."""
     rng, statuses = random.Random(seed), list[int | None]()
     while len(statuses) < 100:
         child = start({**tree, "out": str(out)})
-        wait_for_progress(child, out / "metrics.jsonl", rng)
+        wait_for_progress(child, out / "metrics.jsonl")
+        time.sleep(rng.uniform(0, delay))  # so that signals fall into steps, saves and validations
         with contextlib.suppress(ProcessLookupError):  # it may be done already
             os.kill(child.pid, signum)
         statuses.append(finish(child))
@@ -95,12 +96,11 @@ def interrupt_until_done(
     return statuses
 
 
-def wait_for_progress(child: ForkServerProcess, log: Path, rng: random.Random) -> None:
-    """Until the log moves, then a random moment more: signals fall into steps, saves and validations."""
+def wait_for_progress(child: ForkServerProcess, log: Path) -> None:
+    """Until the log moves, which it does when a run begins and after each step."""
     before = stamp(log)
     while child.is_alive() and stamp(log) == before:
         time.sleep(0.002)
-    time.sleep(rng.uniform(0, 0.25))
 
 
 def stamp(path: Path) -> int:
@@ -113,9 +113,9 @@ def test_killed_at_random_points_again_and_again(
     tree: dict[str, Any], straight: Path, tmp_path: Path, workers: int
 ) -> None:
     mine = {**tree, "data": {**tree["data"], "workers": workers}}
-    statuses = interrupt_until_done(mine, tmp_path / "run", signal.SIGKILL, seed=workers)
+    statuses = interrupt_until_done(mine, tmp_path / "run", signal.SIGKILL, seed=workers, delay=0.2)
     assert statuses[-1] == 0, statuses
-    assert statuses.count(-signal.SIGKILL) == len(statuses) - 1 >= 4
+    assert statuses.count(-signal.SIGKILL) == len(statuses) - 1 >= 3
     assert_equal_runs(tmp_path / "run", straight)
 
 
@@ -125,9 +125,9 @@ def test_stopped_by_signals_again_and_again(
     tree: dict[str, Any], straight: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
     mine = {**tree, "checkpoint": {"every_minutes": None}}  # within an epoch only the signal saves
-    statuses = interrupt_until_done(mine, tmp_path / "run", signum, seed=signum)
+    statuses = interrupt_until_done(mine, tmp_path / "run", signum, seed=signum, delay=0.03)
     assert statuses[-1] == 0, statuses
-    assert statuses.count(128 + signum) >= 3
+    assert statuses.count(128 + signum) >= 2
     assert_equal_runs(tmp_path / "run", straight)
 
 
