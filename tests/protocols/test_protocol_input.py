@@ -161,6 +161,20 @@ def test_permutation_files_that_are_something_else(tmp_path):
         Permutations.read(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sysu-mm01", {"mode": "all", "shots": 1, "draw": "agw", "cmc": "identity"}),
+        ("regdb", {"direction": "infrared-to-visible", "trial": None, "cmc": "image"}),
+        ("llcm", {"direction": "infrared-to-visible", "cmc": "identity"}),
+        ("cross-modality", {"direction": "infrared-to-visible", "cmc": "image"}),
+        ("folder", {"direction": "infrared-to-visible", "cmc": "image"}),
+    ],
+)
+def test_defaults(name, options):
+    assert make_protocol(name).options == options
+
+
 def test_the_draw_given_wins_over_the_permutations_file(tmp_path):
     protocol = make_protocol("sysu-mm01", draw="agw", permutations=tmp_path / "absent.mat")
     assert protocol.options["draw"] == "agw"

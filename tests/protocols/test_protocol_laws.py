@@ -161,6 +161,20 @@ def test_a_scorer_multiplies_and_progress_counts_every_query():
     assert all(gallery.dtype == np.float64 for gallery in galleries)
 
 
+def test_products_do_not_depend_on_the_order_of_the_file():
+    rng = np.random.default_rng(13)
+    embeddings = example(rng, "sysu-mm01")
+    galleries = []
+
+    def scorer(gallery):
+        galleries.append(gallery.copy())
+        return product_with(gallery)
+
+    for one in (embeddings, shuffled(rng, embeddings)):
+        run_trials(one, make_protocol("sysu-mm01"), scorer=scorer)
+    np.testing.assert_array_equal(*galleries)
+
+
 def test_wrong_metric_precision_and_overflow_are_refused():
     embeddings = example(np.random.default_rng(11), "regdb")
     with pytest.raises(UsageError, match="unknown metric 'l1'; known metrics: cosine, euclidean"):

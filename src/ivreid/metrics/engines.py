@@ -83,11 +83,11 @@ def _identities_by_row(
         query, image = np.nonzero(distances < first[:, None])
         seen = np.zeros((len(distances), len(gallery.pids)), dtype=np.bool_)
         seen[query, gallery.index[image]] = True
-        return seen.sum(axis=1, dtype=np.int64)
+        return np.asarray(np.count_nonzero(seen, axis=1))
     index = gallery.index
     if (index[1:] < index[:-1]).any():
         order = np.argsort(index, kind="stable")
         distances, index = distances[:, order], index[order]
     starts = np.flatnonzero(np.r_[True, index[1:] != index[:-1]])
     closer: NDArray[np.bool_] = np.minimum.reduceat(distances, starts, axis=1) < first[:, None]
-    return closer.sum(axis=1, dtype=np.int64)
+    return np.asarray(np.count_nonzero(closer, axis=1))
