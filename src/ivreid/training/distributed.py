@@ -166,12 +166,15 @@ def restarted() -> bool:
     return _attempt() > 0
 
 
+def _launcher_keeps_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
 def _connect(timeout: float) -> Any:
-    of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = dist.TCPStore(  # type: ignore[attr-defined]
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        is_master=not of_agent and os.environ["RANK"] == "0",
+        is_master=not _launcher_keeps_store() and not dist.is_initialized() and os.environ["RANK"] == "0",
         timeout=timedelta(seconds=timeout),
         wait_for_workers=False,
     )
@@ -186,6 +189,8 @@ def _store() -> Any:
 @cache
 def first_to_fail() -> bool:
     """Count this process as failed; whether it is the first, which speaks while the others stay silent."""
+    if not _launcher_keeps_store() and not dist.is_initialized():
+        return os.environ.get("RANK") == "0"  # nothing is shared yet
     try:
         return int(_store().add(FAILURES, 1)) == 1
     except (RuntimeError, KeyError, ValueError):  # no launcher, or it is gone: better twice than never
