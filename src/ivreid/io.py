@@ -45,7 +45,9 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
         tmp.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}; the previous file, if any, is unchanged") from error
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; the previous file, if any, is unchanged"
+        ) from error
     finally:
         if tmp is not None:
             tmp.unlink(missing_ok=True)
@@ -103,7 +105,9 @@ def read_image(path: Path | str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(f"{path}: {image.width}x{image.height} is over the limit of {MAX_PIXELS:,} pixels")
+                    raise ImageError(
+                        f"{path}: {image.width}x{image.height} is over the limit of {MAX_PIXELS:,} pixels"
+                    )
                 return image.convert("RGB")
     except ImageError:
         raise

@@ -51,7 +51,9 @@ def _frozen(values: Any, dtype: Any, name: str, ndim: int = 1) -> NDArray[Any]:
     if raw.ndim != ndim:
         raise DataError(f"`{name}` must have {ndim} dimension(s), it has shape {raw.shape}")
     if dtype is np.int64 and raw.size and not np.issubdtype(raw.dtype, np.integer):
-        as_int = raw.astype(np.int64) if np.issubdtype(raw.dtype, np.floating) and np.isfinite(raw).all() else None
+        as_int = (
+            raw.astype(np.int64) if np.issubdtype(raw.dtype, np.floating) and np.isfinite(raw).all() else None
+        )
         if as_int is None or not np.array_equal(as_int, raw):
             raise DataError(f"`{name}` must hold whole numbers, it holds {raw.dtype} such as {raw.flat[0]!r}")
     out = np.array(raw, dtype=dtype, order="C")
@@ -81,7 +83,12 @@ class ImageTable:
     paths: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        for name, dtype in (("pids", np.int64), ("camids", np.int64), ("frames", np.int64), ("infrared", np.bool_)):
+        for name, dtype in (
+            ("pids", np.int64),
+            ("camids", np.int64),
+            ("frames", np.int64),
+            ("infrared", np.bool_),
+        ):
             object.__setattr__(self, name, _frozen(getattr(self, name), dtype, name))
         object.__setattr__(self, "paths", tuple(self.paths))
         sizes = {name: len(getattr(self, name)) for name in ("pids", "camids", "frames", "infrared")}
@@ -109,7 +116,9 @@ class ImageTable:
         """The table of the given rows (an index or boolean array), in that order."""
         index = np.arange(len(self))[rows]
         paths = tuple(self.paths[i] for i in index) if self.paths else ()
-        return ImageTable(self.pids[index], self.camids[index], self.frames[index], self.infrared[index], paths)
+        return ImageTable(
+            self.pids[index], self.camids[index], self.frames[index], self.infrared[index], paths
+        )
 
     @classmethod
     def from_samples(cls, samples: Iterable[Sample]) -> ImageTable:
@@ -143,7 +152,9 @@ class Embeddings:
         vectors = _frozen(self.vectors, np.float32, "embeddings", ndim=2)
         object.__setattr__(self, "vectors", vectors)
         if len(vectors) != len(self.images):
-            raise DataError(f"{len(vectors)} embeddings for {len(self.images)} images; they must be equal in number")
+            raise DataError(
+                f"{len(vectors)} embeddings for {len(self.images)} images; they must be equal in number"
+            )
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():
             row = int(np.flatnonzero(~finite)[0])

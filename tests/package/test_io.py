@@ -21,12 +21,19 @@ def png(width, height):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
 def jpeg_bytes():
     buffer = stdio.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)).save(
+        buffer, "JPEG"
+    )
     return buffer.getvalue()
 
 
@@ -74,7 +81,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
         file.write(b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["state.bin"]
+    assert [f.name for f in tmp_path.iterdir()] == ["state.bin"]
 
 
 def test_an_error_while_writing_leaves_the_old_file(tmp_path):
@@ -84,7 +91,7 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         file.write(b"half")
         raise RuntimeError
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["state.bin"]
+    assert [f.name for f in tmp_path.iterdir()] == ["state.bin"]
 
 
 def test_json_refuses_nan_and_names_broken_files(tmp_path):

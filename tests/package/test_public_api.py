@@ -8,8 +8,29 @@ import pytest
 
 import ivreid
 
-NAMES = """Dataset Embedder Embeddings ImageTable IvreidError Modality Protocol Ranking Result Sample check_dataset
-evaluate evaluate_run load load_dataset make_protocol rank read_features synthesise train write_features""".split()
+NAMES = [
+    "Dataset",
+    "Embedder",
+    "Embeddings",
+    "ImageTable",
+    "IvreidError",
+    "Modality",
+    "Protocol",
+    "Ranking",
+    "Result",
+    "Sample",
+    "check_dataset",
+    "evaluate",
+    "evaluate_run",
+    "load",
+    "load_dataset",
+    "make_protocol",
+    "rank",
+    "read_features",
+    "synthesise",
+    "train",
+    "write_features",
+]
 
 
 def test_public_names_are_exactly_these():

@@ -20,12 +20,18 @@ CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
 
 
 def run(
-    config: Annotated[Path, typer.Option(metavar="FILE", help="Another configuration than configs/demo.yaml.")] = CONFIG,
+    config: Annotated[
+        Path, typer.Option(metavar="FILE", help="Another configuration than configs/demo.yaml.")
+    ] = CONFIG,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one setting, e.g. --set epochs=2; repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change one setting, e.g. --set epochs=2; repeatable."
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="The run folder.  [default: runs/demo]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN_DIR", help="The run folder.  [default: runs/demo]")
+    ] = None,
 ) -> None:
     """The whole story on synthetic data: draw people, train, evaluate by the SYSU-MM01 protocol, report.
 
@@ -75,7 +81,9 @@ def _train(settings: Config, console: Console) -> Path:
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
     resume = settings.out.is_dir()
     with progress_bar("Training") as tick:
-        summary = train(settings, resume=resume, progress=tick, notice=lambda line: console.print(line, markup=False))
+        summary = train(
+            settings, resume=resume, progress=tick, notice=lambda line: console.print(line, markup=False)
+        )
     return summary.folder
 
 
@@ -96,8 +104,17 @@ def _next(folder: Path, settings: Config, console: Console) -> None:
     console.rule("What to try next", align="left")
     for command, meaning in (
         (f"ivreid evaluate {folder} --mode indoor --shots 10", "one setting of the protocol"),
-        (f"ivreid embed {folder} {root}/cam3 --modality infrared --out features.npz", "embeddings of a folder of pictures"),
-        (f"ivreid train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger", "another configuration"),
-        ("ivreid train configs/sysu-mm01.yaml --data SYSU-MM01 --out runs/sysu", "the published system on the real data"),
+        (
+            f"ivreid embed {folder} {root}/cam3 --modality infrared --out features.npz",
+            "embeddings of a folder of pictures",
+        ),
+        (
+            "ivreid train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger",
+            "another configuration",
+        ),
+        (
+            "ivreid train configs/sysu-mm01.yaml --data SYSU-MM01 --out runs/sysu",
+            "the published system on the real data",
+        ),
     ):
         console.print(f"  [cyan]{command}[/cyan]\n      {meaning}")

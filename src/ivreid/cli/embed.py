@@ -10,7 +10,7 @@ import typer
 from ivreid.types import Modality
 
 
-def run(  # noqa: PLR0917 - options, given by name
+def run(
     model: Annotated[Path, typer.Argument(help="Run folder or weights file", metavar="RUN_DIR|WEIGHTS")],
     images: Annotated[
         Path,

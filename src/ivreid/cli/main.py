@@ -36,6 +36,10 @@ With a real dataset: [cyan]ivreid data check sysu-mm01 ROOT[/cyan], then [cyan]i
 then [cyan]ivreid evaluate RUN_DIR[/cyan]. Exit status: 0 done, 1 a check found problems, 2 wrong use or bad input."""
 
 
+STOPPED_BY_SIGNAL = 128
+"""Exit statuses from here on are 128 + signal: work stopped on request, which is no error."""
+
+
 def _load(verb: str) -> object:
     return importlib.import_module(f"ivreid.cli.{'import_' if verb == 'import' else verb}")
 
@@ -53,7 +57,9 @@ def build_app(verb: str | None) -> typer.Typer:
 
     @app.callback()
     def root(
-        version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True, callback=_version),
+        version: bool = typer.Option(
+            False, "--version", help="Print the version and leave.", is_eager=True, callback=_version
+        ),
     ) -> None:
         pass
 
@@ -89,7 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from rich.console import Console
 
         console = Console(stderr=True, soft_wrap=True, highlight=False)
-        console.print("error:", style="bold red", end=" ")
+        if error.exit_status < STOPPED_BY_SIGNAL:
+            console.print("error:", style="bold red", end=" ")
         console.print(str(error), markup=False)
         sys.exit(error.exit_status)
     except BrokenPipeError:  # `ivreid ... | head`

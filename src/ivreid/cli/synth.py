@@ -11,7 +11,7 @@ from ivreid.datasets.synthetic import DEFAULT_GAP, render_sheet, synthesise
 from ivreid.errors import UsageError
 
 
-def run(  # noqa: PLR0917 - options, given by name
+def run(
     out: Annotated[Path, typer.Argument(help="Folder to write; it must be new or empty.")],
     layout: Annotated[str, typer.Option(help="Whose layout: sysu-mm01, regdb or llcm.")] = "sysu-mm01",
     identities: Annotated[int, typer.Option(help="How many people.")] = 120,

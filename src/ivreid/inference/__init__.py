@@ -3,7 +3,7 @@
 from ivreid.inference.device import choose_device
 from ivreid.inference.embedder import Embedder, ImageLike
 from ivreid.inference.fold import fold_batch_norms, ready
-from ivreid.inference.load import load, weights_file
+from ivreid.inference.loading import load, weights_file
 from ivreid.inference.samples import UNKNOWN_PID, embed_folder, embed_samples, find_samples
 
 __all__ = [

@@ -48,11 +48,11 @@ class SyntheticSection(Section):
     """A synthetic dataset to draw at `data.root` where there is none yet; see docs/synthetic.md."""
 
     identities: Positive = Field(description="How many people.")
-    images: Positive = Field(10, description="Pictures per person and camera.")
-    size: tuple[Side, Side] = Field((128, 64), description="Height and width drawn.")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="Another seed is another world.")
+    images: Positive = Field(default=10, description="Pictures per person and camera.")
+    size: tuple[Side, Side] = Field(default=(128, 64), description="Height and width drawn.")
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="Another seed is another world.")
     gap: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        None, description="0: infrared is grey visible; 1: only shape survives; null: the generator's default."
+        default=None, description="0: infrared is grey visible; 1: only shape survives; null: the usual gap."
     )
 
 
@@ -79,7 +79,7 @@ class DataSection(Section):
     on_bad_image: Literal["stop", "skip"] = Field(
         default="stop", description="What an unreadable training image does."
     )
-    synthetic: SyntheticSection | None = Field(None, description="Draw these people at `root` first.")
+    synthetic: SyntheticSection | None = Field(default=None, description="Draw these people at `root` first.")
 
     @field_validator("dataset")
     @classmethod
