@@ -197,3 +197,11 @@ def compare_states(config: dict[str, Any], folder: str) -> None:
 
     loop.Run.step = step  # type: ignore[method-assign]
     train(make_config(config))
+
+
+def evaluate(run: str) -> None:
+    """What `ivreid evaluate` does; only rank 0 has results."""
+    from ivreid.training import evaluate_run
+
+    results = evaluate_run(run, device="cpu", workers=0)
+    assert len(results) == (1 if place_from_environment().leads else 0)

@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from distributed_work import compare_states, embed_shares, fail, first_batches
+from distributed_work import compare_states, embed_shares, evaluate, fail, first_batches
 from processes import finish, run_all, start, train_run, tree, write_people
 
+from ivreid.datasets.features import read_features
 from ivreid.models import read_weights
+from ivreid.protocols import read_results
 from ivreid.training import load_state, read_log
 
 pytestmark = pytest.mark.slow
@@ -179,6 +182,17 @@ def test_when_one_ends_the_other_leaves_within_seconds_and_writes_nothing(
     assert statuses[1 - who] == 2
     assert "PeerLost: another process of this run is gone" in (tmp_path / f"{1 - who}.txt").read_text()
     assert not (tmp_path / "run/checkpoints/last.safetensors").exists()
+
+
+def test_a_test_in_two_processes_is_that_of_one(straight: Path, tmp_path: Path) -> None:
+    for world in (1, 2):
+        shutil.copytree(straight, tmp_path / str(world))
+        run_all(evaluate, str(tmp_path / str(world)), world=world)
+    one, two = (read_features(tmp_path / name / "features.npz") for name in "12")
+    assert one.images.paths == two.images.paths
+    np.testing.assert_allclose(one.vectors, two.vectors, atol=1e-6)
+    first, second = (read_results(tmp_path / name / "results.json")[0] for name in "12")
+    assert first.mean == pytest.approx(second.mean, abs=1e-6)
 
 
 def test_another_number_of_processes_is_refused(people: Path, straight: Path, tmp_path: Path) -> None:

@@ -90,13 +90,17 @@ def evaluate_and_show(
     path: Path, settings: Sequence[Mapping[str, Any]], *, json_out: Path | None = None, **options: Any
 ) -> list[Result]:
     """Evaluate with a progress bar, print the table, write the JSON file; options as `evaluate_run`."""
-    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.processes import bar_of_rank_0, say_error
     from ivreid.cli.tables import show_results
     from ivreid.protocols import write_results
     from ivreid.training import evaluate_run
+    from ivreid.training.distributed import one_voice, place_from_environment
 
-    with progress_bar("Embedding") as tick:
+    place = place_from_environment()
+    with one_voice(place, say_error), bar_of_rank_0("Embedding", place) as tick:
         results = evaluate_run(path, settings=settings, progress=tick, **options)
+    if not place.leads:
+        return results
     if json_out is not None:
         write_results(json_out, results[0] if len(results) == 1 else results)
     show_results(results)

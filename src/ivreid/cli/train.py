@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import traceback
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +52,7 @@ def run(
     --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
-    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.processes import bar_of_rank_0, say_error
     from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.training import load_config, train
     from ivreid.training.distributed import one_voice, place_from_environment
@@ -67,19 +66,22 @@ def run(
     def notice(line: str) -> None:
         console.print(line, markup=False)
 
-    with one_voice(place, _say):
+    with one_voice(place, say_error):
         check_study_options(trial, trials)
         words = list(overrides or [])
-        words += [
-            f"{key}={value}"
-            for key, value in (("data.root", data), ("data.trial", trial), ("out", out))
-            if value is not None
-        ]
+        if (
+            data is not None
+        ):  # these pictures, and none drawn in their place; quoted, for YAML reads `no` as false
+            words += [f"data.root={json.dumps(str(data))}", "data.synthetic=null"]
+        if trial is not None:
+            words.append(f"data.trial={trial}")
+        if out is not None:
+            words.append(f"out={json.dumps(str(out))}")
         settings = load_config(config, words, notice=notice)
         if trials is not None or seeds is not None:
             study_and_show(settings, trials, seeds, notice)
             return
-        with progress_bar("Training") if place.leads else nullcontext() as tick:
+        with bar_of_rank_0("Training", place) as tick:
             summary = train(settings, resume=resume, progress=tick, notice=notice)
     stdout = Console(soft_wrap=True, highlight=False, quiet=not place.leads)
     best = summary.best
@@ -91,15 +93,3 @@ def run(
     stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}", markup=False)
     stdout.print(f"{summary.folder / 'weights.safetensors'}", markup=False)
     stdout.print(f"next: ivreid evaluate {summary.folder}", markup=False)
-
-
-def _say(error: BaseException) -> None:
-    """Show what one of several processes died of."""
-    from ivreid.errors import IvreidError
-
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    if not isinstance(error, IvreidError):
-        traceback.print_exception(error)
-        return
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(str(error), markup=False)

@@ -15,9 +15,11 @@ from ivreid.io import file_hash
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.protocols.analysis import evaluate_in_full
 from ivreid.retrieval import get_reranker
+from ivreid.training.distributed import join_processes, local_device, place_from_environment
 from ivreid.training.folder import RunFolder
 from ivreid.training.leaks import leak_notes
 from ivreid.training.load import load_config
+from ivreid.training.validation import embed_in_shares
 from ivreid.types import Embeddings
 
 Progress = Callable[[int, int], None]
@@ -59,7 +61,8 @@ def evaluate_run(
     """Embed the test images and evaluate them under one or several protocol settings.
 
     Results carry intervals, breakdowns and verification figures (docs/statistics.md). Given a run folder, it
-    writes the embeddings to `features.npz` there and the results into `results.json`.
+    writes the embeddings to `features.npz` there and the results into `results.json`. Processes that torchrun
+    started embed a share each; rank 0 does the rest.
 
     Args:
         path: A run folder or a weights file.
@@ -78,47 +81,55 @@ def evaluate_run(
         progress: Called with (images embedded, images in all).
 
     Returns:
-        One result per setting, in their order.
+        One result per setting, in their order; on other processes than rank 0 none.
 
     Raises:
         ProtocolError: The model was trained on identities it would be tested on.
         UsageError: Unknown options, or no way to know the dataset.
         DataError, ImageError, CheckpointError: Files that cannot be used.
     """
-    subject = open_subject(
-        path,
-        data_root=data_root,
-        dataset=dataset,
-        trial=trial,
-        device=device,
-        workers=workers,
-        flip=flip,
-        allow_leak=allow_leak,
-    )
-    images = subject.dataset
-    draw = permutations or images.permutations
-    protocols = [  # before the work: a wrong option is told at once
-        make_protocol(images.name, **_given(setting), permutations=draw, trial=images.trial)
-        for setting in settings or ({},)
-    ]
-    reranker = get_reranker(rerank, metric=metric) if rerank else None
-    embeddings = embed_samples(subject.embedder, images.root, images.split("test"), progress=progress)
-    results = [
-        evaluate_in_full(
-            embeddings,
-            protocol,
-            metric=metric,
-            distance=reranker,
-            rerank=reranker.label if reranker else None,
-            tta="flip" if flip else None,
-            fingerprints={"dataset": images.fingerprint, "model": subject.fingerprint},
-            notes=(*subject.notes, *([reranker.note] if reranker else [])),
+    place = place_from_environment()
+    with join_processes(device, place):
+        subject = open_subject(
+            path,
+            data_root=data_root,
+            dataset=dataset,
+            trial=trial,
+            device=str(local_device(device, place)),
+            workers=workers,
+            flip=flip,
+            allow_leak=allow_leak,
         )
-        for protocol in protocols
-    ]
-    if Path(path).is_dir():
-        keep(Path(path), embeddings, results)
-    return results
+        images = subject.dataset
+        draw = permutations or images.permutations
+        protocols = [  # before the work: a wrong option is told at once
+            make_protocol(images.name, **_given(setting), permutations=draw, trial=images.trial)
+            for setting in settings or ({},)
+        ]
+        reranker = get_reranker(rerank, metric=metric) if rerank else None
+        embeddings = embed_in_shares(
+            place,
+            images.split("test"),
+            lambda share: embed_samples(subject.embedder, images.root, share, progress=progress),
+        )
+        if embeddings is None:
+            return []
+        results = [
+            evaluate_in_full(
+                embeddings,
+                protocol,
+                metric=metric,
+                distance=reranker,
+                rerank=reranker.label if reranker else None,
+                tta="flip" if flip else None,
+                fingerprints={"dataset": images.fingerprint, "model": subject.fingerprint},
+                notes=(*subject.notes, *([reranker.note] if reranker else [])),
+            )
+            for protocol in protocols
+        ]
+        if Path(path).is_dir():
+            keep(Path(path), embeddings, results)
+        return results
 
 
 def open_subject(

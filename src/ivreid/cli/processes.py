@@ -1,0 +1,30 @@
+"""What one of several processes shows: rank 0 everything, the first to fail its error, the others nothing."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ivreid.cli.progress import Tick, progress_bar
+from ivreid.errors import IvreidError
+
+if TYPE_CHECKING:
+    from ivreid.training.distributed import Place
+
+
+def bar_of_rank_0(label: str, place: Place) -> AbstractContextManager[Tick | None]:
+    """A progress bar in the process that speaks for all, nothing in the others."""
+    return progress_bar(label) if place.leads else nullcontext()
+
+
+def say_error(error: BaseException) -> None:
+    """Show what a process died of: a message, or where it is a bug the traceback."""
+    if not isinstance(error, IvreidError):
+        traceback.print_exception(error)
+        return
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print("[bold red]error:[/]", end=" ")
+    console.print(str(error), markup=False)
