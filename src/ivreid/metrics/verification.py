@@ -1,8 +1,8 @@
 """Verification: is this pair the same person? ROC, TPR at a chosen FPR, equal error rate, thresholds.
 
 A pair is accepted where its distance is at most the threshold. A *genuine* pair shows one person, an
-*impostor* pair two. FPR is the share of impostor pairs accepted, TPR the share of genuine pairs accepted, FNR = 1 - TPR.
-Tied distances are accepted or refused together.
+*impostor* pair two. FPR is the share of impostor pairs accepted, TPR the share of genuine pairs accepted;
+FNR is 1 - TPR. Tied distances are accepted or refused together.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def roc(genuine: NDArray[Any], impostor: NDArray[Any]) -> Roc:
 def threshold_at_fpr(impostor: NDArray[Any], fpr: float) -> float:
     """The largest threshold whose false-positive rate does not exceed `fpr`.
 
-    With m = floor(fpr * n) of n impostor pairs allowed, it lies just below the (m + 1)-th smallest distance, the next
-    smaller double; with all allowed it is the largest distance.
+    With m = floor(fpr * n) of n impostor pairs allowed, it lies just below the (m + 1)-th smallest distance:
+    the next smaller double. With all allowed it is the largest distance.
 
     Raises:
         DataError: No impostor pairs, or distances that are not finite.
@@ -233,7 +233,7 @@ class _Weighted:
         cumulative = np.cumsum(weights)
         over = int(np.searchsorted(cumulative, fpr * total * (1 + _SLACK), side="right"))
         if over == len(cumulative):  # every kept pair is allowed: all there are, or the kept share ran out
-            return float(self.sorted[-1])
+            return float(self.sorted[np.flatnonzero(weights)[-1]])
         return float(np.nextafter(self.sorted[over], -np.inf))
 
     def share(self, counts: DoubleArray, threshold: float) -> float | None:

@@ -23,6 +23,7 @@ MAY_DIFFER = (
     "out",
     "epochs",
     "data.root",
+    "data.synthetic",
     "data.workers",
     "data.cache",
     "checkpoint",
