@@ -32,8 +32,6 @@ def test_evaluate_writes_the_contract(ivreid, tiny_run, tmp_path):
         tiny_run,
         "--mode",
         "indoor",
-        "--shots",
-        10,
         "--draw",
         "official",
         "--json",
@@ -43,7 +41,7 @@ def test_evaluate_writes_the_contract(ivreid, tiny_run, tmp_path):
     result = json.loads((tmp_path / "r.json").read_text())
     check_result(result, trials=10)
     assert result["protocol"] == "sysu-mm01"
-    assert result["options"] | {"mode": "indoor", "shots": 10, "draw": "official"} == result["options"]
+    assert result["options"] | {"mode": "indoor", "shots": 1, "draw": "official"} == result["options"]
     assert "Rank-1" in done.out and "mINP" in done.out
 
 

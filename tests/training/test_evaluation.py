@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from trees import tiny_tree, write_dataset
 
-from conftest import tiny_tree, write_dataset
 from ivreid.cli import main
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from run_in_child import CONTEXT, finish, start
+from trees import tiny_tree, write_dataset
 
-from conftest import tiny_tree, write_dataset
 from ivreid import io as files
 from ivreid import methods
 from ivreid.data import TrainLoader, open_training_set
