@@ -50,13 +50,14 @@ def _frozen(values: Any, dtype: Any, name: str, ndim: int = 1) -> NDArray[Any]:
     raw = np.asarray(values)
     if raw.ndim != ndim:
         raise DataError(f"`{name}` must have {ndim} dimension(s), it has shape {raw.shape}")
-    if dtype is np.int64 and raw.size and not np.issubdtype(raw.dtype, np.integer):
-        as_int = (
-            raw.astype(np.int64) if np.issubdtype(raw.dtype, np.floating) and np.isfinite(raw).all() else None
-        )
-        if as_int is None or not np.array_equal(as_int, raw):
-            raise DataError(f"`{name}` must hold whole numbers, it holds {raw.dtype} such as {raw.flat[0]!r}")
-    out = np.array(raw, dtype=dtype, order="C")
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found by its value
+        if dtype is np.int64 and raw.size and not np.issubdtype(raw.dtype, np.integer):
+            as_int = raw.astype(np.int64) if np.issubdtype(raw.dtype, np.floating) else None
+            if as_int is None or not np.array_equal(as_int, raw):
+                raise DataError(
+                    f"`{name}` must hold whole numbers, it holds {raw.dtype} such as {raw.flat[0]!r}"
+                )
+        out = np.array(raw, dtype=dtype, order="C")
     out.setflags(write=False)
     return out
 

@@ -76,7 +76,7 @@ def test_wrong_use_leaves_with_two(tmp_path: Path, capsys: pytest.CaptureFixture
     for arguments, message in (
         (("regdb", tmp_path / "none"), "does not exist"),
         (("csv", tmp_path), "it holds none"),
-        (("redgb", tmp_path), "Did you mean 'regdb'"),
+        (("redgb", tmp_path), "did you mean regdb?"),
         (("folder", __file__), "is not a folder"),
     ):
         assert run(*arguments) == 2

@@ -39,7 +39,7 @@ def test_the_small_table_is_fine():
     ("name", "options", "message"),
     [
         ("sysu", {}, "unknown protocol 'sysu'; did you mean sysu-mm01"),
-        ("market", {}, "known protocols: sysu-mm01, regdb, llcm, cross-modality"),
+        ("market", {}, "known: sysu-mm01, regdb, llcm, cross-modality"),
         (
             "sysu-mm01",
             {"direction": DIRECTIONS[0]},

@@ -30,9 +30,9 @@ def run(
     """
     from rich.console import Console
 
-    from ivreid.errors import UsageError
+    from ivreid.errors import UsageError, did_you_mean
     from ivreid.methods.published import IMPORTERS
-    from ivreid.models import did_you_mean, write_weights
+    from ivreid.models import write_weights
 
     if from_ not in IMPORTERS:
         raise UsageError(f"unknown format {from_!r} for --from; {did_you_mean(from_, IMPORTERS)}")

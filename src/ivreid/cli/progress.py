@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.progress import (
@@ -17,10 +18,16 @@ from rich.progress import (
 
 Tick = Callable[[int, int], None]
 
+QUIET = 1.0
+"""Seconds of work, off a terminal, before the first line."""
+
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Tick]:
-    """A bar on stderr; call the yielded function with (done, total). Off a terminal it prints a line a quarter."""
+    """A bar on stderr; call the yielded function with (done, total).
+
+    Off a terminal it prints a line a quarter, and nothing of work that is done within a second.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain(label, console)
@@ -39,12 +46,12 @@ def progress_bar(label: str) -> Iterator[Tick]:
 
 
 def _plain(label: str, console: Console) -> Tick:
-    quarter = -1
+    quarter, began = -1, monotonic()
 
     def tick(done: int, total: int) -> None:
         nonlocal quarter
         now = 4 * done // total if total else 4
-        if now > quarter:
+        if now > quarter and monotonic() - began > QUIET:
             quarter = now
             console.print(f"{label}: {done:,} of {total:,}", highlight=False)
 

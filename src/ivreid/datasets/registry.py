@@ -6,7 +6,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,7 +16,7 @@ from ivreid.datasets.regdb import RegDB
 from ivreid.datasets.sysu_mm01 import SysuMM01
 from ivreid.datasets.table import OwnTable
 from ivreid.datasets.tree import Tree
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError, UsageError, did_you_mean
 from ivreid.io import fingerprint
 from ivreid.types import Modality, Sample
 
@@ -37,9 +36,7 @@ def get_reader(name: str) -> Reader:
     """
     if name in DATASETS:
         return DATASETS[name]
-    near = get_close_matches(name.lower(), DATASETS, 1, 0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise UsageError(f"there is no dataset {name!r}; there are: {', '.join(DATASETS)}.{hint}")
+    raise UsageError(f"there is no dataset {name!r}; {did_you_mean(name, DATASETS)}")
 
 
 def recognise(root: Path | str) -> str | None:

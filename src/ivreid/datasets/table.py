@@ -11,7 +11,7 @@ from pathlib import Path
 from ivreid.datasets.base import SPLITS, Contents, Kind, Reader, number_frames
 from ivreid.datasets.lists import whole_number
 from ivreid.datasets.tree import Tree, bad_path
-from ivreid.errors import DataError
+from ivreid.errors import DataError, did_you_mean
 from ivreid.io import IMAGE_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality, Sample
 
@@ -138,8 +138,6 @@ def _number(tree: Tree, where: str, column: str, text: str, least: int) -> int |
 def _choice(tree: Tree, where: str, column: str, text: str, choices: tuple[str, ...]) -> str | None:
     if text in choices:
         return text
-    near = get_close_matches(text.lower(), choices, 1, 0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    message = f"{column} is {text[:40]!r}; it must be exactly one of {', '.join(choices)}{hint}"
+    message = f"{column} is {text[:40]!r}, an unknown value; {did_you_mean(text, choices)}"
     tree.problems.add(Kind.MALFORMED, where, message)
     return None

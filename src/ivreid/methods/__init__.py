@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from ivreid.errors import CheckpointError, ConfigError, UsageError
+from ivreid.errors import CheckpointError, ConfigError, UsageError, did_you_mean
 from ivreid.methods.base import Method, MethodSettings
 from ivreid.methods.iv_reid import IVReID
-from ivreid.models import did_you_mean, read_weights
+from ivreid.models import read_weights
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (IVReID,)}
 """Every method by its name; a new one is added to the tuple."""

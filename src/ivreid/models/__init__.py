@@ -2,7 +2,6 @@
 
 from ivreid.models.backbone import RESNETS, create_backbone, global_average
 from ivreid.models.foreign import read_tensors
-from ivreid.models.names import did_you_mean
 from ivreid.models.necks import NormKind, make_norm
 from ivreid.models.weights import read_card, read_weights, write_weights
 
@@ -10,7 +9,6 @@ __all__ = [
     "RESNETS",
     "NormKind",
     "create_backbone",
-    "did_you_mean",
     "global_average",
     "make_norm",
     "read_card",

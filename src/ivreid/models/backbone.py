@@ -8,9 +8,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from ivreid.errors import CheckpointError, UsageError
+from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.models.foreign import read_tensors
-from ivreid.models.names import did_you_mean
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The networks whose last stride and stem can be chosen."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, did_you_mean
 from ivreid.metrics import CMC_RULES, CmcRule
 from ivreid.protocols.base import DIRECTIONS, Protocol
 from ivreid.protocols.cross_modality import CrossModality
@@ -72,9 +71,7 @@ def make_protocol(
     """
     kind = PROTOCOLS.get(name)
     if kind is None:
-        near = get_close_matches(name.lower(), PROTOCOLS, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known protocols: {', '.join(PROTOCOLS)}"
-        raise UsageError(f"unknown protocol {name!r}; {hint}")
+        raise UsageError(f"unknown protocol {name!r}; {did_you_mean(name, PROTOCOLS)}")
     choices = {**_CHOICES[kind], "cmc": CMC_RULES}
     given = {"mode": mode, "shots": shots, "draw": draw, "direction": direction, "cmc": cmc, "trial": trial}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

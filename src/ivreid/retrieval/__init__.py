@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, did_you_mean
 from ivreid.retrieval.expansion import AverageQueryExpansion
 from ivreid.retrieval.kreciprocal import KReciprocal
 from ivreid.retrieval.ranking import Ranking, rank
@@ -24,9 +23,7 @@ def get_reranker(name: str, **settings: Any) -> KReciprocal | AverageQueryExpans
         UsageError: Unknown name or setting, or a value out of range.
     """
     if name not in RERANKERS:
-        close = difflib.get_close_matches(name, RERANKERS, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UsageError(f"there is no re-ranking {name!r}{hint} Known: {', '.join(RERANKERS)}")
+        raise UsageError(f"there is no re-ranking {name!r}; {did_you_mean(name, RERANKERS)}")
     kind = RERANKERS[name]
     unknown = sorted(settings.keys() - kind.__dataclass_fields__.keys())
     if unknown:

@@ -22,7 +22,7 @@ from ivreid.data.settings import (
     Triple,
 )
 from ivreid.datasets import DATASETS
-from ivreid.models import did_you_mean
+from ivreid.errors import did_you_mean
 
 DEFAULT_METHOD = "iv-reid"
 Positive = Annotated[int, Field(ge=1)]
@@ -71,7 +71,7 @@ class DataSection(Section):
         default="train", description="Which identities are trained on."
     )
     workers: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="Decoding processes; null chooses."
+        default=None, description="Threads that prepare images; null chooses."
     )
     cache: bool = Field(
         default=True, description="Decode once into a memory-mapped file instead of at every visit."

@@ -21,7 +21,11 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         ConfigError: fp16 on a CPU, where its gradients would underflow unscaled.
     """
     if name == "auto":
-        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+        return (
+            "bf16"
+            if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+            else "fp32"
+        )
     if name == "fp16" and device.type != "cuda":
         raise ConfigError(
             f"precision = fp16 needs a CUDA device, this is {device.type}; use bf16, fp32 or auto"

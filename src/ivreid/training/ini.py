@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import configparser
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ivreid.errors import ConfigError
+from ivreid.errors import ConfigError, did_you_mean
 
 Parse = Callable[[str], Any]
 
@@ -86,10 +85,7 @@ class _Reader:
                 )
                 continue
             for key in keys:
-                near = difflib.get_close_matches(key, self.known[section], n=1)
-                hint = (
-                    f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(self.known[section]))}"
-                )
+                hint = did_you_mean(key, sorted(self.known[section]))
                 self.problems.append(f"{self.path}: [{section}] {key}: unknown key; {hint}")
         if self.problems:
             raise ConfigError("\n".join(self.problems))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from ivreid.errors import ConfigError
+from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import get_method
 from ivreid.training.config import DEFAULT_METHOD, Config, model_at
 from ivreid.training.ini import read_ini
@@ -139,9 +138,7 @@ def _explain(
         if problem["type"] == "extra_forbidden":
             section = model_at(model, keys[:-1])
             known = sorted(section.model_fields) if section else []
-            near = difflib.get_close_matches(str(keys[-1]), known, n=1)
-            hint = f"did you mean {near[0]}? " if near else ""
-            lines.append(f"{source}: {where}: unknown key; {hint}known here: {', '.join(known)}")
+            lines.append(f"{source}: {where}: unknown key; {did_you_mean(str(keys[-1]), known, listed=30)}")
         elif problem["type"] == "value_error":  # from our own validators: their text says it all
             said = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ivreid.datasets.synthetic.layouts import LAYOUTS
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, did_you_mean
 
 GENERATOR = 1
 """Version of the generator: pictures of different versions differ."""
@@ -57,9 +56,7 @@ class Request:
     def _check_people(self) -> None:
         name, people = self.layout, self.identities
         if name not in LAYOUTS:
-            near = difflib.get_close_matches(name, LAYOUTS, 1, 0.3)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UsageError(f"unknown layout {name!r}; {hint}Layouts: {', '.join(LAYOUTS)}")
+            raise UsageError(f"unknown layout {name!r}; {did_you_mean(name, LAYOUTS)}")
         layout = LAYOUTS[name]
         if not layout.fewest <= people <= 9999:
             raise UsageError(
