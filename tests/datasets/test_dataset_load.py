@@ -194,7 +194,9 @@ def test_dataset_is_immutable_and_travels_to_workers(tmp_path: Path) -> None:
 
 
 def test_wrong_names_and_trials(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="did you mean sysu-mm01. known: sysu-mm01, regdb, llcm, folder, csv"):
+    with pytest.raises(
+        UsageError, match=r"did you mean sysu-mm01\? known: sysu-mm01, regdb, llcm, folder, csv"
+    ):
         load_dataset("SYSU", tmp_path)
     with pytest.raises(UsageError, match="trials 1 to 10, not 11"):
         load_dataset("regdb", tmp_path, trial=11)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ivreid.metrics.verification import roc
-from ivreid.protocols import Result, evaluate, make_protocol
+from ivreid.protocols import Result, analysis, evaluate, make_protocol
 from ivreid.protocols.analysis import analyse, evaluate_in_full
 from ivreid.protocols.breakdown import hardest, within_modality
 from ivreid.protocols.compare import compare, per_identity
@@ -207,3 +207,22 @@ def test_the_order_of_the_file_changes_nothing(sysu_case, analysed):
     for block in ("per_identity", "intervals", "verification"):
         assert turned.extra[block] == analysed.extra[block]
     assert turned.extra["breakdown"] == analysed.extra["breakdown"]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("make", [sysu, regdb])
+def test_how_many_queries_are_analysed_at_a_time_makes_no_difference(monkeypatch, metric, make):
+    embeddings, protocol = make(), make_protocol("sysu-mm01" if make is sysu else "cross-modality")
+    monkeypatch.setattr(analysis, "MAX_PAIRS", 2000)
+    whole, ticks = evaluate_in_full(embeddings, protocol, metric=metric), []
+    monkeypatch.setattr(analysis, "BLOCK", 700)
+    split = evaluate_in_full(embeddings, protocol, metric=metric, progress=lambda *tick: ticks.append(tick))
+    for name, rows in whole.extra["breakdown"].items():
+        found = split.extra["breakdown"][name]
+        assert len(found) == len(rows)
+        assert all(one == pytest.approx(other, abs=1e-12) for one, other in zip(found, rows, strict=True))
+    assert split.extra["verification"]["genuine_pairs"] == whole.extra["verification"]["genuine_pairs"]
+    for name in ("area", "equal_error_rate"):
+        assert split.extra["verification"][name] == pytest.approx(whole.extra["verification"][name], abs=1e-6)
+    assert ticks[-1][0] == ticks[-1][1]
+    assert len(ticks) > 3

@@ -100,21 +100,22 @@ def _report(folder: Path, console: Console) -> None:
 
 
 def _next(folder: Path, settings: Config, console: Console) -> None:
-    root = shlex.quote(str(settings.data.root))
+    from rich.text import Text
+
+    from ivreid.cli.name import command
+
+    root, me = shlex.quote(str(settings.data.root)), command()
     console.rule("What to try next", align="left")
-    for command, meaning in (
-        (f"ivreid evaluate {folder} --mode indoor --shots 10", "one setting of the protocol"),
+    for words, meaning in (
+        (f"evaluate {folder} --mode indoor --shots 10", "one setting of the protocol"),
         (
-            f"ivreid embed {folder} {root}/cam3 --modality infrared --out features.npz",
+            f"embed {folder} {root}/cam3 --modality infrared --out features.npz",
             "embeddings of a folder of pictures",
         ),
+        ("train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger", "another configuration"),
         (
-            "ivreid train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger",
-            "another configuration",
-        ),
-        (
-            "ivreid train configs/sysu-mm01.yaml --data SYSU-MM01 --out runs/sysu",
+            "train configs/sysu-mm01.yaml --data SYSU-MM01 --out runs/sysu",
             "the published system on the real data",
         ),
     ):
-        console.print(f"  [cyan]{command}[/cyan]\n      {meaning}")
+        console.print(Text(f"  {me} {words}", style="cyan"), Text(f"      {meaning}"), sep="\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,7 @@ def run(
     --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
+    from ivreid.cli.name import command
     from ivreid.cli.processes import bar_of_rank_0, say_error
     from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.training import load_config, train
@@ -92,4 +94,4 @@ def run(
     )
     stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}", markup=False)
     stdout.print(f"{summary.folder / 'weights.safetensors'}", markup=False)
-    stdout.print(f"next: ivreid evaluate {summary.folder}", markup=False)
+    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}", markup=False)

@@ -73,6 +73,8 @@ def run(
 
 
 def _show(found: Tuning) -> None:
+    from ivreid.cli.name import command
+
     console = Console(soft_wrap=True, highlight=False)
     if found.best is None or found.best.score is None:
         console.print("no trial is complete yet")
@@ -85,7 +87,7 @@ def _show(found: Tuning) -> None:
         f"({counts})"
     )
     console.print(f"{found.out / 'tuning.png'}", markup=False)
-    console.print(f"next: ivreid train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
+    console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
 
 
 def _table(found: Tuning) -> Table:

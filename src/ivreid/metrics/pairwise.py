@@ -9,17 +9,13 @@ from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
 
+Vectors = NDArray[np.floating[Any]]
 
-def pairwise(
-    query: NDArray[np.floating[Any]],
-    gallery: NDArray[np.floating[Any]],
-    metric: str = "cosine",
-    dtype: type[np.floating[Any]] = np.float64,
-) -> NDArray[Any]:
-    """The (Q, G) distances.
+
+class Distances:
+    """The distances of any queries to one gallery, which is prepared once.
 
     Args:
-        query: (Q, D) vectors.
         gallery: (G, D) vectors.
         metric: "cosine", 1 - cos of the angle, or "euclidean" on the vectors as given.
         dtype: Precision of the matrix product; norms are always computed in float64.
@@ -28,21 +24,44 @@ def pairwise(
         UsageError: An unknown metric.
         DataError: A zero vector under cosine: it has no direction.
     """
-    if metric not in ("cosine", "euclidean"):
-        raise UsageError(f"unknown metric {metric!r}; known metrics: cosine, euclidean")
-    left, right = np.asarray(query, dtype=np.float64), np.asarray(gallery, dtype=np.float64)
-    if metric == "cosine":
-        left, right = _unit(left), _unit(right)
-    products = left.astype(dtype, copy=False) @ right.astype(dtype, copy=False).T
-    if metric == "cosine":
-        return np.asarray(np.maximum(1 - products, 0))
-    squares = [np.einsum("ij,ij->i", side, side).astype(dtype) for side in (left, right)]
-    return np.asarray(np.sqrt(np.maximum(squares[0][:, None] + squares[1] - 2 * products, 0)))
+
+    def __init__(
+        self, gallery: Vectors, metric: str = "cosine", dtype: type[np.floating[Any]] = np.float64
+    ) -> None:
+        if metric not in ("cosine", "euclidean"):
+            raise UsageError(f"unknown metric {metric!r}; known metrics: cosine, euclidean")
+        self._cosine, self._dtype = metric == "cosine", dtype
+        self._gallery, self._squares = self._prepared(gallery)
+
+    def __call__(self, query: Vectors) -> NDArray[Any]:
+        """(Q, G) distances of the queries (Q, D)."""
+        left, squares = self._prepared(query)
+        distances = left @ self._gallery.T
+        if self._cosine:
+            np.subtract(1, distances, out=distances)
+            return np.asarray(np.maximum(distances, 0, out=distances))
+        distances *= -2
+        distances += squares[:, None]
+        distances += self._squares
+        np.maximum(distances, 0, out=distances)
+        return np.asarray(np.sqrt(distances, out=distances))
+
+    def _prepared(self, vectors: Vectors) -> tuple[NDArray[Any], NDArray[Any]]:
+        """The vectors, of length 1 for cosine, and the squares of their own lengths."""
+        vectors = np.asarray(vectors)
+        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+        if self._cosine:
+            if not squares.all():
+                row = int(np.flatnonzero(squares == 0)[0])
+                raise DataError(
+                    f"vector {row} is zero: it has no direction, so no cosine distance; use euclidean"
+                )
+            vectors = vectors / np.sqrt(squares)[:, None].astype(np.promote_types(vectors.dtype, self._dtype))
+        return vectors.astype(self._dtype, copy=False), squares.astype(self._dtype)
 
 
-def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not norms.all():
-        row = int(np.flatnonzero(norms == 0)[0])
-        raise DataError(f"vector {row} is zero: it has no direction, so no cosine distance; use euclidean")
-    return np.asarray(vectors / norms)
+def pairwise(
+    query: Vectors, gallery: Vectors, metric: str = "cosine", dtype: type[np.floating[Any]] = np.float64
+) -> NDArray[Any]:
+    """The (Q, G) distances of vectors (Q, D) and (G, D); settings and errors are those of `Distances`."""
+    return Distances(gallery, metric, dtype)(query)

@@ -7,7 +7,8 @@ FNR is 1 - TPR. Tied distances are accepted or refused together.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,11 @@ class Pairs:
         """Every pair of a (Q, G) distance matrix that is not excluded."""
         rows, columns = np.nonzero(np.ones(distances.shape, dtype=bool) if excluded is None else ~excluded)
         return cls(distances[rows, columns], query_pids[rows], gallery_pids[columns])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Pairs]) -> Pairs:
+        """The pairs of several matrices, one after the other."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
     @property
     def genuine(self) -> NDArray[np.floating[Any]]:

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from ivreid.metrics import rank_queries
 from ivreid.metrics.bootstrap import bootstrap
-from ivreid.metrics.pairwise import pairwise
+from ivreid.metrics.pairwise import Distances, pairwise
 from ivreid.metrics.verification import Pairs, roc
-from ivreid.protocols.base import Protocol, Trial
+from ivreid.protocols.base import Protocol
 from ivreid.protocols.breakdown import (
     Breakdown,
     Tally,
@@ -37,11 +37,13 @@ from ivreid.protocols.evaluate import summarise
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result
 from ivreid.protocols.scoring import Distance, Precision, Progress, TrialOutcomes, run_trials
-from ivreid.types import BoolArray, Embeddings, ImageTable
+from ivreid.types import Embeddings
 
 FPRS = (0.001, 0.01, 0.1)
 MAX_PAIRS = 2_000_000
 """Pairs of the verification block; beyond, queries are spread evenly over the trial's."""
+BLOCK = 1 << 25
+"""Distances held at a time."""
 
 
 def evaluate_in_full(
@@ -61,6 +63,8 @@ def evaluate_in_full(
 ) -> Result:
     """`evaluate`, with its arguments, followed by `analyse`; the trials are ranked once.
 
+    `progress` counts the ranking as one half of the work and the analysis as the other.
+
     Raises:
         ProtocolError: Images that do not fit the protocol, or no query with a true match.
         UsageError: An unknown metric or precision.
@@ -72,7 +76,7 @@ def evaluate_in_full(
         precision=precision,
         distance=distance,
         scorer=scorer,
-        progress=progress,
+        progress=_half(progress, 0),
     )
     result = summarise(
         found,
@@ -85,7 +89,20 @@ def evaluate_in_full(
         fingerprints=fingerprints,
         notes=notes,
     )
-    return analyse(embeddings, protocol, result, found=found, metric=metric, distance=distance, seed=seed)
+    return analyse(
+        embeddings,
+        protocol,
+        result,
+        found=found,
+        metric=metric,
+        distance=distance,
+        seed=seed,
+        progress=_half(progress, 1),
+    )
+
+
+def _half(progress: Progress | None, half: int) -> Progress | None:
+    return progress and (lambda done, total: progress(half * total + done, 2 * total))
 
 
 def analyse(
@@ -97,6 +114,7 @@ def analyse(
     metric: str = "cosine",
     distance: Distance | None = None,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Result:
     """The result with its `extra` filled: per_identity, intervals, breakdown, verification.
 
@@ -108,6 +126,7 @@ def analyse(
         metric: The metric of the evaluation.
         distance: What replaced the metric in the evaluation, if anything did (a re-ranking).
         seed: Of the resamples, and of the draws within a modality.
+        progress: Called with (queries done, queries in all).
 
     Raises:
         UsageError: An unknown metric.
@@ -116,44 +135,69 @@ def analyse(
     rng, images = np.random.default_rng(seed), embeddings.images
     if found is None:
         found = run_trials(embeddings, protocol, metric=metric, distance=distance)
-    # single precision is enough to break figures down; the figures themselves come from `found`
-    measure = distance or (lambda query, gallery: pairwise(query, gallery, metric, np.float32))
-    breakdown, ran = Breakdown(protocol.name), [(images.take(one.trial.query), one.outcomes) for one in found]
-    verification: dict[str, Any] | None = None
-    for (query, outcomes), (trial, distances) in zip(
-        ran, _distances(embeddings, found, measure, shared=distance is None), strict=True
-    ):
-        gallery = images.take(trial.gallery)
+    breakdown, sampled = Breakdown(protocol.name, len(found)), list[Pairs]()
+    step = max(1, -(-len(found[0].trial.query) * len(found[0].trial.gallery) // MAX_PAIRS))
+    done, total = 0, sum(len(one.trial.query) for one in found)
+    blocks = _whole(embeddings, found, distance) if distance else _in_blocks(embeddings, found, metric)
+    for one, rows, distances in blocks:
+        query, gallery = images.take(one.trial.query[rows]), images.take(one.trial.gallery)
         excluded = protocol.excluded(query, gallery)
-        breakdown.add(distances, query, gallery, excluded, outcomes)
-        if trial is found[0].trial:
-            verification = verification_block(distances, query, gallery, excluded)
+        breakdown.add(distances, query, gallery, excluded, one.outcomes.take(rows))
+        if one is found[0]:
+            some = np.arange(-rows.start % step, len(query), step)
+            allowed = None if excluded is None else excluded[some]
+            sampled.append(Pairs.of_matrix(distances[some], query.pids[some], gallery.pids, allowed))
+        done += len(query)
+        if progress is not None:
+            progress(done, total)
+    ran = [(images.take(one.trial.query), one.outcomes) for one in found]
     table = sums_over_trials(ran, protocol.cmc)
-    blocks: dict[str, Any] = {PER_IDENTITY: per_identity_json(table)}
+    extra: dict[str, Any] = {PER_IDENTITY: per_identity_json(table)}
     if len(table) > 1:
-        blocks["intervals"] = {name: found.to_json() for name, found in bootstrap(table, rng=rng).items()}
-    rows = breakdown.to_json()
-    rows["modalities"] += _within(embeddings, measure, rng)
-    blocks["breakdown"] = {**rows, "hardest": hardest(table)}
+        extra["intervals"] = {
+            name: interval.to_json() for name, interval in bootstrap(table, rng=rng).items()
+        }
+    tables = breakdown.to_json()
+    tables["modalities"] += _within(embeddings, distance or _plain(metric), rng)
+    extra["breakdown"] = {**tables, "hardest": hardest(table)}
+    verification = verification_block(Pairs.concatenate(sampled))
     if verification is not None:
-        blocks["verification"] = verification
-    return replace(result, extra={**result.extra, **blocks})
+        extra["verification"] = verification
+    return replace(result, extra={**result.extra, **extra})
 
 
-def _distances(
-    embeddings: Embeddings, found: Sequence[TrialOutcomes], measure: Distance, *, shared: bool
-) -> Iterator[tuple[Trial, NDArray[Any]]]:
-    """Each trial with its distances; plain ones with the same queries share one product."""
-    vectors, trials = embeddings.vectors, [one.trial for one in found]
-    first = trials[0].query
-    if not shared or not all(np.array_equal(trial.query, first) for trial in trials):
-        for trial in trials:
-            yield trial, measure(vectors[trial.query], vectors[trial.gallery])
-        return
-    union = np.unique(np.concatenate([trial.gallery for trial in trials]))
-    whole = measure(vectors[first], vectors[union])
-    for trial in trials:
-        yield trial, whole[:, np.searchsorted(union, trial.gallery)]
+def _whole(
+    embeddings: Embeddings, found: Sequence[TrialOutcomes], distance: Distance
+) -> Iterator[tuple[TrialOutcomes, slice, NDArray[Any]]]:
+    """Each trial with its distances, all at once: a re-ranking needs whole lists."""
+    vectors = embeddings.vectors
+    for one in found:
+        trial = one.trial
+        yield one, slice(0, len(trial.query)), distance(vectors[trial.query], vectors[trial.gallery])
+
+
+def _in_blocks(
+    embeddings: Embeddings, found: Sequence[TrialOutcomes], metric: str
+) -> Iterator[tuple[TrialOutcomes, slice, NDArray[Any]]]:
+    """Each trial with its distances, some queries at a time; trials with the same queries share a product."""
+    first = found[0].trial.query
+    shared = all(np.array_equal(one.trial.query, first) for one in found)
+    for group in [found] if shared else [[one] for one in found]:
+        query = group[0].trial.query
+        union = np.unique(np.concatenate([one.trial.gallery for one in group]))
+        # single precision is enough to break figures down; the figures themselves come from `found`
+        measure = Distances(embeddings.vectors[union], metric, np.float32)
+        places = [np.searchsorted(union, one.trial.gallery) for one in group]
+        height = max(1, BLOCK // len(union))
+        for start in range(0, len(query), height):
+            rows = slice(start, min(start + height, len(query)))
+            distances = measure(embeddings.vectors[query[rows]])
+            for one, columns in zip(group, places, strict=True):
+                yield one, rows, distances[:, columns]
+
+
+def _plain(metric: str) -> Distance:
+    return lambda query, gallery: pairwise(query, gallery, metric, np.float32)
 
 
 def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -170,15 +214,8 @@ def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator)
     return tally.rows("query", "gallery", trials=1)
 
 
-def verification_block(
-    distances: NDArray[np.floating[Any]], query: ImageTable, gallery: ImageTable, excluded: BoolArray | None
-) -> dict[str, Any] | None:
-    """The verification block of one trial, or None where it lacks pairs of one person or of two."""
-    step = max(1, -(-distances.size // MAX_PAIRS))
-    rows = np.arange(0, len(distances), step)
-    pairs = Pairs.of_matrix(
-        distances[rows], query.pids[rows], gallery.pids, None if excluded is None else excluded[rows]
-    )
+def verification_block(pairs: Pairs) -> dict[str, Any] | None:
+    """The verification block of some pairs, or None where they lack pairs of one person or of two."""
     genuine, impostor = pairs.genuine, pairs.impostor
     if not len(genuine) or not len(impostor):
         return None

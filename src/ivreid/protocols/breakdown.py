@@ -58,16 +58,17 @@ def _row(outcomes: Outcomes, trials: int) -> dict[str, float]:
 
 
 class Breakdown:
-    """Gathers the breakdown trial by trial.
+    """Gathers the breakdown, some queries of a trial at a time.
 
     Args:
         protocol: Registry name; places are known for some datasets only.
+        trials: How many there are.
     """
 
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, trials: int) -> None:
         self._indoor = INDOOR_CAMERAS.get(protocol)
         self._tallies = {name: Tally() for name in ("query_cameras", "camera_pairs", "places", "modalities")}
-        self._trials = 0
+        self._trials = trials
 
     def add(
         self,
@@ -77,7 +78,7 @@ class Breakdown:
         excluded: BoolArray | None,
         outcomes: Outcomes,
     ) -> None:
-        """Take in one trial.
+        """Take in queries of one trial.
 
         Args:
             distances: (Q, G).
@@ -86,7 +87,6 @@ class Breakdown:
             excluded: (Q, G) pairs the protocol forbids, or None.
             outcomes: Of the Q queries against the whole gallery.
         """
-        self._trials += 1
         cameras, known = _groups(query.camids), _groups(gallery.camids)
         for camera, rows in cameras.items():
             self._tallies["query_cameras"].add((camera,), outcomes.take(rows))
@@ -112,7 +112,7 @@ class Breakdown:
         """The block of cameras, places and the protocol's own modalities."""
         labels: dict[str, Sequence[str]] = {"query_cameras": ("camera",)}
         return {
-            name: tally.rows(*labels.get(name, ("query", "gallery")), trials=max(1, self._trials))
+            name: tally.rows(*labels.get(name, ("query", "gallery")), trials=self._trials)
             for name, tally in self._tallies.items()
         }
 

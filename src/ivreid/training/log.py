@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ivreid.data import Batch
 from ivreid.errors import TrainingError
 
 _CURVES = ("loss", "grad_norm", "images_per_second", "data_wait", "memory_gib")
@@ -85,3 +89,27 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except (OSError, ValueError) as error:
         raise TrainingError(f"cannot read {path}: {error}") from error
+
+
+class Window:
+    """Time and images since the log was last written."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.waited = 0.0
+        self.images = 0
+
+    def wait_for(self, batches: Iterator[Batch], count: int) -> list[Batch]:
+        """Up to `count` batches, timing how long the data path lets training wait."""
+        asked = time.perf_counter()
+        group = list(islice(batches, count))
+        self.waited += time.perf_counter() - asked
+        return group
+
+    def speed(self) -> dict[str, float]:
+        """Images per second, and the share of the time spent waiting for data."""
+        seconds = max(time.perf_counter() - self.started, 1e-9)
+        return {
+            "images_per_second": round(self.images / seconds, 2),
+            "data_wait": round(self.waited / seconds, 4),
+        }

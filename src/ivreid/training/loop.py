@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ from ivreid.training.distributed import (
 from ivreid.training.engine import autocast, memory_gib, seed_step, set_rates
 from ivreid.training.folder import RunFolder, open_folder
 from ivreid.training.health import Health
-from ivreid.training.log import RunLog
+from ivreid.training.log import RunLog, Window
 from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
 from ivreid.training.schedule import rate_factor
 from ivreid.training.setup import Parts, Progress, build_parts, check_place
@@ -410,27 +409,3 @@ class Run:
         """Close the log."""
         if self.log is not None:
             self.log.close()
-
-
-class Window:
-    """Time and images since the log was last written."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.waited = 0.0
-        self.images = 0
-
-    def wait_for(self, batches: Iterator[Batch], count: int) -> list[Batch]:
-        """Up to `count` batches, timing how long the data path lets training wait."""
-        asked = time.perf_counter()
-        group = list(islice(batches, count))
-        self.waited += time.perf_counter() - asked
-        return group
-
-    def speed(self) -> dict[str, float]:
-        """Images per second, and the share of the time spent waiting for data."""
-        seconds = max(time.perf_counter() - self.started, 1e-9)
-        return {
-            "images_per_second": round(self.images / seconds, 2),
-            "data_wait": round(self.waited / seconds, 4),
-        }
