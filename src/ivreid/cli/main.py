@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from ivreid.errors import IvreidError
+from ivreid.memory import keep_freed_memory
 
 VERBS = {
     "demo": "The whole story on synthetic data: generate, train, evaluate, report.",
@@ -88,6 +89,7 @@ def _version(wanted: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an `IvreidError` becomes one message and its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    keep_freed_memory()
     verb = next((word for word in arguments if not word.startswith("-")), None)
     try:
         build_app(verb if verb in VERBS else None)(arguments, prog_name="ivreid")

@@ -1,0 +1,28 @@
+"""Memory that is freed stays with the process."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to keep large blocks for the next step instead of giving them back after each.
+
+    A training step on a CPU allocates and frees gigabytes. By default glibc returns every large block to the
+    system at once, and the next step pays for each of its pages again: a third of the whole time
+    (`benchmarks/training.py`). The price is a peak some 30% higher. The command line does this; in a program of
+    your own call it once, before the work.
+
+    Returns:
+        Whether this C library knows how (glibc does).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))
