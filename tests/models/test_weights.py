@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from ivreid.errors import CheckpointError, DataError
-from ivreid.models import read_card, read_weights, write_weights
+from ivreid.models import read_card, read_weights, weights_fingerprint, write_weights
 
 CARD = {"method": "iv-reid", "settings": {"margin": 0.3}, "num_classes": 7, "train_pids": [1, 2]}
 TENSORS = {
@@ -30,6 +30,24 @@ def test_round_trip(tmp_path):
     for name, value in {**TENSORS, "same": shared}.items():
         assert torch.equal(tensors[name], value)
         assert tensors[name].dtype == value.dtype
+
+
+def test_the_fingerprint_is_of_what_the_weights_compute(tmp_path):
+    def of(tensors, **changes):
+        write_weights(tmp_path / "w.safetensors", tensors, {**CARD, **changes})
+        return weights_fingerprint(tmp_path / "w.safetensors")
+
+    first = of(TENSORS)
+    assert first == of(dict(reversed(TENSORS.items())), calibration={"threshold": 0.5}, train_pids=[])
+    others = [
+        of(TENSORS, settings={"margin": 0.2}),
+        of(TENSORS, preprocessing={"size": [32, 16]}),
+        of({**TENSORS, "a": TENSORS["a"] + 1e-7}),
+        of({**TENSORS, "a": TENSORS["a"].reshape(3, 2)}),
+        of({**TENSORS, "half": TENSORS["half"].to(torch.float16)}),
+        of({**TENSORS, "more": torch.zeros(0)}),
+    ]
+    assert len({first, *others}) == 7
 
 
 def write_with(path, metadata):

@@ -140,7 +140,7 @@ def test_a_callable_replaces_the_metric_and_is_named():
     assert other.mean == pytest.approx(plain.mean, abs=1e-12)
     assert len(seen) == 10
     assert (other.rerank, other.tta, plain.rerank, plain.tta) == ("k-reciprocal", "flip", None, None)
-    assert "re-ranked (k-reciprocal)" in other.title
+    assert other.title.endswith("RE-RANKED by k-reciprocal, TEST-TIME AUGMENTED by flip")
 
 
 def test_a_scorer_multiplies_and_progress_counts_every_query():

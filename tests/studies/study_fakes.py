@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import save_file
+import torch
+from safetensors.torch import save_file
 
-from ivreid.io import file_hash
+from ivreid.models import weights_fingerprint, write_weights
 from ivreid.protocols import FIGURES, Result, TrialResult, make_protocol, read_results, write_results
 from ivreid.training import Config, Summary
 from ivreid.training.folder import RunFolder
@@ -52,8 +52,9 @@ class FakeTraining:
             rows.append({"kind": "validation", "epoch": epoch, "step": epoch, "mAP": value})
             folder.metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
             best = max(rows, key=lambda row: row["mAP"])
-            seen = np.array([config.seed, config.data.trial or 0, epoch], dtype=np.float64)
-            save_file({"seen": seen, "score": np.array([best["mAP"]])}, folder.weights)
+            seen = torch.tensor([config.seed, config.data.trial or 0, epoch])
+            tensors = {"seen": seen, "score": torch.tensor([best["mAP"]])}
+            write_weights(folder.weights, tensors, {"method": "fake", "settings": {}, "num_classes": 1})
             info = {"ivreid": json.dumps({"position": {"epoch": epoch + 1, "batch": 0, "step": epoch}})}
             save_file({"seen": seen}, folder.last, metadata=info)
             if on_validation is not None:
@@ -75,7 +76,7 @@ class FakeTest:
 
     def __call__(self, path: Path, /, *, settings: Sequence[Mapping[str, Any]], **_: Any) -> list[Result]:
         self.calls.append(path.name)
-        model = file_hash(path / "weights.safetensors")
+        model = weights_fingerprint(path / "weights.safetensors")
         trial = int(path.name.removeprefix("trial-")[:2]) if path.name.startswith("trial") else 1
         found = []
         for place, setting in enumerate(settings):

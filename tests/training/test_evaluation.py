@@ -18,8 +18,7 @@ from ivreid.cli import main
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import ProtocolError, UsageError
-from ivreid.io import file_hash
-from ivreid.models import read_weights, write_weights
+from ivreid.models import read_weights, weights_fingerprint, write_weights
 from ivreid.protocols import evaluate, make_protocol, read_results
 from ivreid.training import evaluate_run, make_config, train
 from ivreid.training.leaks import leak_notes
@@ -42,7 +41,7 @@ def test_a_run_folder_gets_features_and_results(trained: Path, tiny: Path) -> No
     assert len(features) == len(dataset.split("test"))
     assert dict(results[0].fingerprints) | {"split": ""} == {
         "dataset": dataset.fingerprint,
-        "model": file_hash(trained / "weights.safetensors"),
+        "model": weights_fingerprint(trained / "weights.safetensors"),
         "split": "",
     }
     assert [r.options for r in read_results(trained / "results.json")] == [r.options for r in results]
@@ -63,7 +62,10 @@ def test_results_of_the_same_model_gather_and_of_another_are_dropped(trained: Pa
     evaluate_run(run, settings=[{"mode": "all"}], flip=True)
     assert settings() == [("indoor", None), ("all", None), ("all", "flip")]
     tensors, card = read_weights(run / "weights.safetensors")
-    write_weights(run / "weights.safetensors", tensors, {**card, "created": "later"})
+    write_weights(run / "weights.safetensors", tensors, {**card, "calibration": {"threshold": 0.5}})
+    evaluate_run(run, settings=[{"mode": "all"}])  # the same model, whatever else its card says
+    assert len(settings()) == 3
+    write_weights(run / "weights.safetensors", {**tensors, "norm.bias": tensors["norm.bias"] + 1e-6}, card)
     evaluate_run(run, settings=[{"mode": "all"}])
     assert settings() == [("all", None)]
 

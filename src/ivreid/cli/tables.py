@@ -45,10 +45,6 @@ def _cell(result: Result, key: str) -> str:
 
 def _name(result: Result) -> Text:
     lines = [result.title]
-    if result.rerank:
-        lines.append(f"RE-RANKED: {result.rerank}")
-    if result.tta:
-        lines.append(f"TEST-TIME AUGMENTATION: {result.tta}")
     trials = f", {len(result.trials)} trials" if len(result.trials) > 1 else ""
     lines.append(
         f"{result.valid_queries:,} of {result.queries:,} queries x {result.gallery:,} images{trials}"

@@ -3,7 +3,7 @@
 from ivreid.models.backbone import RESNETS, create_backbone, global_average
 from ivreid.models.foreign import read_tensors
 from ivreid.models.necks import NormKind, make_norm
-from ivreid.models.weights import read_card, read_weights, write_weights
+from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
 
 __all__ = [
     "RESNETS",
@@ -14,5 +14,6 @@ __all__ = [
     "read_card",
     "read_tensors",
     "read_weights",
+    "weights_fingerprint",
     "write_weights",
 ]

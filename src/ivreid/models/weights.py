@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -96,6 +97,24 @@ def read_card(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"the card of {path} is damaged: {error}") from error
     _check(card, str(path))
     return dict(card)
+
+
+def weights_fingerprint(path: Path | str) -> str:
+    """A 16-digit hash of what a weights file computes: its tensors, method, settings and preprocessing.
+
+    The rest of the card, a calibration for instance, makes no other model.
+
+    Raises:
+        CheckpointError: As `read_weights`.
+    """
+    tensors, card = read_weights(path)
+    names = ("method", "settings", "num_classes", "preprocessing")
+    digest = hashlib.sha256(json.dumps([card.get(name) for name in names], sort_keys=True).encode())
+    for name in sorted(tensors):
+        value = tensors[name].contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(memoryview(value.reshape(-1).view(torch.uint8).numpy()))
+    return digest.hexdigest()[:16]
 
 
 def _check(card: Any, path: str) -> None:

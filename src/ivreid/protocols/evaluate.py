@@ -101,7 +101,9 @@ def summarise(
     options = {**protocol.options, "metric": metric}
     if precision != "double":
         options["precision"] = precision
-    title = f"{protocol.title}, {metric} distance" + (f", re-ranked ({rerank})" if rerank else "")
+    title = f"{protocol.title}, {metric} distance"
+    title += f", RE-RANKED by {rerank}" if rerank else ""
+    title += f", TEST-TIME AUGMENTED by {tta}" if tta else ""
     return Result(
         protocol=protocol.name,
         title=title,

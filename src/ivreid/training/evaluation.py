@@ -11,7 +11,7 @@ from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.datasets.features import write_features
 from ivreid.errors import UsageError
 from ivreid.inference import Embedder, embed_samples, load, weights_file
-from ivreid.io import file_hash
+from ivreid.models import weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.protocols.analysis import evaluate_in_full
 from ivreid.retrieval import get_reranker
@@ -32,7 +32,7 @@ class Subject:
     Attributes:
         embedder: The network.
         dataset: The images, with the split to test on.
-        fingerprint: Hash of the weights file.
+        fingerprint: Of the weights.
         notes: What a reader of the results must know.
     """
 
@@ -160,7 +160,7 @@ def open_subject(
         trial = trained_on.get("trial")
     data = load_dataset(name, root, trial=trial)
     notes = [*leak_notes(embedder.card, data, allow_leak=allow_leak), *_selection_notes(embedder.card)]
-    return Subject(embedder, data, file_hash(file), tuple(notes))
+    return Subject(embedder, data, weights_fingerprint(file), tuple(notes))
 
 
 def _configured_root(path: Path | str, dataset: str) -> Path | None:

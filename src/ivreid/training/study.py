@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
-from ivreid.io import file_hash
+from ivreid.models import weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.protocols.merge import format_numbers, merge_results
 from ivreid.training.config import Config
@@ -197,7 +197,7 @@ def settings_of(config: Config) -> list[dict[str, Any]]:
 
 def _tested(run: StudyRun) -> list[Result] | None:
     """The figures of the run's weights in the order of its settings, or None where one is missing."""
-    model = file_hash(run.folder.weights)
+    model = weights_fingerprint(run.folder.weights)
     try:
         found = [one for one in read_results(run.results) if one.fingerprints.get("model") == model]
     except DataError:
