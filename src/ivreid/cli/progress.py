@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from time import monotonic
 
 from rich.console import Console
@@ -53,6 +54,8 @@ def _plain(label: str, console: Console) -> Tick:
         now = 4 * done // total if total else 4
         if now > quarter and monotonic() - began > QUIET:
             quarter = now
-            console.print(f"{label}: {done:,} of {total:,}", highlight=False)
+            left = (monotonic() - began) * (total - done) / max(done, 1)
+            remaining = f", {timedelta(seconds=round(left))} left" if done < total else ""
+            console.print(f"{label}: {done:,} of {total:,}{remaining}", highlight=False)
 
     return tick
