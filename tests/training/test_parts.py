@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -172,6 +173,15 @@ def test_a_steps_random_numbers_depend_on_seed_step_and_rank_only() -> None:
         draw(2**31 - 1, 10**6, 4095)  # the largest seed fits
 
 
+@pytest.fixture
+def interrupting() -> Iterator[None]:
+    """SIGINT raises, also where the tests run in the background and ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupting")
 def test_the_first_signal_is_noted_and_the_second_acts() -> None:
     with StopSignal() as stop:
         assert stop.received is None

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ivreid.datasets.synthetic.camera import Camera
 from ivreid.datasets.synthetic.shot.canvas import Array
-from ivreid.datasets.synthetic.surface import LUMA, Band
+from ivreid.datasets.synthetic.surface import Band, luminance
 
 
 def develop(
@@ -31,7 +31,7 @@ def develop(
     sigma = np.float32(camera.noise)
     noise = sigma * rng.standard_normal((*size, 1), dtype=np.float32)
     if camera.band is Band.VISIBLE:
-        grey = (values @ np.array(LUMA, dtype=np.float32))[..., None]
+        grey = luminance(*np.moveaxis(values, -1, 0))[..., None]
         values = (grey + np.float32(camera.saturation) * (values - grey)) * np.array(camera.tint, np.float32)
         noise = noise + np.float32(0.6) * sigma * rng.standard_normal((*size, 3), dtype=np.float32)
     picture = (np.clip(values + noise, 0, 1) * 255 + 0.5).astype(np.uint8)

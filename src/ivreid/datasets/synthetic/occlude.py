@@ -10,7 +10,7 @@ from ivreid.datasets.synthetic.rng import pick
 from ivreid.datasets.synthetic.shot.canvas import Array, Canvas
 from ivreid.datasets.synthetic.shot.person import paint_person
 from ivreid.datasets.synthetic.shot.pose import draw_pose
-from ivreid.datasets.synthetic.surface import LUMA, Band
+from ivreid.datasets.synthetic.surface import Band, luminance
 
 OCCLUDERS = ("none", "pole", "passer-by", "furniture", "frame")
 OCCLUDER_WEIGHTS = (86.0, 3.0, 4.0, 5.0, 2.0)
@@ -70,4 +70,4 @@ def _ink(rng: np.random.Generator, camera: Camera, gap: float) -> Array:
     own = float(rng.uniform(0.12, 0.45))
     if camera.band is Band.VISIBLE:
         return colour.astype(np.float32)
-    return np.array([(1 - gap) * float(colour @ LUMA) + gap * own], dtype=np.float32)
+    return np.array([(1 - gap) * float(luminance(*colour)) + gap * own], dtype=np.float32)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,12 @@ from ivreid.datasets.synthetic.rng import pick
 
 Colour = tuple[float, float, float]
 LUMA = (0.299, 0.587, 0.114)
+
+
+def luminance(red: Any, green: Any, blue: Any) -> Any:
+    """The grey of a colour. Not a matrix product, whose last bit depends on the machine's linear algebra."""
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+
 
 CLOTH_COLOURS: tuple[tuple[Colour, float], ...] = (
     # (RGB in [0, 1], how common on a street)
@@ -71,7 +78,7 @@ class Surface:
         if band is Band.VISIBLE:
             return np.array(self.rgb, dtype=np.float32)
         own = self.nir if band is Band.NIR else self.heat
-        grey = sum(weight * channel for weight, channel in zip(LUMA, self.rgb, strict=True))
+        grey = luminance(*self.rgb)
         return np.array([(1 - gap) * grey + gap * own], dtype=np.float32)
 
 
