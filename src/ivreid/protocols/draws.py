@@ -65,7 +65,8 @@ class Permutations:
             positions = self._matrix(pid, camid, len(images))[trial, :shots]
             if len(positions) < shots:
                 raise ProtocolError(
-                    f"camera {camid}, identity {pid}: {shots} shots asked for, {len(images)} image(s) found"
+                    f"camera {camid}, identity {pid}: {shots} shots asked for, {len(images)} image(s) found; "
+                    "single-shot (shots 1) needs one image of each"
                 )
             rows.extend(images[positions.astype(np.int64) - 1].tolist())
         return rows
