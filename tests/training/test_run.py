@@ -382,6 +382,37 @@ def test_an_unreadable_image_stops_or_is_left_out_by_policy(
     assert environment["images"] == 95
 
 
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_bad_validation_image_stops_before_the_first_step(
+    tiny_config: Make, tmp_path: Path, size: int
+) -> None:
+    data = write_dataset(tmp_path / "data")
+    bad = data / "cam1" / "0010" / "0001.jpg"  # of a validation identity: never skipped
+    bad.write_bytes(bad.read_bytes()[:size])
+    config = tiny_config(data={"root": str(data), "on_bad_image": "skip"}, out=str(tmp_path / "run"))
+    steps: list[tuple[int, int]] = []
+    with pytest.raises(ImageError, match=r"cam1/0010/0001\.jpg"):
+        train(config, progress=lambda *step: steps.append(step))
+    assert not steps
+
+
+def test_an_empty_file_among_the_training_images_is_left_out_by_policy(
+    tiny_config: Make, tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "data")
+    (data / "cam1" / "0003" / "0001.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty file: cam1/0003/0001\.jpg"):
+        train(tiny_config(data={"root": str(data)}, out=str(tmp_path / "stops")))
+    seen: list[tuple[int, int]] = []
+    section = {"root": str(data), "on_bad_image": "skip"}
+    run = train(
+        tiny_config(epochs=1, data=section, out=str(tmp_path / "skips")),
+        preparing=lambda *done: seen.append(done),
+    ).folder
+    assert json.loads((run / "environment.json").read_text())["skipped_images"] == ["cam1/0003/0001.jpg"]
+    assert (96, 96) in seen and (48, 48) in seen  # training and validation images
+
+
 def test_datasets_without_validation_identities_hold_some_out(tmp_path: Path) -> None:
     from ivreid.training.setup import prepare_dataset, training_samples
 

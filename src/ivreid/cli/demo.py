@@ -74,15 +74,19 @@ def _draw(settings: Config, console: Console) -> None:
 
 
 def _train(settings: Config, console: Console) -> Path:
-    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.progress import progress_bars
     from ivreid.training import train
 
     if settings.out is None:
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
     resume = settings.out.is_dir()
-    with progress_bar("Training") as tick:
+    with progress_bars("Preparing images", "Training") as (preparing, tick):
         summary = train(
-            settings, resume=resume, progress=tick, notice=lambda line: console.print(line, markup=False)
+            settings,
+            resume=resume,
+            preparing=preparing,
+            progress=tick,
+            notice=lambda line: console.print(line, markup=False),
         )
     return summary.folder
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ivreid.cli.progress import Tick, progress_bar
+from ivreid.cli.progress import Tick, progress_bar, progress_bars
 from ivreid.errors import IvreidError
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 def bar_of_rank_0(label: str, place: Place) -> AbstractContextManager[Tick | None]:
     """A progress bar in the process that speaks for all, nothing in the others."""
     return progress_bar(label) if place.leads else nullcontext()
+
+
+def training_bars(place: Place) -> AbstractContextManager[Sequence[Tick | None]]:
+    """Two bars in the process that speaks for all: images made ready, batches trained on."""
+    return progress_bars("Preparing images", "Training") if place.leads else nullcontext((None, None))
 
 
 def say_error(error: BaseException) -> None:

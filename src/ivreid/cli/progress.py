@@ -12,6 +12,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -29,9 +30,16 @@ def progress_bar(label: str) -> Iterator[Tick]:
 
     Off a terminal it prints a line a quarter, and nothing of work that is done within a second.
     """
+    with progress_bars(label) as (tick,):
+        yield tick
+
+
+@contextmanager
+def progress_bars(*labels: str) -> Iterator[list[Tick]]:
+    """Bars for work in several parts, one function each; a bar appears when its work begins."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _plain(label, console)
+        yield [_plain(label, console) for label in labels]
         return
     columns = (
         TextColumn("{task.description}"),
@@ -42,15 +50,27 @@ def progress_bar(label: str) -> Iterator[Tick]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=False) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield [_row(label, bar) for label in labels]
+
+
+def _row(label: str, bar: Progress) -> Tick:
+    task: TaskID | None = None
+
+    def tick(done: int, total: int) -> None:
+        nonlocal task
+        if task is None:
+            task = bar.add_task(label, total=total)
+        bar.update(task, completed=done, total=total)
+
+    return tick
 
 
 def _plain(label: str, console: Console) -> Tick:
-    quarter, began = -1, monotonic()
+    quarter, began = -1, 0.0
 
     def tick(done: int, total: int) -> None:
-        nonlocal quarter
+        nonlocal quarter, began
+        began = began or monotonic()
         now = 4 * done // total if total else 4
         if now > quarter and monotonic() - began > QUIET:
             quarter = now

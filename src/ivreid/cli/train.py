@@ -54,7 +54,7 @@ def run(
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
     from ivreid.cli.name import command
-    from ivreid.cli.processes import bar_of_rank_0, say_error
+    from ivreid.cli.processes import say_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.training import load_config, train
     from ivreid.training.distributed import one_voice, place_from_environment
@@ -83,8 +83,8 @@ def run(
         if trials is not None or seeds is not None:
             study_and_show(settings, trials, seeds, notice)
             return
-        with bar_of_rank_0("Training", place) as tick:
-            summary = train(settings, resume=resume, progress=tick, notice=notice)
+        with training_bars(place) as (preparing, tick):
+            summary = train(settings, resume=resume, preparing=preparing, progress=tick, notice=notice)
     stdout = Console(soft_wrap=True, highlight=False, quiet=not place.leads)
     best = summary.best
     kept = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -48,13 +48,16 @@ def recognise(root: Path | str) -> str | None:
     return next((n for n, r in DATASETS.items() if r.landmarks and entries.issuperset(r.landmarks)), None)
 
 
-def load_dataset(name: str, root: Path | str, *, trial: int | None = None) -> Dataset:
+def load_dataset(
+    name: str, root: Path | str, *, trial: int | None = None, tolerated: Collection[Kind] = ()
+) -> Dataset:
     """Read a dataset's splits from disk, decoding nothing.
 
     Args:
         name: "sysu-mm01", "regdb", "llcm", "folder" or "csv".
         root: The dataset's folder (for "csv" also the file itself).
         trial: Which train/test split, for datasets that have several (RegDB: 1 to 10, 1 when not given).
+        tolerated: Kinds of problem that the caller deals with itself.
 
     Returns:
         The dataset, every split sorted by identity, modality (visible first), camera and frame.
@@ -68,7 +71,7 @@ def load_dataset(name: str, root: Path | str, *, trial: int | None = None) -> Da
     tree = reader.open(Path(root))
     contents = reader.read(tree, trial)
     inspect_splits(tree, contents.splits)
-    fatal = tree.problems.fatal()
+    fatal = [problem for problem in tree.problems.fatal() if problem.kind not in tolerated]
     if fatal:
         shown = "\n".join(f"  {problem}" for problem in fatal[:SHOWN_PROBLEMS])
         more = f"\n  and {len(fatal) - SHOWN_PROBLEMS} more" if len(fatal) > SHOWN_PROBLEMS else ""

@@ -82,6 +82,7 @@ def train(
     config: Config,
     *,
     resume: bool = False,
+    preparing: Progress | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] = lambda _: None,
     on_validation: Callable[[dict[str, Any]], None] | None = None,
@@ -93,6 +94,7 @@ def train(
     Args:
         config: The run.
         resume: Continue from the folder's last checkpoint; from the start where there is none yet.
+        preparing: Called with (done, total) while images are drawn or decoded before the first step.
         progress: Called with (batches done, batches in all).
         notice: Called with a line for people: validations, and where a resumed run stands.
         on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
@@ -117,7 +119,7 @@ def train(
         _folder(config.out, place, resume=resume) as folder,
     ):
         resuming = tell(place, resume and folder.last.exists())
-        parts = build_parts(config, place, initial_weights=not resuming)
+        parts = build_parts(config, place, initial_weights=not resuming, progress=preparing)
         run = Run(config, parts, folder=folder, progress=progress, notice=notice)
         run.on_validation = on_validation
         try:

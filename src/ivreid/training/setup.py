@@ -9,9 +9,16 @@ import torch
 from torch.optim import Optimizer
 
 from ivreid import methods
-from ivreid.data import TrainingSet, TrainLoader, default_cache_folder, open_training_set
+from ivreid.data import (
+    TrainingSet,
+    TrainLoader,
+    default_cache_folder,
+    open_images,
+    open_training_set,
+    usable_workers,
+)
 from ivreid.data.sampler import check_world_size
-from ivreid.datasets import Dataset, hold_out, load_dataset
+from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
 from ivreid.datasets.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.errors import ConfigError, UsageError
 from ivreid.methods import Method
@@ -67,7 +74,7 @@ def build_parts(
         config: The run.
         place: Which process of how many.
         initial_weights: Whether to load the method's pretrained weights; a resumed run brings its own.
-        progress: Called with (done, total) while images are decoded into the cache.
+        progress: Called with (done, total) while images are drawn, or decoded into the cache.
 
     Raises:
         IvreidError: A dataset, image, option or weights file that cannot be used.
@@ -76,7 +83,7 @@ def build_parts(
     device = local_device(config.device, place)
     precision = choose_precision(config.precision, device)
     with machine_leader_first(place):  # it makes what the others then find: pictures, the image cache
-        dataset = prepare_dataset(config)
+        dataset = prepare_dataset(config, progress)
         data = open_training_set(
             dataset.root,
             training_samples(config, dataset),
@@ -87,6 +94,7 @@ def build_parts(
             workers=config.data.workers,
             progress=progress,
         )
+    check_validation_images(config, dataset, place, progress)
     loader = TrainLoader(
         data,
         config.batch,
@@ -130,8 +138,40 @@ def check_place(config: Config, place: Place) -> None:
     check_world_size("identities", config.batch.identities, place.world_size)
 
 
-def prepare_dataset(config: Config) -> Dataset:
+def check_validation_images(
+    config: Config, dataset: Dataset, place: Place, progress: Progress | None = None
+) -> None:
+    """Decode this process's share of the validation images into the cache, where there is one.
+
+    Each validation reads them from there, and one that cannot be read stops the run now and not at its first
+    validation.
+
+    Raises:
+        ImageError: Unreadable images, all of them named; a validation never skips any.
+    """
+    samples = validation_samples(config, dataset)[place.rank :: place.world_size]
+    if samples and config.data.cache:
+        open_images(
+            dataset.root,
+            [sample.path for sample in samples],
+            config.data.size,
+            cache=default_cache_folder(),
+            dataset=dataset.fingerprint,
+            workers=usable_workers(config.data.workers),
+            progress=progress,
+        )
+
+
+def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
+    """The images that weights are selected on: none where the last are kept."""
+    select = config.validation.select
+    return () if select == "last" else dataset.split("val" if select == "validation" else "test")
+
+
+def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset:
     """The dataset of a run, with validation identities held out where it needs some and has none.
+
+    With `on_bad_image: skip` files too small or too large for an image do not make it unusable.
 
     Raises:
         ConfigError: No root, or `train+val` of a dataset without validation identities.
@@ -139,8 +179,11 @@ def prepare_dataset(config: Config) -> Dataset:
     """
     if config.data.root is None:
         raise ConfigError("data.root is not set: say where the dataset lies with --data ROOT")
-    draw_people(config.data)
-    dataset = load_dataset(config.data.dataset, config.data.root, trial=config.data.trial)
+    draw_people(config.data, progress)
+    tolerated = (Kind.EMPTY_FILE, Kind.HUGE_FILE) if config.data.on_bad_image == "skip" else ()
+    dataset = load_dataset(
+        config.data.dataset, config.data.root, trial=config.data.trial, tolerated=tolerated
+    )
     if "train" not in dataset.splits:
         raise UsageError(
             f"{dataset.root} has no training split, only {', '.join(dataset.splits)}; a CSV dataset gets "

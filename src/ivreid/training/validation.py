@@ -16,7 +16,7 @@ from ivreid.metrics import figures, rank_queries
 from ivreid.protocols import evaluate, make_protocol
 from ivreid.training.config import Config
 from ivreid.training.distributed import Place, gather, largest, tell
-from ivreid.training.setup import Parts
+from ivreid.training.setup import Parts, validation_samples
 from ivreid.training.signals import Interrupted
 from ivreid.types import Embeddings, ImageTable, Sample
 
@@ -53,7 +53,7 @@ def validate(
         batch_size=config.batch.size,
         workers=config.data.workers,
     )
-    samples = dataset.split("test" if on_test else "val")
+    samples = validation_samples(config, dataset)
 
     def embed(share: Sequence[Sample]) -> Embeddings:
         return embed_samples(
