@@ -253,7 +253,7 @@ def open_cache(
     if cache is not None:
         return cache
     with _lock(path):
-        cache = _open_fresh(path, key)  # another run may have built it meanwhile
+        cache = _open_fresh(path, key, say_why=True)  # another run may have built it meanwhile
         if cache is not None:
             return cache
         for leftover in folder.glob(f".{path.name}.*.tmp"):  # of builds that were killed: we hold the lock
@@ -262,13 +262,14 @@ def open_cache(
         return ImageCache(path, key)
 
 
-def _open_fresh(path: Path, key: CacheKey) -> ImageCache | None:
+def _open_fresh(path: Path, key: CacheKey, *, say_why: bool = False) -> ImageCache | None:
     if not path.exists():
         return None
     try:
         return ImageCache(path, key)
     except DataError as error:
-        log.warning("rebuilding: %s", error)
+        if say_why:
+            log.warning("rebuilding: %s", error)
         return None
 
 
