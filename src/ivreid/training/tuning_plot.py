@@ -54,6 +54,7 @@ def _history(axes: Any, found: Tuning) -> None:
     best = accumulate((_height(one) if one.outcome == "complete" else 0.0 for one in found.attempts), max)
     axes.step([number for number, _ in numbered], list(best), where="post", color=BEST, label="best so far")
     axes.set(title="The search", xlabel="trial", ylabel=_label(found))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize="small")
 
 
@@ -77,6 +78,10 @@ def _slice(axes: Any, key: str, one: Range | Choices, found: Tuning) -> None:
         axes.set_xticks(range(len(names)), names)
     elif one.log:
         axes.set_xscale("log")
+        ticks = [one.low, (one.low * one.high) ** 0.5, one.high]
+        axes.set_xticks(ticks, [f"{tick:.2g}" for tick in ticks])
+        axes.set_xticks([], minor=True)  # their labels would run into each other
+        axes.set_xlim(min(one.low, *values) / 1.2, max(one.high, *values) * 1.2)
     _points(axes, values, found.attempts)
     if found.best is not None:
         at = found.attempts.index(found.best)
