@@ -29,7 +29,7 @@ _COUNT_BLOCK, _SORT_BLOCK = (
     1 << 20,
     1 << 22,
 )  # bytes of distances a thread works on: level-2 cache, level-3 cache
-_WORTH_THREADS = 1 << 19
+_WORTH_THREADS = 1 << 21  # distances; for fewer, starting threads costs more than they save
 
 
 @dataclass(frozen=True, eq=False)
