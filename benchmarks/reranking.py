@@ -103,6 +103,8 @@ def main() -> None:
     small = (options.dense, options.dense, options.dimensions)
     gap = np.abs(isolated("sparse", small) - isolated("dense", small)).max()
     print(f"largest difference between the two: {gap:.1e}")
+    if gap > 1e-5:
+        sys.exit("the two forms differ")
     isolated("sparse", (options.queries, options.gallery, options.dimensions))
 
 
