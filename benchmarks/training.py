@@ -134,9 +134,10 @@ class Enough(Exception):
     """Enough steps have been timed."""
 
 
-def ours(config: Config, steps: int) -> Turn:
+def ours(config: Config, steps: int, give_back: bool = False) -> Turn:
     """The same from `ivreid train` itself."""
-    keep_freed_memory()  # as the command line does
+    if not give_back:
+        keep_freed_memory()  # as the command line does
     times: list[float] = []
     fit, between = Run.fit, Run.between_steps
 
@@ -208,6 +209,7 @@ def main() -> None:
     parser.add_argument("--identities", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--rate", type=float, default=0.1, help="times the published learning rates")
+    parser.add_argument("--give-back", action="store_true", help="ours without `keep_freed_memory`")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--set", action="append", default=[], help="for ours only, e.g. --set compile=true")
     options = parser.parse_args()
@@ -241,7 +243,8 @@ def main() -> None:
         for number in range(options.repeats):
             theirs = in_a_process(published, load_config(root / "benchmark.yaml"), options.steps)
             words = [*options.set, f"out={root / f'run{number}'}"]
-            mine = in_a_process(ours, load_config(root / "benchmark.yaml", words), options.steps)
+            changed = load_config(root / "benchmark.yaml", words)
+            mine = in_a_process(ours, changed, options.steps, options.give_back)
             turns.append((theirs, mine))
     device = choose_device(options.device)
     apart = max(abs(a - b) / abs(a) for a, b in zip(theirs.losses, mine.losses, strict=True))

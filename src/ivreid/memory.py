@@ -12,8 +12,8 @@ def keep_freed_memory() -> bool:
     """Ask the C library to keep large blocks for the next step instead of giving them back after each.
 
     A training step on a CPU allocates and frees gigabytes. By default glibc returns every large block to the
-    system at once, and the next step pays for each of its pages again: a third of the whole time
-    (`benchmarks/training.py`). The price is a peak some 30% higher. The command line does this; in a program of
+    system at once, and the next step pays for each of its pages again (`benchmarks/training.py` with
+    and without `--give-back`). The price is a peak some 30% higher. The command line does this; in a program of
     your own call it once, before the work.
 
     Returns:

@@ -108,12 +108,12 @@ def _next(folder: Path, settings: Config, console: Console) -> None:
 
     from ivreid.cli.name import command
 
-    root, me = shlex.quote(str(settings.data.root)), command()
+    root, run, me = shlex.quote(str(settings.data.root)), shlex.quote(str(folder)), command()
     console.rule("What to try next", align="left")
     for words, meaning in (
-        (f"evaluate {folder} --mode indoor --shots 10", "one setting of the protocol"),
+        (f"evaluate {run} --mode indoor --shots 10", "one setting of the protocol"),
         (
-            f"embed {folder} {root}/cam3 --modality infrared --out features.npz",
+            f"embed {run} {root}/cam3 --modality infrared --out features.npz",
             "embeddings of a folder of pictures",
         ),
         ("train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger", "another configuration"),

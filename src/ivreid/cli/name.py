@@ -15,7 +15,7 @@ def command() -> str:
     if called.name == "__main__.py":
         return "python -m ivreid"
     found = shutil.which("ivreid")
-    if called.name != "ivreid" or (found and Path(found).samefile(called)):
+    if called.name != "ivreid" or not called.exists() or (found and Path(found).samefile(called)):
         return "ivreid"
     near = os.path.relpath(called)
     return shlex.quote(str(called) if near.startswith("..") else near)

@@ -36,7 +36,10 @@ def progress_bar(label: str) -> Iterator[Tick]:
 
 @contextmanager
 def progress_bars(*labels: str) -> Iterator[list[Tick]]:
-    """Bars for work in several parts, one function each; a bar appears when its work begins."""
+    """Bars for work in several parts, one function each; a bar appears when its work begins.
+
+    Where the count falls, the same bar begins anew: images are drawn first and then decoded.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield [_plain(label, console) for label in labels]
@@ -55,22 +58,28 @@ def progress_bars(*labels: str) -> Iterator[list[Tick]]:
 
 def _row(label: str, bar: Progress) -> Tick:
     task: TaskID | None = None
+    last = 0
 
     def tick(done: int, total: int) -> None:
-        nonlocal task
+        nonlocal task, last
         if task is None:
             task = bar.add_task(label, total=total)
+        elif done < last:
+            bar.reset(task, total=total)
+        last = done
         bar.update(task, completed=done, total=total)
 
     return tick
 
 
 def _plain(label: str, console: Console) -> Tick:
-    quarter, began = -1, 0.0
+    quarter, began, last = -1, 0.0, 0
 
     def tick(done: int, total: int) -> None:
-        nonlocal quarter, began
-        began = began or monotonic()
+        nonlocal quarter, began, last
+        if not began or done < last:
+            quarter, began = -1, monotonic()
+        last = done
         now = 4 * done // total if total else 4
         if now > quarter and monotonic() - began > QUIET:
             quarter = now

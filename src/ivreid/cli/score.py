@@ -114,7 +114,7 @@ def run(
     embeddings = read_features(features, protocol=protocol)
     if test_ids is not None:
         embeddings = _only(embeddings, test_ids)
-    with progress_bar("Ranking") as tick:
+    with progress_bar("Scoring") as tick:
         result = evaluate_in_full(
             embeddings,
             chosen,
