@@ -10,9 +10,9 @@ of each counts. On a CUDA device both run there, ours in bf16 (then losses agree
 quiet machine.
 
 Both learn at a tenth of the published rates, which changes no time. From random weights at the full rates
-(`--rate 1`) ten steps amplify any rounding to about a percent of the loss, for Adam's first steps have the
-size of the rate whatever the size of the gradient. Then `--set channels_last=false`, whose convolutions
-round as the published loop's do, still agrees to 1e-4.
+(`--rate 1`) ten steps amplify any rounding to almost a percent of the loss, for Adam's first steps have the
+size of the rate whatever the size of the gradient; with `--set channels_last=false`, whose convolutions
+round nearly as the published loop's do, to a few times 1e-4.
 """
 
 from __future__ import annotations

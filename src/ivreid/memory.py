@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     A training step on a CPU allocates and frees gigabytes. By default glibc returns every large block to the
     system at once, and the next step pays for each of its pages again (`benchmarks/training.py` with
-    and without `--give-back`). The price is a peak some 30% higher. The command line does this; in a program of
+    and without `--give-back`). The price is a peak 20 to 30% higher. The command line does this; in a program of
     your own call it once, before the work.
 
     Returns:
