@@ -5,12 +5,19 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help install demo test quick lint types format clean
+ifndef SEED
+SEED := $(shell date +%s)
+endif
+COUNT ?= 200
+FIRST ?= 0
+
+.PHONY: help install demo test quick campaign lint types format clean
 
 help:
 	@echo "make demo     synthetic data -> train -> evaluate -> report   (about 10 minutes with installation)"
 	@echo "make test     every gate: format, lint, types, imports, tests"
 	@echo "make quick    the fast tests only"
+	@echo "make campaign long random campaigns: SEED=7 COUNT=1000 ONLY=name   (hours; docs/testing.md)"
 	@echo "make install  the environment in $(VENV), with the command $(BIN)/ivreid"
 
 install: $(STAMP)
@@ -30,6 +37,12 @@ test: lint types
 
 quick: install
 	@$(BIN)/python -m pytest -m "not slow"
+
+campaign: install
+	@echo "seed $(SEED)"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "campaign or hypothesis" -k "$(ONLY)" \
+		--campaign-seed $(SEED) --campaign-first $(FIRST) --campaign-count $(COUNT) \
+		--hypothesis-seed $(SEED) -o tmp_path_retention_policy=failed
 
 lint: install
 	@$(BIN)/ruff format --check .
