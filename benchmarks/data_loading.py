@@ -30,7 +30,7 @@ from ivreid.data import (
     normalise,
     open_training_set,
 )
-from ivreid.memory import keep_freed_memory
+from ivreid.machine import keep_freed_memory
 from ivreid.types import Modality, Sample
 
 PREPROCESSING = Preprocessing()

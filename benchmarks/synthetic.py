@@ -18,7 +18,7 @@ from PIL import Image
 
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
-from ivreid.datasets.synthetic import DEFAULT_GAP, synthesise
+from ivreid.synthetic import DEFAULT_GAP, synthesise
 from ivreid.types import ImageTable
 
 

@@ -37,12 +37,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import functional as tv
 
 from ivreid import methods
+from ivreid.config import Config, load_config, make_config
 from ivreid.data import Augmenter, TrainLoader, open_training_set
 from ivreid.datasets import load_dataset
-from ivreid.datasets.synthetic import synthesise
-from ivreid.inference import choose_device
-from ivreid.memory import keep_freed_memory
-from ivreid.training import Config, load_config, make_config, read_log, train
+from ivreid.distributed.device import choose_device
+from ivreid.machine import keep_freed_memory
+from ivreid.synthetic import synthesise
+from ivreid.training import read_log, train
 from ivreid.training.loop import Run
 
 AGREEMENT = 1e-4

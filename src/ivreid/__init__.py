@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
-    from ivreid.datasets.synthetic import synthesise
     from ivreid.errors import IvreidError
+    from ivreid.evaluation import evaluate_run
     from ivreid.inference import Embedder, load
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol
     from ivreid.retrieval import Ranking, rank
-    from ivreid.training import evaluate_run, train
+    from ivreid.synthetic import synthesise
+    from ivreid.training import train
     from ivreid.types import Embeddings, ImageTable, Modality, Sample
 
 _HOMES = {
@@ -33,13 +34,13 @@ _HOMES = {
     "Sample": "ivreid.types",
     "check_dataset": "ivreid.datasets",
     "evaluate": "ivreid.protocols",
-    "evaluate_run": "ivreid.training",
+    "evaluate_run": "ivreid.evaluation",
     "load": "ivreid.inference",
     "load_dataset": "ivreid.datasets",
     "make_protocol": "ivreid.protocols",
     "rank": "ivreid.retrieval",
     "read_features": "ivreid.datasets.features",
-    "synthesise": "ivreid.datasets.synthetic",
+    "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
     "write_features": "ivreid.datasets.features",
 }

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ivreid.data import rng
+from ivreid.data import counter_rng as rng
 
 MASK = (1 << 64) - 1
 

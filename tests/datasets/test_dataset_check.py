@@ -25,7 +25,8 @@ from dataset_trees import (
 )
 from scipy.io import savemat
 
-from ivreid.datasets import Kind, base, check_dataset, load_dataset
+from ivreid.datasets import Kind, check_dataset, load_dataset
+from ivreid.datasets import problems as problem_kinds
 from ivreid.datasets.sysu_mm01 import CAMERAS
 from ivreid.errors import DataError
 from ivreid.io import MAX_FILE_BYTES
@@ -482,7 +483,7 @@ def test_csv_identities_in_two_splits(tmp_path: Path) -> None:
 
 
 def test_complaints_do_not_fill_the_memory(sysu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "MAX_KEPT", 5)
+    monkeypatch.setattr(problem_kinds, "MAX_KEPT", 5)
     edit(sysu / "exp/train_id.txt", lambda text: text.strip() + "".join(f",x{i}" for i in range(40)))
     problems = [p for p in check_dataset("sysu-mm01", sysu).problems if p.kind == Kind.MALFORMED]
     assert len(problems) == 6 and problems[-1].message == "and 35 more of this kind" and problems[-1].fatal

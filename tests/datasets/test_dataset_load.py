@@ -257,7 +257,7 @@ def test_hold_out_refuses_what_it_cannot_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["sysu-mm01", "regdb", "llcm"])
 def test_a_layout_is_recognised_by_its_folders(tmp_path, layout):
     from ivreid.datasets import recognise
-    from ivreid.datasets.synthetic import synthesise
+    from ivreid.synthetic import synthesise
 
     synthesise(tmp_path / layout, layout=layout, identities=6, images=1, size=(32, 16), seed=0, workers=1)
     assert recognise(tmp_path / layout) == layout

@@ -11,22 +11,23 @@ import torch.distributed as dist
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from ivreid.config import make_config
 from ivreid.data import normalise
-from ivreid.training import make_config
-from ivreid.training.distributed import join_processes, place_from_environment, share_gradients
-from ivreid.training.setup import build_parts
-from ivreid.training.signals import Interrupted
-from ivreid.training.sync_norm import synchronise_norms
-from ivreid.training.validation import embed_in_shares
+from ivreid.distributed.group import process_group
+from ivreid.distributed.parallel import data_parallel
+from ivreid.distributed.processes import process_from_environment
+from ivreid.distributed.sync_norm import synchronise_norms
+from ivreid.evaluation.shares import Interrupted, embed_in_shares
+from ivreid.training.setup import build_run_parts
 from ivreid.types import Embeddings, ImageTable, Modality, Sample
 
 
 @contextmanager
 def joined() -> Any:
     torch.set_num_threads(1)
-    place = place_from_environment()
-    with join_processes("cpu", place):
-        yield place
+    process = process_from_environment()
+    with process_group("cpu", process):
+        yield process
 
 
 class Norms(nn.Module):
@@ -78,19 +79,19 @@ def norm_steps(network: nn.Module, rows: slice, world: int) -> dict[str, Any]:
 
 
 def norms(folder: str, rows: list[slice]) -> None:
-    with joined() as place:
-        network = share_gradients(place, synchronise_norms(Norms(), torch.device("cpu")))
-        found = norm_steps(network, rows[place.rank], place.world_size)
-        found["inputs"] /= place.world_size
-        torch.save(found, Path(folder) / f"{place.rank}.pt")
+    with joined() as process:
+        network = data_parallel(process, synchronise_norms(Norms(), torch.device("cpu")))
+        found = norm_steps(network, rows[process.rank], process.world_size)
+        found["inputs"] /= process.world_size
+        torch.save(found, Path(folder) / f"{process.rank}.pt")
 
 
 def first_batches(config: dict[str, Any], folder: str, batches: int = 2) -> None:
     """Losses and gradients of the first batches in double precision, with the buffers after them."""
-    with joined() as place:
-        parts = build_parts(make_config(config), place)
+    with joined() as process:
+        parts = build_run_parts(make_config(config), process)
         network = parts.network.double()
-        model = share_gradients(place, network)
+        model = data_parallel(process, network)
         losses = []
         for number, batch in enumerate(parts.loader.epoch(0)):
             if number == batches:
@@ -106,7 +107,7 @@ def first_batches(config: dict[str, Any], folder: str, batches: int = 2) -> None
                 "buffers": dict(network.named_buffers()),
                 "batches": parts.loader.batches_in(0),
             },
-            Path(folder) / f"{place.world_size}-{place.rank}.pt",
+            Path(folder) / f"{process.world_size}-{process.rank}.pt",
         )
 
 
@@ -116,7 +117,7 @@ def people(count: int) -> list[Sample]:
 
 def embed_shares(folder: str) -> None:
     """Rows are the image's number: for every count the joined rows must stand in the samples' order."""
-    with joined() as place:
+    with joined() as process:
         for count in (1, 2, 5, 8):
             asked: list[Sample] = []
 
@@ -125,24 +126,24 @@ def embed_shares(folder: str) -> None:
                 rows = torch.tensor([[float(s.path[:3])] * 3 for s in reversed(share)])
                 return Embeddings(rows.numpy(), ImageTable.from_samples(reversed(share)))
 
-            out = embed_in_shares(place, people(count), embed)
-            assert abs(len(asked) - count / place.world_size) < 1, "no process does another's share"
-            assert (out is None) == (place.rank != 0)
+            out = embed_in_shares(process, people(count), embed)
+            assert abs(len(asked) - count / process.world_size) < 1, "no process does another's share"
+            assert (out is None) == (process.rank != 0)
             if out is not None:
                 assert out.vectors[:, 0].tolist() == list(range(count))
                 assert out.images.paths == tuple(s.path for s in people(count))
-        _interrupted_together(place)
-        Path(folder, f"done-{place.rank}").touch()
+        _interrupted_together(process)
+        Path(folder, f"done-{process.rank}").touch()
 
 
-def _interrupted_together(place: Any) -> None:
+def _interrupted_together(process: Any) -> None:
     def embed(share: Any) -> Embeddings:
-        if place.rank == 1:
+        if process.rank == 1:
             raise Interrupted
         return Embeddings(torch.zeros(len(share), 3).numpy(), ImageTable.from_samples(share))
 
     try:
-        embed_in_shares(place, people(5), embed)
+        embed_in_shares(process, people(5), embed)
     except Interrupted:
         return
     raise AssertionError("the interruption of rank 1 did not reach this process")
@@ -173,9 +174,9 @@ def fail(config: dict[str, Any], who: int, how: str) -> None:
 
 def compare_states(config: dict[str, Any], folder: str) -> None:
     """Train an epoch; after every step weights, averages, optimiser and statistics are those of rank 0."""
+    from ivreid.distributed.exchange import broadcast_tensors
     from ivreid.training import loop, train
     from ivreid.training.checkpoint import _optimizer_tensors
-    from ivreid.training.distributed import tell_tensors
 
     real, compared = loop.Run.step, 0
 
@@ -188,11 +189,11 @@ def compare_states(config: dict[str, Any], folder: str) -> None:
             **{f"ema.{name}": value for name, value in parts.average.network.state_dict().items()},
             **_optimizer_tensors(parts.network, parts.optimizer),
         }
-        theirs = tell_tensors(self.place, mine)
+        theirs = broadcast_tensors(self.process, mine)
         assert theirs.keys() == mine.keys()
         assert all(torch.equal(theirs[name], value) for name, value in mine.items())
         compared += 1
-        if self.place.rank == 1:
+        if self.process.rank == 1:
             Path(folder, "compared").write_text(str(compared))
 
     loop.Run.step = step  # type: ignore[method-assign]
@@ -201,7 +202,7 @@ def compare_states(config: dict[str, Any], folder: str) -> None:
 
 def evaluate(run: str) -> None:
     """What `ivreid evaluate` does; only rank 0 has results."""
-    from ivreid.training import evaluate_run
+    from ivreid.evaluation import evaluate_run
 
     results = evaluate_run(run, device="cpu", workers=0)
-    assert len(results) == (1 if place_from_environment().leads else 0)
+    assert len(results) == (1 if process_from_environment().is_main else 0)

@@ -119,6 +119,7 @@ def run_all(work: Callable[..., None], *args: Any, world: int = 2) -> None:
 
 def train_run(config: dict[str, Any], resume: bool) -> None:
     """What `ivreid train` does."""
-    from ivreid.training import make_config, train
+    from ivreid.config import make_config
+    from ivreid.training import train
 
     train(make_config(config), resume=resume)

@@ -10,8 +10,8 @@ from distributed_work import Norms, norm_input, norm_steps, norms
 from processes import run_all
 from torch import nn
 
+from ivreid.distributed.sync_norm import SyncedNorm, synchronise_norms
 from ivreid.inference import fold_batch_norms
-from ivreid.training.sync_norm import SyncedNorm, synchronise_norms
 
 CPU = torch.device("cpu")
 

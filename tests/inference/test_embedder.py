@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from ivreid.data import Preprocessing
+from ivreid.distributed.device import choose_device
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference import Embedder, choose_device, embed_samples, ready
+from ivreid.inference import Embedder, embed_samples, ready
 from ivreid.methods.base import Method
 from ivreid.types import Modality, Sample
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivreid.inference.products import product_on
+from ivreid.inference.scorer import product_on
 from ivreid.protocols import evaluate, make_protocol
 from ivreid.types import Embeddings, ImageTable
 

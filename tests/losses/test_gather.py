@@ -9,7 +9,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from ivreid.losses import gather_rows, identity_loss, mutual_loss, triplet_loss
+from ivreid.distributed.gather import gather_rows
+from ivreid.losses import identity_loss, mutual_loss, triplet_loss
 
 WORLD = 2
 IDENTITIES, IMAGES = 4, 3

@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ivreid.losses import gather_rows, identity_loss, mutual_loss, triplet_loss
+from ivreid.distributed.gather import gather_rows
+from ivreid.losses import identity_loss, mutual_loss, triplet_loss
 
 
 def log_softmax(row: list[float]) -> list[float]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ivreid.errors import DataError, UsageError
-from ivreid.metrics import Outcomes, rank_queries, ranking
+from ivreid.metrics import Outcomes, outcomes, rank_queries
 
 FIELDS = ("valid", "ap", "inp", "first_image", "first_identity")
 
@@ -54,7 +54,7 @@ def rankings(draw, levels=TIES):
 @pytest.fixture(params=[0, 10, 1000], ids=["sorting", "as chosen", "counting"])
 def engine(request, monkeypatch):
     """Each engine alone, and the choice between them."""
-    monkeypatch.setattr(ranking, "_FEW_MATCHES", request.param)
+    monkeypatch.setattr(outcomes, "_FEW_MATCHES", request.param)
 
 
 @pytest.mark.usefixtures("engine")
@@ -123,7 +123,7 @@ def test_blocks_threads_layout_and_id_types_change_nothing(monkeypatch):
         expected,
     )
     for name in ("_COUNT_BLOCK", "_SORT_BLOCK"):
-        monkeypatch.setattr(ranking, name, 1)
+        monkeypatch.setattr(outcomes, name, 1)
     assert_equal(rank_queries(distances, pids, gallery, excluded, threads=3), expected)
 
 

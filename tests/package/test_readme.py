@@ -31,8 +31,10 @@ def test_the_block_runs(readme_run, capsys):
 
 @pytest.fixture
 def readme_run(tmp_path):
-    from ivreid.datasets.synthetic import synthesise
-    from ivreid.training import evaluate_run, load_config, train
+    from ivreid.config import load_config
+    from ivreid.evaluation import evaluate_run
+    from ivreid.synthetic import synthesise
+    from ivreid.training import train
 
     root = tmp_path / "data"
     synthesise(root, layout="sysu-mm01", identities=12, images=3, size=(32, 16), seed=1, workers=1)

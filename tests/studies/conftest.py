@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ivreid.training import Config, make_config
+from ivreid.config import Config, make_config
 
 
 @pytest.fixture

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from ivreid.config import Config
+from ivreid.config.load import to_yaml
+from ivreid.evaluation.run_folder import RunFolder
 from ivreid.models import weights_fingerprint, write_weights
 from ivreid.protocols import FIGURES, Result, TrialResult, make_protocol, read_results, write_results
-from ivreid.training import Config, Summary
-from ivreid.training.folder import RunFolder
-from ivreid.training.load import to_yaml
+from ivreid.training import Summary
 
 
 class Killed(BaseException):

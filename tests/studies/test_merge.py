@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ivreid.analysis.merge import format_numbers, merge_results, parse_numbers
 from ivreid.errors import ProtocolError, UsageError
 from ivreid.protocols import FIGURES, Result, TrialResult
-from ivreid.protocols.merge import format_numbers, merge_results, parse_numbers
 
 
 def trial_result(value: float) -> TrialResult:

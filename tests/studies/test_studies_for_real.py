@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ivreid.cli import main
-from ivreid.datasets.synthetic import synthesise
+from ivreid.config import load_config
 from ivreid.protocols import read_results
-from ivreid.training import load_config
+from ivreid.synthetic import synthesise
 
 CONFIG = """
 device: cpu

@@ -11,7 +11,7 @@ from study_fakes import FakeTest, FakeTraining, Killed
 
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.protocols import read_results, write_results
-from ivreid.training.study import differences, merge_study, plan_study, run_status, run_study
+from ivreid.studies.study import differences, merge_study, plan_study, run_status, run_study
 
 
 def flat_score(config, epoch):

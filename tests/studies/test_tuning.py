@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from study_fakes import FakeTraining, Killed
 
+from ivreid.config import load_config, make_config
 from ivreid.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
-from ivreid.training import load_config, make_config
+from ivreid.studies.space import Choices, Range, check_space, default_space, read_space, with_values
+from ivreid.studies.store import require_optuna
+from ivreid.studies.tuning import tune
 from ivreid.training.health import Diverged
 from ivreid.training.signals import TrainingStopped
-from ivreid.training.space import Choices, Range, check_space, default_space, read_space, with_values
-from ivreid.training.tuning import tune
-from ivreid.training.tuning_store import require_optuna
 
 pytest.importorskip("optuna")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ivreid.datasets.synthetic.camera import Camera, draw_camera
-from ivreid.datasets.synthetic.surface import Band, Surface
+from ivreid.synthetic.camera import Camera, draw_camera
+from ivreid.synthetic.surface import Band, Surface
 
 
 def with_surfaces(value: Any, change: Any) -> Any:

@@ -16,11 +16,11 @@ from PIL import Image
 from scipy.io import loadmat
 
 from ivreid.datasets import check_dataset, load_dataset
-from ivreid.datasets.synthetic import SynthSummary, render_sheet, synthesise
-from ivreid.datasets.synthetic.generate import SUMMARY, UNFINISHED, draw_picture, plan
-from ivreid.datasets.synthetic.request import Request
 from ivreid.errors import DataError, UsageError
 from ivreid.io import read_image
+from ivreid.synthetic import SynthSummary, render_sheet, synthesise
+from ivreid.synthetic.generate import SUMMARY, UNFINISHED, draw_picture, plan
+from ivreid.synthetic.request import Request
 from ivreid.types import Modality
 
 SMALL: dict[str, Any] = {"identities": 8, "images": 2, "size": (48, 24), "seed": 5, "workers": 1}
@@ -223,7 +223,7 @@ def test_a_dead_drawing_process_is_one_clear_error(tmp_path: Path, monkeypatch: 
             future.set_exception(BrokenProcessPool("killed"))
             return future
 
-    monkeypatch.setattr("ivreid.datasets.synthetic.generate.ProcessPoolExecutor", Dying)
+    monkeypatch.setattr("ivreid.synthetic.generate.ProcessPoolExecutor", Dying)
     with pytest.raises(DataError, match="a drawing process died"):
         synthesise(tmp_path / "out", layout="sysu-mm01", **{**SMALL, "workers": 2})
     assert (tmp_path / "out" / UNFINISHED).is_file()

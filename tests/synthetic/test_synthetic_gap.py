@@ -8,10 +8,10 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from ivreid.datasets.synthetic import DEFAULT_GAP
-from ivreid.datasets.synthetic.generate import draw_picture, plan
-from ivreid.datasets.synthetic.request import Request
-from ivreid.datasets.synthetic.surface import Band
+from ivreid.synthetic import DEFAULT_GAP
+from ivreid.synthetic.generate import draw_picture, plan
+from ivreid.synthetic.request import Request
+from ivreid.synthetic.surface import Band
 
 pytestmark = pytest.mark.slow
 PEOPLE, GALLERY = 100, 25

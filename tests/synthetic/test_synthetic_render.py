@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_people import plain_camera, values, with_surfaces
 
-from ivreid.datasets.synthetic.identity import draw_identity
-from ivreid.datasets.synthetic.occlude import OCCLUDERS
-from ivreid.datasets.synthetic.render import Shot, draw_shot, render
-from ivreid.datasets.synthetic.rng import KINDS, generator, pick
-from ivreid.datasets.synthetic.shot.canvas import Canvas, Light
-from ivreid.datasets.synthetic.shot.person import paint_person
-from ivreid.datasets.synthetic.shot.pose import skeleton
-from ivreid.datasets.synthetic.surface import LUMA, Band
-from ivreid.datasets.synthetic.wardrobe import LOWERS, UPPERS
+from ivreid.synthetic.identity import draw_identity
+from ivreid.synthetic.occlude import OCCLUDERS
+from ivreid.synthetic.render import Shot, draw_shot, render
+from ivreid.synthetic.shot.canvas import Canvas, Light
+from ivreid.synthetic.shot.person import paint_person
+from ivreid.synthetic.shot.pose import skeleton
+from ivreid.synthetic.streams import KINDS, generator, pick
+from ivreid.synthetic.surface import LUMA, Band
+from ivreid.synthetic.wardrobe import LOWERS, UPPERS
 
 SIZE = (128, 64)
 

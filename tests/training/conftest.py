@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trees import tiny_tree, write_dataset
 
-from ivreid.training import Config, make_config
+from ivreid.config import Config, make_config
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ CONTEXT.set_forkserver_preload(["ivreid.training", "torch.utils.tensorboard"])
 
 def work(tree: dict[str, Any], resume: bool) -> None:
     """The child: train and leave with the status the command line would give."""
+    from ivreid.config import make_config
     from ivreid.errors import IvreidError
-    from ivreid.training import make_config, train
+    from ivreid.training import train
 
     try:
         train(make_config(tree), resume=resume)

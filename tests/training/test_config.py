@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ivreid.config import Config, dump_config, load_config, make_config
+from ivreid.config.load import to_yaml
 from ivreid.errors import ConfigError, UsageError
-from ivreid.training import Config, dump_config, load_config, make_config
-from ivreid.training.load import to_yaml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -15,13 +15,15 @@ from PIL import Image
 from trees import tiny_tree, write_dataset
 
 from ivreid.cli import main
+from ivreid.config import make_config
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import ProtocolError, UsageError
+from ivreid.evaluation import evaluate_run
+from ivreid.evaluation.leaks import leak_notes
 from ivreid.models import read_weights, weights_fingerprint, write_weights
 from ivreid.protocols import evaluate, make_protocol, read_results
-from ivreid.training import evaluate_run, make_config, train
-from ivreid.training.leaks import leak_notes
+from ivreid.training import train
 
 
 @pytest.fixture(scope="module")

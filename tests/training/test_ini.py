@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ivreid.config import load_config
+from ivreid.config.ini import read_ini
 from ivreid.errors import ConfigError
-from ivreid.training import load_config
-from ivreid.training.ini import read_ini
 
 # the keys and values of the two published files (../shared/spec/method-iv-reid.md), paths changed
 PUBLISHED = """

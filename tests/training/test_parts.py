@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from ivreid.config.schema import OptimizerSection, ScheduleSection
 from ivreid.errors import ConfigError, TrainingError
-from ivreid.training.config import OptimizerSection, ScheduleSection
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import choose_precision, make_optimizer, seed_step, set_rates
 from ivreid.training.health import FIRST_STEPS, Health

@@ -16,9 +16,10 @@ import torch
 from run_in_child import finish, start
 from trees import tiny_tree, write_dataset
 
+from ivreid.config import make_config
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.models import read_weights
-from ivreid.training import load_state, make_config, read_log, train
+from ivreid.training import load_state, read_log, train
 from ivreid.training.loop import Run
 from ivreid.training.signals import TrainingStopped
 
@@ -168,9 +169,9 @@ def test_a_signal_in_a_validation_saves_and_repeats_it(
 
     real = loop.validate
 
-    def interrupted(*args: Any, progress: Any) -> Any:
+    def interrupted(*args: Any, **options: Any) -> Any:
         os.kill(os.getpid(), signal.SIGTERM)
-        return real(*args, progress=progress)
+        return real(*args, **options)
 
     monkeypatch.setattr(loop, "validate", interrupted)
     with pytest.raises(TrainingStopped, match=r"stopped by SIGTERM after step 2 .*--resume") as caught:

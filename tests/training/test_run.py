@@ -17,14 +17,15 @@ from trees import tiny_tree, write_dataset
 
 from ivreid import io as files
 from ivreid import methods
+from ivreid.config import Config, load_config, make_config
 from ivreid.data import TrainLoader, open_training_set
 from ivreid.datasets import hold_out, load_dataset
 from ivreid.errors import ConfigError, DataError, ImageError, TrainingError, UsageError
+from ivreid.evaluation.validation import score_validation
 from ivreid.models import read_weights
-from ivreid.training import Config, load_config, load_state, make_config, read_log, train
+from ivreid.training import load_state, read_log, train
 from ivreid.training.folder import open_folder
 from ivreid.training.loop import Run
-from ivreid.training.validation import score_validation
 from ivreid.types import Embeddings, ImageTable
 
 Make = Callable[..., Config]

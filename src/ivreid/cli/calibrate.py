@@ -10,7 +10,7 @@ import typer
 from ivreid.errors import CheckpointError, ConfigError, ProtocolError, UsageError
 
 if TYPE_CHECKING:
-    from ivreid.protocols.calibration import Calibration
+    from ivreid.analysis.calibration import Calibration
     from ivreid.types import Embeddings
 
 
@@ -68,8 +68,9 @@ def run(
     """
     from rich.console import Console
 
+    from ivreid.analysis import calibration
     from ivreid.io import write_json
-    from ivreid.protocols import calibration, make_protocol
+    from ivreid.protocols import make_protocol
 
     if not 0 < confidence < 1:
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")

@@ -12,7 +12,7 @@ from ivreid.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ivreid.protocols.compare import Comparison
+    from ivreid.analysis.compare import Comparison
 
 NAMES = {"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"}
 
@@ -40,9 +40,9 @@ def run(
     """
     from rich.console import Console
 
+    from ivreid.analysis.compare import compare, match_results
     from ivreid.io import write_json
     from ivreid.protocols import read_results
-    from ivreid.protocols.compare import compare, match_results
 
     if not 0 < confidence < 1:
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")

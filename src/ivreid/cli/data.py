@@ -85,7 +85,7 @@ def _counts_table(report: DatasetReport) -> Table:
 def _print_problems(console: Console, report: DatasetReport, show_all: bool) -> None:
     from rich.text import Text
 
-    from ivreid.datasets.base import printable
+    from ivreid.datasets.problems import printable
 
     for kind, group in groupby(report.problems, key=lambda problem: problem.kind):
         problems = list(group)

@@ -14,7 +14,7 @@ from ivreid.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ivreid.training import Config
+    from ivreid.config import Config
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
 
@@ -40,7 +40,7 @@ def run(
     """
     from rich.console import Console
 
-    from ivreid.training import load_config
+    from ivreid.config import load_config
 
     words = [*(overrides or []), *([f"out={out}"] if out else [])]
     settings = load_config(config, words)

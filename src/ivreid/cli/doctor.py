@@ -86,7 +86,9 @@ def _packages() -> list[Finding]:
 def _cpu() -> list[Finding]:
     import torch
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    from ivreid.machine import available_cores
+
+    usable = available_cores()
     threads = torch.get_num_threads()
     advice = ""
     if threads < usable and not torch.cuda.is_available():

@@ -92,14 +92,15 @@ def evaluate_and_show(
     """Evaluate with a progress bar, print the table, write the JSON file; options as `evaluate_run`."""
     from ivreid.cli.processes import bar_of_rank_0, say_error
     from ivreid.cli.tables import show_results
+    from ivreid.distributed.failure import fail_once
+    from ivreid.distributed.processes import process_from_environment
+    from ivreid.evaluation import evaluate_run
     from ivreid.protocols import write_results
-    from ivreid.training import evaluate_run
-    from ivreid.training.distributed import one_voice, place_from_environment
 
-    place = place_from_environment()
-    with one_voice(place, say_error), bar_of_rank_0("Embedding", place) as tick:
+    process = process_from_environment()
+    with fail_once(process, say_error), bar_of_rank_0("Embedding", process) as tick:
         results = evaluate_run(path, settings=settings, progress=tick, **options)
-    if not place.leads:
+    if not process.is_main:
         return results
     if json_out is not None:
         write_results(json_out, results[0] if len(results) == 1 else results)
@@ -108,7 +109,7 @@ def evaluate_and_show(
 
 
 def _configured(path: Path) -> list[dict[str, Any]]:
-    from ivreid.training import load_config
+    from ivreid.config import load_config
 
     file = path / "config.yaml"
     if not file.is_file():

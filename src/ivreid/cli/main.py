@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from ivreid.errors import IvreidError
-from ivreid.memory import keep_freed_memory
+from ivreid.machine import keep_freed_memory
 
 VERBS = {
     "demo": "The whole story on synthetic data: generate, train, evaluate, report.",

@@ -13,17 +13,17 @@ from ivreid.cli.progress import Tick, progress_bar, progress_bars
 from ivreid.errors import IvreidError
 
 if TYPE_CHECKING:
-    from ivreid.training.distributed import Place
+    from ivreid.distributed.processes import ProcessRank
 
 
-def bar_of_rank_0(label: str, place: Place) -> AbstractContextManager[Tick | None]:
+def bar_of_rank_0(label: str, process: ProcessRank) -> AbstractContextManager[Tick | None]:
     """A progress bar in the process that speaks for all, nothing in the others."""
-    return progress_bar(label) if place.leads else nullcontext()
+    return progress_bar(label) if process.is_main else nullcontext()
 
 
-def training_bars(place: Place) -> AbstractContextManager[Sequence[Tick | None]]:
+def training_bars(process: ProcessRank) -> AbstractContextManager[Sequence[Tick | None]]:
     """Two bars in the process that speaks for all: images made ready, batches trained on."""
-    return progress_bars("Preparing images", "Training") if place.leads else nullcontext((None, None))
+    return progress_bars("Preparing images", "Training") if process.is_main else nullcontext((None, None))
 
 
 def say_error(error: BaseException) -> None:

@@ -87,11 +87,12 @@ def run(
     "infrared"). The table is in percent, mean and standard deviation over the protocol's trials; the JSON in
     fractions, with intervals, breakdowns and verification figures.
     """
+    from ivreid.analysis import evaluate_in_full
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.tables import show_results
     from ivreid.datasets.features import read_features
     from ivreid.io import file_hash
-    from ivreid.protocols import evaluate_in_full, make_protocol, write_results
+    from ivreid.protocols import make_protocol, write_results
     from ivreid.protocols.products import Scorer, product_with
     from ivreid.retrieval import get_reranker
 
@@ -107,7 +108,7 @@ def run(
     )
     scorer: Scorer = product_with
     if device != "cpu":
-        from ivreid.inference.products import product_on
+        from ivreid.inference.scorer import product_on
 
         scorer = product_on(device)
     reranker = get_reranker(rerank, metric=metric) if rerank else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ivreid.errors import UsageError
 
 if TYPE_CHECKING:
-    from ivreid.training import Config
+    from ivreid.config import Config
 
 
 def check_study_options(trial: int | None, trials: str | None) -> None:
@@ -40,11 +40,12 @@ def study_and_show(
     config: Config, trials: str | None, seeds: str | None, notice: Callable[[str], None]
 ) -> None:
     """Run or go on with a study, and print its mean ± standard deviation."""
+    from ivreid.analysis.merge import parse_numbers
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.tables import show_results
-    from ivreid.protocols.merge import parse_numbers
-    from ivreid.training import evaluate_run, train
-    from ivreid.training.study import plan_study, run_study
+    from ivreid.evaluation import evaluate_run
+    from ivreid.studies.study import plan_study, run_study
+    from ivreid.training import train
 
     one_process("a study")
     runs = plan_study(

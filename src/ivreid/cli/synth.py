@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ivreid.datasets.synthetic import DEFAULT_GAP, render_sheet, synthesise
 from ivreid.errors import UsageError
+from ivreid.synthetic import DEFAULT_GAP, render_sheet, synthesise
 
 
 def run(

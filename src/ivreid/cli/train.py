@@ -56,11 +56,13 @@ def run(
     from ivreid.cli.name import command
     from ivreid.cli.processes import say_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
-    from ivreid.training import load_config, train
-    from ivreid.training.distributed import one_voice, place_from_environment
+    from ivreid.config import load_config
+    from ivreid.distributed.failure import fail_once
+    from ivreid.distributed.processes import process_from_environment
+    from ivreid.training import train
 
-    place = place_from_environment()
-    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not place.leads)
+    process = process_from_environment()
+    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not process.is_main)
     logging.basicConfig(
         format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
     )
@@ -68,7 +70,7 @@ def run(
     def notice(line: str) -> None:
         console.print(line, markup=False)
 
-    with one_voice(place, say_error):
+    with fail_once(process, say_error):
         check_study_options(trial, trials)
         words = list(overrides or [])
         if (
@@ -83,9 +85,9 @@ def run(
         if trials is not None or seeds is not None:
             study_and_show(settings, trials, seeds, notice)
             return
-        with training_bars(place) as (preparing, tick):
+        with training_bars(process) as (preparing, tick):
             summary = train(settings, resume=resume, preparing=preparing, progress=tick, notice=notice)
-    stdout = Console(soft_wrap=True, highlight=False, quiet=not place.leads)
+    stdout = Console(soft_wrap=True, highlight=False, quiet=not process.is_main)
     best = summary.best
     kept = (
         f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%)"

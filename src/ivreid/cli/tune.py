@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ivreid.training.tuning import Tuning
+    from ivreid.studies.findings import Tuning
 
 
 def run(
@@ -45,10 +45,11 @@ def run(
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.studies import one_process
-    from ivreid.training import load_config, train
-    from ivreid.training.space import default_space, read_space
-    from ivreid.training.tuning import tune
-    from ivreid.training.tuning_store import require_optuna
+    from ivreid.config import load_config
+    from ivreid.studies.space import default_space, read_space
+    from ivreid.studies.store import require_optuna
+    from ivreid.studies.tuning import tune
+    from ivreid.training import train
 
     require_optuna()
     one_process("a search")

@@ -13,7 +13,8 @@ from ivreid.data.sampler import (
 )
 from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing
 from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, open_images, select
-from ivreid.data.workers import available_cores, prefetch, usable_workers
+from ivreid.data.workers import prefetch, usable_workers
+from ivreid.machine import available_cores
 
 __all__ = [
     "AugmentSettings",

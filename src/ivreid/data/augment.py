@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.data import rng
+from ivreid.data import counter_rng as rng
 from ivreid.data.images import Pixels
 from ivreid.data.settings import IMAGENET_MEAN, IMAGENET_STD, AugmentSettings
 from ivreid.types import BoolArray, IntArray

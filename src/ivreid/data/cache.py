@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from ivreid.data.images import Pixels, decode
-from ivreid.data.workers import Progress, prefetch
+from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
 from ivreid.io import atomic_write, fingerprint
-from ivreid.types import BoolArray
+from ivreid.types import BoolArray, Progress
 
 if sys.platform != "win32":
     import fcntl

@@ -14,9 +14,9 @@ from ivreid.data.images import to_tensor
 from ivreid.data.sampler import BatchSampler, Plan, make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
-from ivreid.data.workers import Progress, prefetch, usable_workers
+from ivreid.data.workers import prefetch, usable_workers
 from ivreid.errors import ConfigError, ImageError
-from ivreid.types import BoolArray, IntArray, Modality, Sample
+from ivreid.types import BoolArray, IntArray, Modality, Progress, Sample
 
 
 @dataclass(frozen=True, eq=False)

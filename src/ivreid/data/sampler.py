@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ivreid.data import rng
+from ivreid.data import counter_rng as rng
 from ivreid.data.settings import BatchSettings
 from ivreid.errors import DataError, TrainingError, UsageError
 from ivreid.types import BoolArray, IntArray

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from ivreid.data.cache import CacheKey, open_cache
 from ivreid.data.images import Pixels, decode
-from ivreid.data.workers import Progress, prefetch
+from ivreid.data.workers import prefetch
 from ivreid.errors import ImageError
-from ivreid.types import IntArray
+from ivreid.types import IntArray, Progress
 
 OnBadImage = Literal["stop", "skip"]
 

@@ -7,7 +7,6 @@ without the start-up time, shared memory and orphans of worker processes.
 from __future__ import annotations
 
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,17 +14,12 @@ from functools import lru_cache
 from typing import TypeVar
 
 from ivreid.errors import UsageError
+from ivreid.machine import available_cores
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
-Progress = Callable[[int, int], None]
 
 log = logging.getLogger(__name__)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable_workers(workers: int | None) -> int:

@@ -1,107 +1,22 @@
-"""What every reader gives: a `Dataset` of samples, and the `Problems` met on the way."""
+"""What every reader gives: a `Dataset` of samples."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError
 from ivreid.io import fingerprint
 from ivreid.types import ImageTable, Modality, Sample
 
-if TYPE_CHECKING:
-    from ivreid.datasets.tree import Tree
-
 SPLITS = ("train", "val", "test")
-
-
-class Kind(StrEnum):
-    """The kinds of problem, in the order a report shows them."""
-
-    MISSING_FOLDER = "missing folder"
-    MISSING_FILE = "missing file"
-    ESCAPE = "leaves the dataset folder"
-    UNREADABLE = "unreadable"
-    MALFORMED = "malformed list"
-    EMPTY_FILE = "empty file"
-    HUGE_FILE = "file too large"
-    NOT_AN_IMAGE = "not an image"
-    WRONG_NAME = "wrong name"
-    STRAY_FILE = "stray file"
-    EMPTY_FOLDER = "no images"
-    WRONG_LABEL = "wrong label"
-    LISTED_TWICE = "listed twice"
-    NOT_LISTED = "not listed"
-    SHARED_IDENTITY = "identity in two splits"
-    ONE_MODALITY = "identity with one modality"
-    ONE_IMAGE = "identity with one image"
-    PERMUTATIONS = "gallery draw does not fit"
-    UNDECODABLE = "undecodable image"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong with a dataset.
-
-    Attributes:
-        kind: What sort of problem it is.
-        path: Where: a path relative to the dataset's root, with `:LINE` for a line of a list.
-        message: What is wrong and what would be right.
-        fatal: Whether the dataset cannot be used until it is put right.
-    """
-
-    kind: Kind
-    path: str
-    message: str
-    fatal: bool
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.path}: {self.message}"
-
-
-MAX_KEPT = 10_000
-"""Problems kept of one kind: a hostile list must not fill the memory with complaints about it."""
-
-
-class Problems:
-    """Collects problems so that all can be told together; the same one is kept once."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Kind, dict[Problem, None]] = {kind: {} for kind in Kind}
-        self._dropped: Counter[Kind] = Counter()
-
-    def add(self, kind: Kind, path: str, message: str, *, fatal: bool = True) -> None:
-        """Note a problem and go on."""
-        if len(self._kept[kind]) < MAX_KEPT:
-            self._kept[kind][Problem(kind, printable(path), printable(message), fatal)] = None
-        else:
-            self._dropped[kind] += 1
-
-    def __iter__(self) -> Iterator[Problem]:
-        for kind, kept in self._kept.items():
-            yield from sorted(kept, key=lambda problem: (problem.path, problem.message))
-            if self._dropped[kind]:
-                yield Problem(
-                    kind, "...", f"and {self._dropped[kind]:,} more of this kind", any(p.fatal for p in kept)
-                )
-
-    def fatal(self) -> tuple[Problem, ...]:
-        """The problems that make the dataset unusable."""
-        return tuple(problem for problem in self if problem.fatal)
-
-
-def printable(text: str) -> str:
-    """The text with control characters and undecodable bytes escaped: file names may hold anything."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 @dataclass(frozen=True)
@@ -170,7 +85,7 @@ class Dataset:
 
 
 @dataclass
-class Contents:
+class DatasetScan:
     """What a reader found.
 
     Attributes:
@@ -207,15 +122,13 @@ class Reader(ABC):
 
     def open(self, root: Path) -> Tree:
         """The files under `root`."""
-        from ivreid.datasets.tree import Tree
-
         return Tree(root)
 
     @abstractmethod
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Turn files into samples, noting every problem in `tree.problems` and never stopping at one."""
 
-    def examine(self, tree: Tree, contents: Contents) -> None:  # noqa: B027 - most datasets need none
+    def examine(self, tree: Tree, scan: DatasetScan) -> None:  # noqa: B027 - most datasets need none
         """Checks too slow or too strict for loading; only `ivreid data check` makes them."""
 
 

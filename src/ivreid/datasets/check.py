@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ivreid.datasets.base import Contents, Kind, Problem, Reader
+from ivreid.datasets.base import DatasetScan, Reader
+from ivreid.datasets.problems import Kind, Problem
 from ivreid.datasets.registry import get_reader, inspect_splits
 from ivreid.datasets.tree import Tree
 from ivreid.errors import ImageError
 from ivreid.io import fingerprint, read_image
-from ivreid.types import Modality, Sample
+from ivreid.machine import available_cores
+from ivreid.types import Modality, Progress, Sample
 
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def check_dataset(
     """
     reader = get_reader(name)
     tree = reader.open(Path(root))
-    read: dict[int | None, Contents] = {}
+    read: dict[int | None, DatasetScan] = {}
     for trial in reader.trials or (None,):
         read[trial] = reader.read(tree, trial)
         inspect_splits(tree, read[trial].splits)
@@ -104,7 +104,7 @@ def check_dataset(
         name=name,
         root=tree.root,
         fingerprint=fingerprint(first.images.items()),
-        counts=tuple(_count({trial: contents.splits for trial, contents in read.items()})),
+        counts=tuple(_count({trial: scan.splits for trial, scan in read.items()})),
         problems=tuple(tree.problems),
         notices=tuple(_notices(reader, first, tree)),
         checked=f"names, sizes and lists of {len(first.images):,} images; {depth}",
@@ -117,7 +117,7 @@ def _check_images(
     paths = [path for path, size in images.items() if size]
     look: Callable[[Path], str | None] = _decode if decode else _read_signature
     kind = Kind.UNDECODABLE if decode else Kind.NOT_AN_IMAGE
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or available_cores()) as pool:
         faults = pool.map(lambda path: look(tree.root / path), paths)
         for done, (path, fault) in enumerate(zip(paths, faults, strict=True), start=1):
             if fault:
@@ -172,16 +172,14 @@ def _ranges(trials: Sequence[int]) -> str:
     return ", ".join(map(str, trials))
 
 
-def _notices(reader: Reader, contents: Contents, tree: Tree) -> Iterator[str]:
-    yield from contents.notices
+def _notices(reader: Reader, scan: DatasetScan, tree: Tree) -> Iterator[str]:
+    yield from scan.notices
     if tree.ignored:
         yield f"{tree.ignored} hidden or system files (.DS_Store, Thumbs.db and the like) are ignored"
     if not reader.released:
         return
     differ = [
-        f"{k} {contents.facts.get(k, 0):,} ({n:,})"
-        for k, n in reader.released.items()
-        if contents.facts.get(k) != n
+        f"{k} {scan.facts.get(k, 0):,} ({n:,})" for k, n in reader.released.items() if scan.facts.get(k) != n
     ]
     if differ:
         yield f"counts that differ from the released dataset's (in brackets): {', '.join(differ)}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ivreid.datasets.base import Contents, Kind, Reader, number_frames
+from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import whole_number
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import NO_CAMERA, Modality
 
@@ -14,7 +15,7 @@ class OwnFolder(Reader):
     name = "folder"
     landmarks = ("visible", "infrared")
 
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image below the folders of the two modalities."""
         found, sizes = [], {}
         for top in tree.require_folders(modality.value for modality in Modality):
@@ -35,4 +36,4 @@ class OwnFolder(Reader):
                 for file, size in images.items():
                     found.append((f"{folder}/{file}", pid, NO_CAMERA, Modality(top)))
                     sizes[f"{folder}/{file}"] = size
-        return Contents({"test": number_frames(found)}, sizes, has_cameras=False)
+        return DatasetScan({"test": number_frames(found)}, sizes, has_cameras=False)

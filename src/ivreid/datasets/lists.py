@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ivreid.datasets.base import Kind
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree, bad_path
 
 

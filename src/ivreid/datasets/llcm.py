@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ivreid.datasets.base import Contents, Kind, Reader, number_frames
+from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import NO_CAMERA, Modality, Sample
 
@@ -21,12 +22,12 @@ class LLCM(Reader):
     landmarks = ("test_vis", "test_nir", "idx")
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012
 
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Training images by their lists, test images by the identity list."""
         sizes: dict[str, int] = {}
         splits = {"train": self._train(tree, sizes), "test": self._test(tree, sizes)}
         facts = {f"{split} identities": len({s.pid for s in rows}) for split, rows in splits.items()}
-        return Contents(splits, sizes, facts)
+        return DatasetScan(splits, sizes, facts)
 
     def _train(self, tree: Tree, sizes: dict[str, int]) -> list[Sample]:
         samples = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ivreid.datasets.base import Contents, Kind, Reader, number_frames
+from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import check_labels, read_entries, require_files, whole_number
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import Modality, Sample
 
@@ -26,7 +27,7 @@ class RegDB(Reader):
         **{"train identities": 206, "test identities": 206},
     }
 
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the lists of one trial."""
         facts: dict[str, int] = {}
         on_disk: dict[str, Sample] = {}
@@ -39,7 +40,7 @@ class RegDB(Reader):
         splits = {split: self._split(tree, split, trial or 1, on_disk) for split in ("train", "test")}
         facts.update({f"{split} identities": len({s.pid for s in rows}) for split, rows in splits.items()})
         _note_unlisted(tree, splits, on_disk)
-        return Contents(splits, sizes, facts)
+        return DatasetScan(splits, sizes, facts)
 
     def _images(self, tree: Tree, word: str, modality: Modality, sizes: dict[str, int]) -> list[Sample]:
         found = []

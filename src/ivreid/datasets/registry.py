@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from ivreid.datasets.base import Dataset, Kind, Reader, shared_identities
+from ivreid.datasets.base import Dataset, Reader, shared_identities
 from ivreid.datasets.folder import OwnFolder
 from ivreid.datasets.llcm import LLCM
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.regdb import RegDB
 from ivreid.datasets.sysu_mm01 import SysuMM01
 from ivreid.datasets.table import OwnTable
@@ -69,8 +70,8 @@ def load_dataset(
     reader = get_reader(name)
     trial = _check_trial(reader, trial)
     tree = reader.open(Path(root))
-    contents = reader.read(tree, trial)
-    inspect_splits(tree, contents.splits)
+    scan = reader.read(tree, trial)
+    inspect_splits(tree, scan.splits)
     fatal = [problem for problem in tree.problems.fatal() if problem.kind not in tolerated]
     if fatal:
         shown = "\n".join(f"  {problem}" for problem in fatal[:SHOWN_PROBLEMS])
@@ -83,11 +84,11 @@ def load_dataset(
     return Dataset(
         name=name,
         root=tree.root,
-        splits={split: sorted_samples(samples) for split, samples in contents.splits.items()},
-        fingerprint=fingerprint(contents.images.items()),
+        splits={split: sorted_samples(samples) for split, samples in scan.splits.items()},
+        fingerprint=fingerprint(scan.images.items()),
         trial=trial,
-        permutations=tree.root / contents.permutations if contents.permutations else None,
-        has_cameras=contents.has_cameras,
+        permutations=tree.root / scan.permutations if scan.permutations else None,
+        has_cameras=scan.has_cameras,
     )
 
 

@@ -6,9 +6,10 @@ from collections import defaultdict
 
 import numpy as np
 
-from ivreid.datasets.base import Contents, Kind, Reader, number_frames
+from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import read_ids, whole_number
 from ivreid.datasets.mat import read_mat
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError
 from ivreid.types import Modality, Sample
@@ -36,7 +37,7 @@ class SysuMM01(Reader):
         **{f"camera {c} test identities": n for c, n in zip(CAMERAS, (56, 56, 93, 94, 95, 96), strict=True)},
     }
 
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the identity lists."""
         samples, sizes = self._images(tree)
         by_pid: dict[int, list[Sample]] = defaultdict(list)
@@ -58,14 +59,14 @@ class SysuMM01(Reader):
                 else f"in a split, but not in {AVAILABLE}"
             )
             tree.problems.add(Kind.NOT_LISTED, AVAILABLE, f"identity {pid} is {where}", fatal=False)
-        contents = Contents(splits, sizes, facts=_facts(samples, splits))
+        scan = DatasetScan(splits, sizes, facts=_facts(samples, splits))
         unused = set(by_pid) - listed
         if unused:
             images = sum(len(by_pid[pid]) for pid in unused)
-            contents.notices.append(f"{images:,} images of {len(unused)} identities are in no split list")
+            scan.notices.append(f"{images:,} images of {len(unused)} identities are in no split list")
         if tree.has_folder("exp") and tree.has_file(PERMUTATIONS):
-            contents.permutations = PERMUTATIONS
-        return contents
+            scan.permutations = PERMUTATIONS
+        return scan
 
     def _images(self, tree: Tree) -> tuple[list[Sample], dict[str, int]]:
         found, sizes = [], {}
@@ -94,13 +95,13 @@ class SysuMM01(Reader):
                     sizes[path] = size
         return number_frames(found), sizes
 
-    def examine(self, tree: Tree, contents: Contents) -> None:
+    def examine(self, tree: Tree, scan: DatasetScan) -> None:
         """Compare the authors' gallery draw with the test images on disk."""
-        if contents.permutations is None:
-            contents.notices.append(f"no {PERMUTATIONS}: the official gallery draw is not available")
+        if scan.permutations is None:
+            scan.notices.append(f"no {PERMUTATIONS}: the official gallery draw is not available")
             return
         counts: dict[tuple[int, int], int] = defaultdict(int)
-        for sample in contents.splits["test"]:
+        for sample in scan.splits["test"]:
             counts[sample.camid, sample.pid] += 1
         for message in permutation_faults(tree, counts):
             tree.problems.add(Kind.PERMUTATIONS, PERMUTATIONS, message, fatal=False)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
-from ivreid.datasets.base import SPLITS, Contents, Kind, Reader, number_frames
+from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import whole_number
+from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree, bad_path
 from ivreid.errors import DataError, did_you_mean
 from ivreid.io import IMAGE_SUFFIXES
@@ -35,7 +36,7 @@ class OwnTable(Reader):
             raise DataError(f"{root}: give a CSV file or a folder with exactly one; {found}")
         return Tree(root, given=root / tables[0])
 
-    def read(self, tree: Tree, trial: int | None) -> Contents:
+    def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every row of the table."""
         rows = list(_rows(tree, tree.given.name))
         found: dict[str, tuple[str, int, int, Modality]] = {}
@@ -59,7 +60,7 @@ class OwnTable(Reader):
         splits: dict[str, list[Sample]] = {name: [] for name in used}
         for sample in number_frames(list(found.values())):
             splits[split_of[sample.path]].append(sample)
-        return Contents(splits, sizes, has_cameras=bool(rows) and "camid" in rows[0][1])
+        return DatasetScan(splits, sizes, has_cameras=bool(rows) and "camid" in rows[0][1])
 
 
 def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, str]]]:

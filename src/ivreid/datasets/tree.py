@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ivreid.datasets.base import Kind, Problems
+from ivreid.datasets.problems import Kind, Problems
 from ivreid.errors import DataError
 from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES
 

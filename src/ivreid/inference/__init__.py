@@ -1,6 +1,5 @@
 """One `embed(images, modality)` behind which the network stands."""
 
-from ivreid.inference.device import choose_device
 from ivreid.inference.embedder import Embedder, ImageLike
 from ivreid.inference.fold import fold_batch_norms, ready
 from ivreid.inference.loading import load, weights_file
@@ -10,7 +9,6 @@ __all__ = [
     "UNKNOWN_PID",
     "Embedder",
     "ImageLike",
-    "choose_device",
     "embed_folder",
     "embed_samples",
     "find_samples",

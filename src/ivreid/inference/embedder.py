@@ -23,12 +23,11 @@ from ivreid.data import (
 )
 from ivreid.data.images import Pixels
 from ivreid.data.source import list_problems
-from ivreid.data.workers import Progress
+from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference.device import choose_device, full_precision
 from ivreid.inference.fold import ready
 from ivreid.methods.base import Method
-from ivreid.types import BoolArray, FloatArray, Modality
+from ivreid.types import BoolArray, FloatArray, Modality, Progress
 
 ImageLike = str | Path | Image.Image | Pixels
 """A file, a Pillow image, or uint8 pixels of shape (height, width, 3) or (height, width)."""

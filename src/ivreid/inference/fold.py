@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ivreid.inference.device import full_precision
+from ivreid.distributed.device import full_precision
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivreid.data import open_images
-from ivreid.data.workers import Progress
 from ivreid.errors import DataError, UsageError
 from ivreid.inference.embedder import Embedder
 from ivreid.io import IMAGE_SUFFIXES
-from ivreid.types import NO_CAMERA, Embeddings, ImageTable, Modality, Sample
+from ivreid.types import NO_CAMERA, Embeddings, ImageTable, Modality, Progress, Sample
 
 UNKNOWN_PID = -1
 """The pid of an image that lies in no identity's folder."""

@@ -26,8 +26,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from ivreid.distributed.gather import gather_rows
 from ivreid.errors import TrainingError
-from ivreid.losses import Reduction, gather_rows, identity_loss, mutual_loss, triplet_loss
+from ivreid.losses import Reduction, identity_loss, mutual_loss, triplet_loss
 from ivreid.methods.base import Method, MethodSettings
 from ivreid.models import RESNETS, NormKind, create_backbone, global_average, make_norm
 

@@ -1,7 +1,7 @@
 """Figures of a ranking, from plain arrays: ranks, average precision, CMC."""
 
 from ivreid.metrics.figures import CMC_LENGTH, Figures, cmc_curve, figures
-from ivreid.metrics.ranking import CMC_RULES, CmcRule, Outcomes, rank_queries
+from ivreid.metrics.outcomes import CMC_RULES, CmcRule, Outcomes, rank_queries
 
 __all__ = [
     "CMC_LENGTH",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
-from ivreid.metrics.ranking import CMC_RULES, CmcRule, Outcomes
+from ivreid.metrics.outcomes import CMC_RULES, CmcRule, Outcomes
 
 CMC_LENGTH = 50
 """Ranks kept of a CMC curve; past the end of a smaller gallery the curve repeats its last value."""

@@ -1,6 +1,5 @@
 """Who queries, who is gallery, what is excluded, which CMC rule, how many trials."""
 
-from ivreid.protocols.analysis import analyse, evaluate_in_full
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluate import evaluate, split_fingerprint, summarise
@@ -23,9 +22,7 @@ __all__ = [
     "Trial",
     "TrialOutcomes",
     "TrialResult",
-    "analyse",
     "evaluate",
-    "evaluate_in_full",
     "make_protocol",
     "read_results",
     "run_trials",

@@ -99,7 +99,7 @@ def canonical_order(images: ImageTable) -> IntArray:
     )
 
 
-def images_by_place(images: ImageTable, rows: IntArray) -> dict[tuple[int, int], IntArray]:
+def images_by_group(images: ImageTable, rows: IntArray) -> dict[tuple[int, int], IntArray]:
     """The rows of each (pid, camid), in ascending order of both, frames ascending.
 
     Args:
@@ -124,11 +124,11 @@ def images_by_place(images: ImageTable, rows: IntArray) -> dict[tuple[int, int],
             f"identity {pids[at]}, camera {camids[at]}: expected frames 1 to {here.sum()}, found "
             f"{frames[at]}; `frames` are 1-based positions in the sorted files, and draws need all of them"
         )
-    places = zip(pids[starts].tolist(), camids[starts].tolist(), strict=True)
-    return dict(zip(places, np.split(rows, starts[1:]), strict=True)) if len(rows) else {}
+    groups = zip(pids[starts].tolist(), camids[starts].tolist(), strict=True)
+    return dict(zip(groups, np.split(rows, starts[1:]), strict=True)) if len(rows) else {}
 
 
-def among(ordered: IntArray, drawn: Sequence[int] | IntArray) -> IntArray:
+def in_order_of(ordered: IntArray, drawn: Sequence[int] | IntArray) -> IntArray:
     """The drawn rows in the order they have in `ordered`."""
     return ordered[np.isin(ordered, drawn)]
 

@@ -18,27 +18,27 @@ from ivreid.types import IntArray
 DRAWS = ("official", "agw", "iv-reid")
 TRIALS = 10
 
-Places = Mapping[tuple[int, int], IntArray]
+ImageGroups = Mapping[tuple[int, int], IntArray]
 """(pid, camid) -> rows of its images in the order of their sorted files; keys ascending."""
 
 
-def draw_agw(places: Places, trial: int) -> list[int]:
+def draw_agw(groups: ImageGroups, trial: int) -> list[int]:
     """One image per identity and camera as most Python code draws it (Ye et al., TPAMI 2021; also LLCM).
 
     `random.seed(trial)`, identities ascending, cameras ascending, one `random.choice` of the sorted files.
     """
     generator = random.Random(trial)
-    return [int(generator.choice(places[place])) for place in sorted(places)]
+    return [int(generator.choice(groups[group])) for group in sorted(groups)]
 
 
-def draw_iv_reid(places: Places, trial: int) -> list[int]:
+def draw_iv_reid(groups: ImageGroups, trial: int) -> list[int]:
     """One image per identity and camera as the published IV-ReID code draws it.
 
     `random.seed(2019 + 33 trial)`, cameras outermost, then identities. That code took folders and files
     as the file system listed them; here they are sorted.
     """
     generator = random.Random(2019 + 33 * trial)
-    return [int(generator.choice(places[place])) for place in sorted(places, key=lambda place: place[::-1])]
+    return [int(generator.choice(groups[group])) for group in sorted(groups, key=lambda group: group[::-1])]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,14 +54,14 @@ class Permutations:
     path: Path
     cells: tuple[tuple[NDArray[Any], ...], ...]
 
-    def draw(self, places: Places, trial: int, shots: int) -> list[int]:
+    def draw(self, groups: ImageGroups, trial: int, shots: int) -> list[int]:
         """The first `shots` positions of row `trial` of every identity and camera (Wu et al., ICCV 2017).
 
         Raises:
             ProtocolError: Permutations that do not fit the images: camera, identity, expected and found.
         """
         rows: list[int] = []
-        for (pid, camid), images in places.items():
+        for (pid, camid), images in groups.items():
             positions = self._matrix(pid, camid, len(images))[trial, :shots]
             if len(positions) < shots:
                 raise ProtocolError(

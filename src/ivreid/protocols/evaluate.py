@@ -12,8 +12,8 @@ from ivreid.metrics import Figures, figures
 from ivreid.protocols.base import Protocol, canonical_order
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result, TrialResult
-from ivreid.protocols.scoring import Distance, Precision, Progress, TrialOutcomes, run_trials
-from ivreid.types import Embeddings, ImageTable
+from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
+from ivreid.types import Embeddings, ImageTable, Progress
 
 SMALL_GALLERY = 20
 

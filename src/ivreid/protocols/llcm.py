@@ -13,10 +13,10 @@ from ivreid.protocols.base import (
     HasIds,
     Protocol,
     Trial,
-    among,
     both_sides,
     check_cameras,
-    images_by_place,
+    images_by_group,
+    in_order_of,
     same_person_same_camera,
 )
 from ivreid.protocols.draws import TRIALS, draw_agw
@@ -57,8 +57,8 @@ class LLCM(Protocol):
         """
         check_cameras(self.name, images, range(1, 10))
         whole, drawn = both_sides(self.name, images, self.direction == "infrared-to-visible")
-        places = images_by_place(images, drawn)
-        samples = [among(drawn, draw_agw(places, trial)) for trial in range(TRIALS)]
+        groups = images_by_group(images, drawn)
+        samples = [in_order_of(drawn, draw_agw(groups, trial)) for trial in range(TRIALS)]
         if self.direction == SWAPPED:
             return tuple(Trial(sample, whole) for sample in samples)
         return tuple(Trial(whole, sample) for sample in samples)

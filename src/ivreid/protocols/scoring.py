@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
-from ivreid.metrics.ranking import Identities, Outcomes, rank_block, rank_queries
-from ivreid.protocols.base import Protocol, Trial, among, canonical_order
+from ivreid.machine import available_cores
+from ivreid.metrics.identities import Identities
+from ivreid.metrics.outcomes import Outcomes, rank_block, rank_queries
+from ivreid.protocols.base import Protocol, Trial, canonical_order, in_order_of
 from ivreid.protocols.products import METRICS, GalleryProducts, Scorer, product_with
-from ivreid.types import Embeddings, FloatArray, IntArray
+from ivreid.types import Embeddings, FloatArray, IntArray, Progress
 
 Precision = Literal["double", "single"]
 Distance = Callable[[FloatArray, FloatArray], NDArray[Any]]
 """Maps query vectors (Q, D) and gallery vectors (G, D) to distances (Q, G)."""
-Progress = Callable[[int, int], None]
 
 _WIDE = 1 << 24  # bytes of products made at a time, kept in the level-3 cache until every trial has used them
 _LEAST_QUERIES = 256  # a narrower product would leave the processor idle
@@ -124,7 +124,7 @@ def _products(
     embeddings: Embeddings, group: Sequence[Trial], metric: str, precision: Precision, scorer: Scorer
 ) -> GalleryProducts:
     needed = np.concatenate([trial.gallery for trial in group])
-    union = among(canonical_order(embeddings.images), needed)
+    union = in_order_of(canonical_order(embeddings.images), needed)
     dtype = np.float64 if precision == "double" else np.float32
     return GalleryProducts(embeddings.vectors, union, metric, dtype, scorer)
 
@@ -161,7 +161,7 @@ def _rank_group(
     parts: list[list[Outcomes]] = [[] for _ in group]
     query = group[0].query
     height = max(_LEAST_QUERIES, _WIDE // products.row_bytes)
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_MOST_THREADS, available_cores())) as pool:
         for start in range(0, len(query), height):
             distances = products.distances(query[start : start + height])
             running = [

@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 from ivreid.datasets.features import INFRARED_CAMERAS
 from ivreid.errors import ProtocolError, UsageError
-from ivreid.protocols.base import HasIds, Protocol, Trial, among, both_sides, check_cameras, images_by_place
-from ivreid.protocols.draws import TRIALS, Permutations, Places, draw_agw, draw_iv_reid
+from ivreid.protocols.base import (
+    HasIds,
+    Protocol,
+    Trial,
+    both_sides,
+    check_cameras,
+    images_by_group,
+    in_order_of,
+)
+from ivreid.protocols.draws import TRIALS, ImageGroups, Permutations, draw_agw, draw_iv_reid
 from ivreid.types import ImageTable
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
@@ -86,15 +94,15 @@ class SysuMM01(Protocol):
             )
         query, visible = both_sides(self.name, images, query_infrared=True)
         cameras = GALLERY_CAMERAS[self.mode]
-        places = images_by_place(images, visible[np.isin(images.camids[visible], cameras)])
-        if not places:
+        groups = images_by_group(images, visible[np.isin(images.camids[visible], cameras)])
+        if not groups:
             raise ProtocolError(f"the {self.mode}-search gallery is empty: no image from cameras {cameras}")
-        return tuple(Trial(query, among(visible, self._draw(places, trial))) for trial in range(TRIALS))
+        return tuple(Trial(query, in_order_of(visible, self._draw(groups, trial))) for trial in range(TRIALS))
 
-    def _draw(self, places: Places, trial: int) -> list[int]:
+    def _draw(self, groups: ImageGroups, trial: int) -> list[int]:
         if self.permutations is not None and self.draw == "official":
-            return self.permutations.draw(places, trial, self.shots)
-        return (draw_agw if self.draw == "agw" else draw_iv_reid)(places, trial)
+            return self.permutations.draw(groups, trial, self.shots)
+        return (draw_agw if self.draw == "agw" else draw_iv_reid)(groups, trial)
 
     def excluded(self, query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
         """Cameras 2 and 3 share a room: a camera-3 query drops every camera-2 image, of any identity."""

@@ -2,7 +2,7 @@
 
 from ivreid.report.inputs import Hit, ImageLoader, RankedLists, RankedQuery, ReportInput, ShownImage
 from ivreid.report.page import build_report
-from ivreid.report.ranking import choose_lists
+from ivreid.report.ranked_lists import choose_lists
 
 __all__ = [
     "Hit",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
-from ivreid.report import figures
+from ivreid.report import plots
 from ivreid.report.extras import breakdown_section, interval_table, verification_section
 from ivreid.report.html import Absent, Html, absent, el, join, prose, table
 from ivreid.report.inputs import ReportInput
@@ -135,10 +135,10 @@ def _curves(report: ReportInput, names: Sequence[str]) -> Html:
     if not report.results:
         return absent(report.reason("results", "the run holds no results.json; evaluate it first"))
     if any(len(result["trials"]) > 1 for result in report.results):
-        spread = figures.trial_spread(report.results, names)
+        spread = plots.trial_spread(report.results, names)
     else:
         spread = absent("the spread over trials, because every result here has one trial only")
-    return el("div", figures.cmc_curves(report.results, names), spread, class_="pair")
+    return el("div", plots.cmc_curves(report.results, names), spread, class_="pair")
 
 
 def _ranked(report: ReportInput, pictures: Pictures) -> Html:
@@ -187,7 +187,7 @@ def _failures(report: ReportInput, pictures: Pictures) -> Html:
 def _distances(report: ReportInput) -> Html:
     if report.embeddings is None:
         return absent(report.reason("embeddings", "the run holds no features.npz; evaluate it first"))
-    drawn = figures.distance_histograms(report.embeddings)
+    drawn = plots.distance_histograms(report.embeddings)
     if not drawn:
         return absent(
             "the test embeddings hold no pair of one person to compare with pairs of different people"
@@ -210,7 +210,7 @@ def _map(report: ReportInput) -> Html:
         "in it are real but partial. The axes say how much of the variance it keeps; what overlaps here "
         "may lie apart in the full space."
     )
-    maps = (figures.modality_map(report.embeddings), figures.identity_map(report.embeddings))
+    maps = (plots.modality_map(report.embeddings), plots.identity_map(report.embeddings))
     return join([el("p", lead, class_="lead"), el("div", *maps, class_="pair")])
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
-from ivreid.retrieval.nearest import FloatMatrix, Progress, Space
+from ivreid.retrieval.nearest import FloatMatrix, Space
 from ivreid.retrieval.ranking import rank
+from ivreid.types import Progress
 
 
 @dataclass(frozen=True)

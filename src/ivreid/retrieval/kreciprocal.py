@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ivreid.errors import DataError, UsageError
-from ivreid.retrieval.nearest import FloatMatrix, Progress, Space, nearest
+from ivreid.retrieval.nearest import FloatMatrix, Space, nearest
+from ivreid.types import Progress
 
 _ROWS = 1024
 

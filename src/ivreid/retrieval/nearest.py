@@ -8,7 +8,7 @@ on how the product was carried out, and equal vectors get exactly equal distance
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
+from ivreid.types import Progress
 
 Metric = Literal["cosine", "euclidean"]
 FloatMatrix = NDArray[np.floating[Any]]
 DoubleArray = NDArray[np.float64]
-Progress = Callable[[int, int], None]
 
 BLOCK_BYTES = 64 * 1024 * 1024
 LARGEST = 1e12

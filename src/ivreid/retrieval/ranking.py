@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
-from ivreid.retrieval.nearest import BLOCK_BYTES, FloatMatrix, Progress, Space, nearest, to_distance
+from ivreid.retrieval.nearest import BLOCK_BYTES, FloatMatrix, Space, nearest, to_distance
+from ivreid.types import Progress
 
 
 @dataclass(frozen=True, eq=False)

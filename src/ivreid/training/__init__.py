@@ -1,25 +1,9 @@
-"""Training: the loop, its configuration, checkpoints and logs; and the evaluation of what it made."""
+"""One run: the loop, its checkpoints and its log."""
 
 from ivreid.training.checkpoint import State, load_state
-from ivreid.training.config import Config
-from ivreid.training.evaluation import evaluate_run
-from ivreid.training.load import dump_config, load_config, make_config
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary, train
 from ivreid.training.setup import draw_people
 from ivreid.training.signals import TrainingStopped
 
-__all__ = [
-    "Config",
-    "State",
-    "Summary",
-    "TrainingStopped",
-    "draw_people",
-    "dump_config",
-    "evaluate_run",
-    "load_config",
-    "load_state",
-    "make_config",
-    "read_log",
-    "train",
-]
+__all__ = ["State", "Summary", "TrainingStopped", "draw_people", "load_state", "read_log", "train"]

@@ -18,9 +18,10 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ivreid.distributed.exchange import broadcast, broadcast_tensors
+from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import CheckpointError
 from ivreid.io import atomic_write
-from ivreid.training.distributed import Place, tell, tell_tensors
 from ivreid.training.ema import WeightAverage
 
 KIND = "training-state"
@@ -96,12 +97,12 @@ def load_state(path: Path) -> State:
     return State(Path(path), tensors, info)
 
 
-def share_state(place: Place, state: State | None) -> State | None:
+def broadcast_state(process: ProcessRank, state: State | None) -> State | None:
     """Rank 0's state, on every process; what the others pass is ignored."""
-    head = tell(place, None if state is None else (state.path, state.info))
+    head = broadcast(process, None if state is None else (state.path, state.info))
     if head is None:
         return None
-    return State(head[0], tell_tensors(place, {} if state is None else state.tensors), head[1])
+    return State(head[0], broadcast_tensors(process, {} if state is None else state.tensors), head[1])
 
 
 def restore_state(

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from ivreid.config.schema import OptimizerSection
 from ivreid.errors import ConfigError
-from ivreid.training.config import OptimizerSection
 
 Precision = Literal["fp32", "bf16", "fp16"]
 

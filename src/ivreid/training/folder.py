@@ -7,66 +7,12 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ivreid.errors import TrainingError
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """Paths of one run.
-
-    Attributes:
-        path: The folder itself.
-    """
-
-    path: Path
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration, YAML."""
-        return self.path / "config.yaml"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, git revision, device and dataset fingerprint, JSON."""
-        return self.path / "environment.json"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON line a step and a validation."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def tensorboard(self) -> Path:
-        """TensorBoard's event files."""
-        return self.path / "tensorboard"
-
-    @property
-    def last(self) -> Path:
-        """Training state to resume from."""
-        return self.path / "checkpoints" / "last.safetensors"
-
-    @property
-    def best(self) -> Path:
-        """Training state of the best validation so far."""
-        return self.path / "checkpoints" / "best.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        """The weights to use, with their card."""
-        return self.path / "weights.safetensors"
-
-    def epoch(self, number: int) -> Path:
-        """Training state kept after `number` epochs."""
-        return self.path / "checkpoints" / f"epoch-{number:04d}.safetensors"
-
-    def holds_a_run(self) -> bool:
-        """Whether something was trained here before."""
-        return any(path.exists() for path in (self.config, self.metrics, self.last, self.weights))
+from ivreid.evaluation.run_folder import RunFolder
 
 
 @contextmanager

@@ -19,34 +19,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ivreid.config.schema import Config
 from ivreid.data import Batch, normalise
+from ivreid.distributed.exchange import barrier, broadcast, reduce_max, reduce_mean
+from ivreid.distributed.failure import restarted
+from ivreid.distributed.group import process_group
+from ivreid.distributed.parallel import accumulate_locally, average_buffers, data_parallel
+from ivreid.distributed.processes import ProcessRank, local_device, process_from_environment
 from ivreid.errors import ConfigError, DataError, TrainingError
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.shares import Interrupted
+from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
-from ivreid.training.checkpoint import load_state, restore_state, save_state, share_state
-from ivreid.training.config import Config
-from ivreid.training.distributed import (
-    Place,
-    accumulating,
-    average_buffers,
-    join_processes,
-    largest,
-    local_device,
-    mean_over_processes,
-    place_from_environment,
-    restarted,
-    share_gradients,
-    tell,
-    wait_for_all,
-)
+from ivreid.training.checkpoint import broadcast_state, load_state, restore_state, save_state
 from ivreid.training.engine import autocast, memory_gib, seed_step, set_rates
-from ivreid.training.folder import RunFolder, open_folder
+from ivreid.training.folder import open_folder
 from ivreid.training.health import Health
 from ivreid.training.log import RunLog, Window
 from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
 from ivreid.training.schedule import rate_factor
-from ivreid.training.setup import Parts, Progress, build_parts, check_place
-from ivreid.training.signals import Interrupted, StopSignal, TrainingStopped
-from ivreid.training.validation import validate
+from ivreid.training.setup import RunParts, build_run_parts, check_processes
+from ivreid.training.signals import StopSignal, TrainingStopped
+from ivreid.types import Progress
 
 ROWS_HELD_ON_GPU = 10
 """Reading a figure waits for the GPU, so its log rows are read this many at a time."""
@@ -111,15 +105,15 @@ def train(
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
     started = time.monotonic()
     resume = resume or restarted()
-    place = place_from_environment()
-    check_place(config, place)
+    process = process_from_environment()
+    check_processes(config, process)
     with (
-        _own_random_state(config.device, place),
-        join_processes(config.device, place),
-        _folder(config.out, place, resume=resume) as folder,
+        _own_random_state(config.device, process),
+        process_group(config.device, process),
+        _folder(config.out, process, resume=resume) as folder,
     ):
-        resuming = tell(place, resume and folder.last.exists())
-        parts = build_parts(config, place, initial_weights=not resuming, progress=preparing)
+        resuming = broadcast(process, resume and folder.last.exists())
+        parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
         run = Run(config, parts, folder=folder, progress=progress, notice=notice)
         run.on_validation = on_validation
         try:
@@ -133,15 +127,15 @@ def train(
         return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
 
 
-def _own_random_state(device: str, place: Place) -> AbstractContextManager[None]:
+def _own_random_state(device: str, process: ProcessRank) -> AbstractContextManager[None]:
     """Give back what a step's seeds change: the generators of the CPU and of this process's own card."""
-    own = local_device(device, place)
+    own = local_device(device, process)
     return torch.random.fork_rng(devices=[own] if own.type == "cuda" else [])
 
 
-def _folder(path: Path, place: Place, *, resume: bool) -> AbstractContextManager[RunFolder]:
+def _folder(path: Path, process: ProcessRank, *, resume: bool) -> AbstractContextManager[RunFolder]:
     """The run folder, made and held by the process that writes; the others only know where it is."""
-    return open_folder(path, resume=resume) if place.leads else nullcontext(RunFolder(path))
+    return open_folder(path, resume=resume) if process.is_main else nullcontext(RunFolder(path))
 
 
 class Run:
@@ -150,17 +144,17 @@ class Run:
     def __init__(
         self,
         config: Config,
-        parts: Parts,
+        parts: RunParts,
         *,
         folder: RunFolder,
         progress: Progress | None,
         notice: Callable[[str], None],
     ) -> None:
-        self.config, self.parts, self.folder, self.place = config, parts, folder, parts.place
-        self.progress = progress if self.place.leads else None
-        self.notice = notice if self.place.leads else lambda _: None
+        self.config, self.parts, self.folder, self.process = config, parts, folder, parts.process
+        self.progress = progress if self.process.is_main else None
+        self.notice = notice if self.process.is_main else lambda _: None
         self.on_validation: Callable[[dict[str, Any]], None] | None = None
-        self.stop = StopSignal(launched=not self.place.alone)
+        self.stop = StopSignal(launched=not self.process.is_single)
         self.model: nn.Module = parts.network
         self.at = Position()
         self.best: dict[str, Any] | None = None
@@ -175,7 +169,7 @@ class Run:
 
     def fit(self) -> None:
         """Train from where the run stands to the last epoch."""
-        self.model = share_gradients(self.place, self.parts.network)
+        self.model = data_parallel(self.process, self.parts.network)
         self.window = Window()
         for epoch in range(self.at.epoch, self.config.epochs):
             self.epoch(epoch)
@@ -198,13 +192,13 @@ class Run:
         config, parts, step = self.config, self.parts, self.at.step + 1
         factor = rate_factor(config.schedule, epoch + self.at.batch / batches, config.epochs)
         rates = set_rates(parts.optimizer, factor)
-        seed_step(config.seed, step, self.place.rank)
+        seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
         for number, loaded in enumerate(group, start=1):
             batch = loaded.to(parts.device)
             images = normalise(batch.images, config.data.mean, config.data.std, config.channels_last)
-            with accumulating(self.model, number < len(group)):
+            with accumulate_locally(self.model, number < len(group)):
                 with autocast(parts.precision, parts.device):
                     terms = self.model(images, batch.labels, batch.infrared)
                 loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
@@ -219,13 +213,13 @@ class Run:
         parts.scaler.step(parts.optimizer)
         parts.scaler.update()
         if not config.sync_batchnorm:
-            average_buffers(self.place, parts.network)
+            average_buffers(self.process, parts.network)
         if parts.average is not None:
             parts.average.update(parts.network, step)
         row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates, "names": list(sums)}
         figures = torch.stack([*sums.values(), norm.float()])
-        self.rows.append((row, mean_over_processes(self.place, figures)))
-        self.window.images += sum(len(batch) for batch in group) * self.place.world_size
+        self.rows.append((row, reduce_mean(self.process, figures)))
+        self.window.images += sum(len(batch) for batch in group) * self.process.world_size
 
     def between_steps(self) -> None:
         """Read the figures, save when it is time, stop when asked to."""
@@ -267,13 +261,20 @@ class Run:
         row: dict[str, Any] | None = None
         if self.config.validation.select != "last":
             try:
-                figures = validate(self.config, self.parts, network, progress=self._watch_stop)
+                figures = validate(
+                    self.config,
+                    self.parts.dataset,
+                    network,
+                    device=self.parts.device,
+                    process=self.process,
+                    progress=self._watch_stop,
+                )
             except Interrupted:
                 self.stop_here(self._asked_to_stop())
                 raise
             self.window = Window()  # its time is not training time
             row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
-            if self.place.leads:
+            if self.process.is_main:
                 self._log().write([row])
         metric = self.config.validation.metric
         better = figures is None or self.best is None or figures[metric] > self.best[metric]
@@ -289,7 +290,7 @@ class Run:
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""
-        if not self.place.leads:
+        if not self.process.is_main:
             return
         here = self.at
         self.at = Position(here.epoch + 1, 0, here.step)
@@ -301,7 +302,7 @@ class Run:
     def save(self, path: Path) -> None:
         """Write the training state; the older file stays until the new one is whole."""
         self.flush()
-        if not self.place.leads:
+        if not self.process.is_main:
             return
         self.log_bytes = self._log().sync()
         info = state_info(self.config, self.parts) | {
@@ -327,7 +328,7 @@ class Run:
     def stop_here(self, signum: int) -> None:
         """Save and leave, because a signal asked for it."""
         self.save(self.folder.last)
-        wait_for_all(self.place)  # saved before the first of them leaves
+        barrier(self.process)  # saved before the first of them leaves
         raise TrainingStopped(
             f"stopped by {signal.Signals(signum).name} after step {self.at.step} (epoch {self.at.epoch + 1});"
             f" everything is saved in {self.folder.last}: the same command with --resume goes on from there",
@@ -336,7 +337,7 @@ class Run:
 
     def _asked_to_stop(self) -> int:
         """The signal that some process has received, or 0; every process gets the same answer."""
-        return largest(self.place, self.stop.received or 0)
+        return reduce_max(self.process, self.stop.received or 0)
 
     def _watch_stop(self, done: int, total: int) -> None:
         if self.stop.received is not None:
@@ -344,7 +345,7 @@ class Run:
 
     def flush(self) -> None:
         """Read the figures of the steps since the last time, judge them, write them to the log."""
-        if not self.place.leads:
+        if not self.process.is_main:
             self.rows.clear()
         if not self.rows:
             return
@@ -376,10 +377,10 @@ class Run:
     def resume(self) -> None:
         """Take up the last checkpoint, where there is one."""
         state = None
-        if self.place.leads and self.folder.last.exists():
+        if self.process.is_main and self.folder.last.exists():
             state = load_state(self.folder.last)
             check_same_run(state, self.config, self.parts)
-        state = share_state(self.place, state)  # other machines need not see the folder
+        state = broadcast_state(self.process, state)  # other machines need not see the folder
         if state is None:
             self.notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
             return
@@ -395,7 +396,7 @@ class Run:
 
     def start_log(self) -> None:
         """Write what the run is, and open its log at the point where it stands."""
-        if not self.place.leads:
+        if not self.process.is_main:
             return
         write_run_files(self.folder, self.config, self.parts)
         self.log = RunLog(

@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
+from ivreid.config.load import dump_config, to_yaml
+from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, TrainingError
+from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import write_json, write_text
 from ivreid.models import write_weights
 from ivreid.training.checkpoint import State
-from ivreid.training.config import Config
-from ivreid.training.folder import RunFolder, describe_environment, versions
-from ivreid.training.load import dump_config, to_yaml
-from ivreid.training.setup import Parts
+from ivreid.training.folder import describe_environment, versions
+from ivreid.training.setup import RunParts
 
 MAY_DIFFER = (
     "device",
@@ -33,19 +34,19 @@ MAY_DIFFER = (
 """Keys that a resumed run may change: none of them moves a weight (but see `_epochs_matter`)."""
 
 
-def state_info(config: Config, parts: Parts) -> dict[str, Any]:
+def state_info(config: Config, parts: RunParts) -> dict[str, Any]:
     """The part of a training state that says which run it belongs to."""
     return {
         "config": dump_config(config),
         "num_classes": parts.data.num_classes,
         "dataset": dataset_card(parts),
         "precision": parts.precision,
-        "processes": parts.place.world_size,
+        "processes": parts.process.world_size,
         "versions": versions(),
     }
 
 
-def dataset_card(parts: Parts) -> dict[str, Any]:
+def dataset_card(parts: RunParts) -> dict[str, Any]:
     """Which images a model learned from."""
     return {
         "name": parts.dataset.name,
@@ -54,7 +55,7 @@ def dataset_card(parts: Parts) -> dict[str, Any]:
     }
 
 
-def check_same_run(state: State, config: Config, parts: Parts) -> None:
+def check_same_run(state: State, config: Config, parts: RunParts) -> None:
     """Refuse to resume a checkpoint of another run.
 
     Raises:
@@ -73,7 +74,7 @@ def check_same_run(state: State, config: Config, parts: Parts) -> None:
         lines.append(f"the images were {state.info['dataset']}, now {dataset_card(parts)}")
     if state.info["precision"] != parts.precision:
         lines.append(f"precision was {state.info['precision']}, here it is {parts.precision}")
-    then, now = state.info.get("processes", 1), parts.place.world_size
+    then, now = state.info.get("processes", 1), parts.process.world_size
     if then != now and not config.checkpoint.any_world_size:
         lines.append(
             f"it ran in {then} process(es), now {now} (--set checkpoint.any_world_size=true allows it; the "
@@ -103,7 +104,7 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_card(
-    path: Any, config: Config, parts: Parts, network: nn.Module, best: Mapping[str, Any] | None
+    path: Any, config: Config, parts: RunParts, network: nn.Module, best: Mapping[str, Any] | None
 ) -> None:
     """Write weights for use, with a card that says what they are and what they have seen."""
     held_out = config.validation.select == "validation"
@@ -125,7 +126,7 @@ def write_card(
     write_weights(path, network.state_dict(), card)
 
 
-def write_run_files(folder: RunFolder, config: Config, parts: Parts) -> None:
+def write_run_files(folder: RunFolder, config: Config, parts: RunParts) -> None:
     """Write the resolved configuration and what produced the run.
 
     Raises:
@@ -136,7 +137,7 @@ def write_run_files(folder: RunFolder, config: Config, parts: Parts) -> None:
         device = f"{device} ({torch.cuda.get_device_name(parts.device)})"
     environment = describe_environment(device, torch.get_num_threads()) | {
         "precision": parts.precision,
-        "processes": parts.place.world_size,
+        "processes": parts.process.world_size,
         "dataset": dataset_card(parts),
         "train_fingerprint": parts.dataset.split_fingerprint("train"),
         "identities": parts.data.num_classes,

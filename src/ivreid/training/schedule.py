@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ivreid.training.config import ScheduleSection
+from ivreid.config.schema import ScheduleSection
 
 
 def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> float:

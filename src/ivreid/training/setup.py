@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.optim import Optimizer
 
 from ivreid import methods
+from ivreid.config.schema import Config, DataSection
 from ivreid.data import (
     TrainingSet,
     TrainLoader,
@@ -19,21 +19,20 @@ from ivreid.data import (
 )
 from ivreid.data.sampler import check_world_size
 from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
-from ivreid.datasets.synthetic import DEFAULT_GAP, SynthSummary, synthesise
+from ivreid.distributed.exchange import local_rank_0_first
+from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
+from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.errors import ConfigError, UsageError
+from ivreid.evaluation.validation import validation_samples
 from ivreid.methods import Method
-from ivreid.training.config import Config, DataSection
-from ivreid.training.distributed import ONE_PROCESS, Place, local_device, machine_leader_first
+from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import Precision, choose_precision, make_optimizer
-from ivreid.training.sync_norm import synchronise_norms
-from ivreid.types import Sample
-
-Progress = Callable[[int, int], None]
+from ivreid.types import Progress, Sample
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunParts:
     """What a run is made of.
 
     Attributes:
@@ -46,7 +45,7 @@ class Parts:
         scaler: Loss scaling; does nothing except in fp16.
         device: Where steps run.
         precision: The number format they run in.
-        place: Which process of how many this is.
+        process: Which process of how many this is.
     """
 
     dataset: Dataset
@@ -58,31 +57,31 @@ class Parts:
     scaler: torch.amp.GradScaler
     device: torch.device
     precision: Precision
-    place: Place = ONE_PROCESS
+    process: ProcessRank = SINGLE_PROCESS
 
 
-def build_parts(
+def build_run_parts(
     config: Config,
-    place: Place = ONE_PROCESS,
+    process: ProcessRank = SINGLE_PROCESS,
     *,
     initial_weights: bool = True,
     progress: Progress | None = None,
-) -> Parts:
+) -> RunParts:
     """Load the data and build the network that a configuration describes.
 
     Args:
         config: The run.
-        place: Which process of how many.
+        process: Which process of how many.
         initial_weights: Whether to load the method's pretrained weights; a resumed run brings its own.
         progress: Called with (done, total) while images are drawn, or decoded into the cache.
 
     Raises:
         IvreidError: A dataset, image, option or weights file that cannot be used.
     """
-    check_place(config, place)
-    device = local_device(config.device, place)
+    check_processes(config, process)
+    device = local_device(config.device, process)
     precision = choose_precision(config.precision, device)
-    with machine_leader_first(place):  # it makes what the others then find: pictures, the image cache
+    with local_rank_0_first(process):  # it makes what the others then find: pictures, the image cache
         dataset = prepare_dataset(config, progress)
         data = open_training_set(
             dataset.root,
@@ -94,14 +93,14 @@ def build_parts(
             workers=config.data.workers,
             progress=progress,
         )
-    check_validation_images(config, dataset, place, progress)
+    check_validation_images(config, dataset, process, progress)
     loader = TrainLoader(
         data,
         config.batch,
         config.augment,
         config.seed,
-        rank=place.rank,
-        world_size=place.world_size,
+        rank=process.rank,
+        world_size=process.world_size,
         workers=config.data.workers,
         pin_memory=device.type == "cuda",
     )
@@ -109,7 +108,7 @@ def build_parts(
     network = methods.build(
         config.method["name"], settings, data.num_classes, pretrained=initial_weights, seed=config.seed
     )
-    if config.sync_batchnorm and not place.alone:
+    if config.sync_batchnorm and not process.is_single:
         network = synchronise_norms(network, device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     network.to(device=device, memory_format=layout)  # type: ignore[call-overload]
@@ -118,28 +117,30 @@ def build_parts(
         network.compile()
     optimizer = make_optimizer(config.optimizer, network.parameter_groups(config.optimizer.lr), device)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
-    return Parts(dataset, data, loader, network.train(), optimizer, average, scaler, device, precision, place)
+    return RunParts(
+        dataset, data, loader, network.train(), optimizer, average, scaler, device, precision, process
+    )
 
 
-def check_place(config: Config, place: Place) -> None:
+def check_processes(config: Config, process: ProcessRank) -> None:
     """Refuse what several processes cannot share so that they act as one.
 
     Raises:
         UsageError: A batch of identities that the number of processes does not divide.
         ConfigError: The random sampler.
     """
-    if place.alone:
+    if process.is_single:
         return
     if config.batch.sampler == "random":
         raise ConfigError(
-            f"batch.sampler = random does not fit {place.world_size} processes: their shares of a batch hold "
+            f"batch.sampler = random does not fit {process.world_size} processes: their shares of a batch hold "
             "unequal numbers of each modality, whose losses are means; use balanced, or one process"
         )
-    check_world_size("identities", config.batch.identities, place.world_size)
+    check_world_size("identities", config.batch.identities, process.world_size)
 
 
 def check_validation_images(
-    config: Config, dataset: Dataset, place: Place, progress: Progress | None = None
+    config: Config, dataset: Dataset, process: ProcessRank, progress: Progress | None = None
 ) -> None:
     """Decode this process's share of the validation images into the cache, where there is one.
 
@@ -149,7 +150,7 @@ def check_validation_images(
     Raises:
         ImageError: Unreadable images, all of them named; a validation never skips any.
     """
-    samples = validation_samples(config, dataset)[place.rank :: place.world_size]
+    samples = validation_samples(config, dataset)[process.rank :: process.world_size]
     if samples and config.data.cache:
         open_images(
             dataset.root,
@@ -160,12 +161,6 @@ def check_validation_images(
             workers=usable_workers(config.data.workers),
             progress=progress,
         )
-
-
-def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
-    """The images that weights are selected on: none where the last are kept."""
-    select = config.validation.select
-    return () if select == "last" else dataset.split("val" if select == "validation" else "test")
 
 
 def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset:

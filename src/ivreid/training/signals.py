@@ -18,10 +18,6 @@ class TrainingStopped(TrainingError):
         self.exit_status = 128 + signum  # 130 for Ctrl-C, 143 for SIGTERM
 
 
-class Interrupted(Exception):
-    """Work between steps was left because a signal asked for it."""
-
-
 class StopSignal:
     """Within the block, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
 

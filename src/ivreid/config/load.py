@@ -1,0 +1,149 @@
+"""From a YAML or INI file and overrides to a checked `Config`; errors name file, key and fix."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ivreid.config.ini import read_ini
+from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
+from ivreid.errors import ConfigError, did_you_mean
+from ivreid.methods import get_method
+
+Notice = Callable[[str], None]
+
+
+def load_config(path: Path | str, overrides: Iterable[str] = (), *, notice: Notice | None = None) -> Config:
+    """Read a run's configuration.
+
+    Args:
+        path: A YAML file, or one of the published INI files (`.ini`).
+        overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`; the value is read as YAML. Later ones win.
+        notice: Called with what a reader of an INI file should know (keys without effect, choices made).
+
+    Raises:
+        ConfigError: No such file, not YAML or INI, an unknown key, or a value of the wrong kind.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".ini":
+        tree, notes = read_ini(path)
+        for note in notes if notice else ():
+            notice(note)  # type: ignore[misc]
+    else:
+        tree = _read_yaml(path)
+    words = list(overrides)
+    tree = copy.deepcopy(tree)
+    for word in words:
+        _override(tree, word)
+    return make_config(tree, source=f"{path} with --set {' '.join(words)}" if words else str(path))
+
+
+def make_config(tree: Mapping[str, Any], source: str = "configuration") -> Config:
+    """Check a nested mapping and fill in every default, the method's settings included.
+
+    Raises:
+        ConfigError: Every problem of the mapping, one a line.
+    """
+    try:
+        config = Config.model_validate(dict(tree))
+    except ValidationError as error:
+        raise ConfigError(_explain(source, Config, error)) from error
+    settings = dict(config.method)
+    method_name = settings.pop("name", DEFAULT_METHOD)
+    if not isinstance(method_name, str):
+        raise ConfigError(
+            f"{source}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}"
+        )
+    method = get_method(method_name)
+    try:
+        checked = method.Settings.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(_explain(source, method.Settings, error, prefix=("method",))) from error
+    return config.model_copy(update={"method": {"name": method.name, **checked.model_dump(mode="json")}})
+
+
+def dump_config(config: Config) -> dict[str, Any]:
+    """The configuration as plain JSON values; `make_config` reads them back to an equal configuration."""
+    return config.model_dump(mode="json")
+
+
+def to_yaml(config: Config) -> str:
+    """The configuration as YAML text, every default spelled out."""
+    return yaml.safe_dump(dump_config(config), sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice; plain YAML keeps the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.YAMLError(f"key {key!r} stands twice, line {key_node.start_mark.line + 1}")
+            if isinstance(key, str):
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise ConfigError(
+            f"{path} must hold `key: value` lines, e.g. `epochs: 100`; it holds {type(tree).__name__}"
+        )
+    return tree
+
+
+def _override(tree: dict[str, Any], word: str) -> None:
+    """Apply one `a.b=value` to the nested mapping, making the levels it passes."""
+    key, equals, text = word.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"--set {word}: it must read KEY=VALUE, e.g. --set optimizer.lr=0.001")
+    try:
+        value = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {word}: the value is not valid YAML ({error})") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        below = tree.get(parent)
+        if below is None:
+            below = tree[parent] = {}
+        if not isinstance(below, dict):
+            raise ConfigError(f"--set {word}: {parent} is {below!r}, a plain value; it has no keys below it")
+        tree = below
+    tree[last] = value
+
+
+def _explain(
+    source: str, model: type[BaseModel], error: ValidationError, prefix: tuple[str, ...] = ()
+) -> str:
+    """One line a problem: file, key path, value, and what would be right."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        keys = problem["loc"]
+        where = ".".join(str(key) for key in (*prefix, *keys))
+        if problem["type"] == "extra_forbidden":
+            section = model_at(model, keys[:-1])
+            known = sorted(section.model_fields) if section else []
+            lines.append(f"{source}: {where}: unknown key; {did_you_mean(str(keys[-1]), known, listed=30)}")
+        elif problem["type"] == "value_error":  # from our own validators: their text says it all
+            said = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")
+        else:
+            lines.append(
+                f"{source}: {where} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
+            )
+    return "\n".join(lines)

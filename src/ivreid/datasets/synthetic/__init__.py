@@ -1,7 +1,0 @@
-"""A generator of visible-infrared pedestrian pictures in the layouts of real datasets."""
-
-from ivreid.datasets.synthetic.generate import SynthSummary, synthesise
-from ivreid.datasets.synthetic.request import DEFAULT_GAP
-from ivreid.datasets.synthetic.sheet import render_sheet
-
-__all__ = ["DEFAULT_GAP", "SynthSummary", "render_sheet", "synthesise"]

@@ -1,0 +1,6 @@
+"""A trained model on its dataset: embedding a split, the leak guard, validation, results of a run."""
+
+from ivreid.evaluation.run import evaluate_run
+from ivreid.evaluation.run_folder import RunFolder
+
+__all__ = ["RunFolder", "evaluate_run"]

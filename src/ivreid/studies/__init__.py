@@ -1,0 +1,1 @@
+"""Several runs as one: splits, seeds, hyper-parameter search."""

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+
+from ivreid.analysis.full import analyse
+from ivreid.cli.main import main
+from ivreid.protocols import evaluate, make_protocol, write_results
+from ivreid.types import Embeddings, ImageTable
+
+
+def regdb(noise):
+    rng = np.random.default_rng(0)
+    pids = np.repeat(np.arange(30), 10)
+    infrared = np.tile(np.repeat([False, True], 5), 30)
+    frames = np.tile(np.arange(1, 6), 60)
+    base = rng.normal(size=(30, 8))[pids]
+    return Embeddings(
+        base + noise * rng.normal(size=base.shape), ImageTable(pids, 1 + infrared, frames, infrared)
+    )
+
+
+def result(noise, direction="infrared-to-visible"):
+    embeddings, protocol = regdb(noise), make_protocol("regdb", trial=1, direction=direction)
+    found = evaluate(embeddings, protocol, fingerprints={"dataset": "d", "model": str(noise)})
+    return analyse(embeddings, protocol, found)
+
+
+@pytest.fixture
+def files(tmp_path):
+    write_results(tmp_path / "a.json", result(1.0))
+    write_results(tmp_path / "b.json", result(0.7))
+    return tmp_path
+
+
+def call(*arguments):
+    main([str(argument) for argument in arguments])
+
+
+def test_the_table_shows_difference_and_interval(files, capsys):
+    with pytest.raises(SystemExit) as left:
+        call("compare", files / "a.json", files / "b.json", "--json", files / "out.json")
+    assert left.value.code == 0
+    out = capsys.readouterr()
+    assert "warning" not in out.err
+    assert "Rank-1" in out.out and "resampled together" in out.out and "*" in out.out
+    written = json.loads((files / "out.json").read_text())
+    row = written["differences"]["mAP"]
+    assert written["pairing"] == "identities" and row["interval"]["low"] > 0
+    assert f"{100 * row['difference']:+.2f}" in out.out
+
+
+def test_warnings_and_run_folders_of_many_settings(files, capsys):
+    for name, noise in (("a", 1.0), ("b", 0.7)):
+        (files / name).mkdir()
+        both = [result(noise), result(noise, "visible-to-infrared")]
+        write_results(files / name / "results.json", both if name == "a" else both[::-1])
+    with pytest.raises(SystemExit) as left:
+        call("compare", files / "a", files / "b")
+    out = capsys.readouterr()
+    assert left.value.code == 0 and "warning" not in out.err and out.out.count("Rank-20") == 2
+    write_results(files / "c.json", result(0.7, "visible-to-infrared"))
+    with pytest.raises(SystemExit):
+        call("compare", files / "a.json", files / "c.json")
+    assert "option direction differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("a.json", "none.json"), "none.json"),
+        (("a.json", "broken.json"), "not valid JSON"),
+        (("a.json", "b.json", "--confidence", "95"), "between 0 and 1"),
+    ],
+)
+def test_bad_input_is_one_message(files, capsys, arguments, message):
+    (files / "broken.json").write_text("{")
+    with pytest.raises(SystemExit) as left:
+        call("compare", files / arguments[0], files / arguments[1], *arguments[2:])
+    err = capsys.readouterr().err
+    assert left.value.code == 2 and message in err and "Traceback" not in err
