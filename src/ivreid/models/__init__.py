@@ -1,19 +1,39 @@
-"""Networks: backbones through timm, norm layers, and weights read and written without executing anything."""
+"""Networks: backbones through timm, their parts, and weights read and written without executing anything."""
 
-from ivreid.models.backbone import RESNETS, create_backbone, global_average
+from ivreid.models.backbone import RESNETS, create_backbone
 from ivreid.models.foreign import read_tensors
-from ivreid.models.necks import NormKind, make_norm
+from ivreid.models.gates import ChannelGate, ModalityAlleviation
+from ivreid.models.necks import DualNorm, NormKind, make_norm
+from ivreid.models.non_local import NonLocal
+from ivreid.models.pooling import gem, global_average
+from ivreid.models.slow import SlowHead
+from ivreid.models.split import Split, after_last_blocks, split_backbone
+from ivreid.models.stems import TwoStems
+from ivreid.models.vit import OverlappingViT, create_vit, resize_table
 from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
 
 __all__ = [
     "RESNETS",
+    "ChannelGate",
+    "DualNorm",
+    "ModalityAlleviation",
+    "NonLocal",
     "NormKind",
+    "OverlappingViT",
+    "SlowHead",
+    "Split",
+    "TwoStems",
+    "after_last_blocks",
     "create_backbone",
+    "create_vit",
+    "gem",
     "global_average",
     "make_norm",
     "read_card",
     "read_tensors",
     "read_weights",
+    "resize_table",
+    "split_backbone",
     "weights_fingerprint",
     "write_weights",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.models.foreign import read_tensors
@@ -56,18 +56,13 @@ def create_backbone(
 
     net = _create(name, imagenet=pretrained == "imagenet")
     if pretrained not in (None, "imagenet"):
-        _load_file(net, name, Path(str(pretrained)))
+        load_initial_weights(net, name, Path(str(pretrained)))
     if resnet:
         if last_stride != 2:
             _unstride(net)
         if stem_relu is False:
             net.act1 = nn.Identity()
     return net
-
-
-def global_average(features: Tensor) -> Tensor:
-    """Global average pooling (B, C, h, w) -> (B, C), in at least single precision under any autocast."""
-    return features.mean((2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
 
 
 def _create(name: str, imagenet: bool) -> nn.Module:
@@ -113,11 +108,16 @@ def _unstride(net: nn.Module) -> None:
             module.stride = (1, 1)
 
 
-def _load_file(net: nn.Module, name: str, path: Path) -> None:
+def load_initial_weights(net: nn.Module, name: str, path: Path) -> None:
+    """Load a local file of torchvision's or timm's weights; a classifier in it is passed over.
+
+    Raises:
+        CheckpointError: A file that cannot be read or is of another network.
+    """
     tensors = read_tensors(path)
     own = net.state_dict()
     missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
-    classifier = ("fc.", "classifier.", "head.fc.", "head.classifier.", "last_linear.")
+    classifier = ("fc.", "classifier.", "head.", "last_linear.")
     unknown = [key for key in tensors if key not in own and not key.startswith(classifier)]
     if missing or unknown:
         what = f"lacks {missing[0]!r}" if missing else f"holds {unknown[0]!r}, which the network has not"
