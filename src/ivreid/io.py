@@ -74,20 +74,6 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path | str) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        DataError: Missing file, or not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from error
-
-
 def read_image(path: Path | str) -> Image.Image:
     """Decode one image as RGB (a grey image becomes three equal channels).
 

@@ -94,12 +94,10 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
     assert [f.name for f in tmp_path.iterdir()] == ["state.bin"]
 
 
-def test_json_refuses_nan_and_names_broken_files(tmp_path):
+def test_json_refuses_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         io.write_json(tmp_path / "a.json", {"mAP": float("nan")})
-    (tmp_path / "b.json").write_text("{")
-    with pytest.raises(DataError, match=r"b\.json is not valid JSON"):
-        io.read_json(tmp_path / "b.json")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_fingerprint_ignores_order_and_feels_every_value():

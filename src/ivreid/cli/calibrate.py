@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ivreid.errors import CheckpointError, ConfigError, ProtocolError, UsageError
+from ivreid.errors import CheckpointError, ProtocolError, UsageError
 
 if TYPE_CHECKING:
     from ivreid.analysis.calibration import Calibration
@@ -143,13 +143,10 @@ def _from_run(path: Path, data: Path | None, device: str, batch_size: int) -> Ma
 
 
 def _root(path: Path) -> Path:
-    import yaml
+    from ivreid.yaml_text import read_yaml
 
     file = path / "config.yaml" if path.is_dir() else path.parent / "config.yaml"
-    try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}") from error
+    config = read_yaml(file) if file.is_file() else None
     section = config.get("data") if isinstance(config, dict) else None
     root = section.get("root") if isinstance(section, dict) else None
     if not isinstance(root, str):

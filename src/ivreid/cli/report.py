@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ivreid.errors import ConfigError, DataError, IvreidError, UsageError
-from ivreid.io import read_image, read_json, write_text
+from ivreid.io import read_image, write_text
+from ivreid.reading import read_json, read_json_lines, read_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -112,10 +112,7 @@ class _Parts:
     def text(self, name: str) -> str:
         if self._missing(name, "config", "`ivreid train` writes it"):
             return ""
-        try:
-            return (self.folder / name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {self.folder / name}: {error}") from error
+        return read_text(self.folder / name)
 
     def json(self, name: str) -> Any:
         return (
@@ -134,17 +131,10 @@ class _Parts:
     def metrics(self) -> list[dict[str, Any]]:
         if self._missing("metrics.jsonl", "metrics", "`ivreid train` writes it"):
             return []
-        path = self.folder / "metrics.jsonl"
-        try:
-            whole = path.read_text(encoding="utf-8").split("\n")[
-                :-1
-            ]  # a line without its end was cut by a kill
-            rows = [json.loads(line) for line in whole]
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {path}: {error}") from error
+        rows = read_json_lines(self.folder / "metrics.jsonl")
         if not rows:
             self.reasons["metrics"] = "metrics.jsonl is empty: training has not logged a step yet"
-        return [row for row in rows if isinstance(row, dict)]
+        return rows
 
     def embeddings(self, protocol: str | None) -> Embeddings | None:
         if self._missing("features.npz", "embeddings", "`ivreid evaluate` writes it"):
@@ -168,12 +158,9 @@ def _subtitle(config: Mapping[str, Any]) -> str:
 
 
 def _config(text: str, path: Path) -> dict[str, Any]:
-    import yaml
+    from ivreid.yaml_text import parse_yaml
 
-    try:
-        value = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    value = parse_yaml(text, str(path)) or {}
     if not isinstance(value, dict):
         raise ConfigError(f"{path} must hold a mapping of settings, it holds {type(value).__name__}")
     return value

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.errors import ConfigError, did_you_mean
+from ivreid.reading import clean, read_text
 
 Parse = Callable[[str], Any]
 
@@ -42,11 +43,9 @@ def read_ini(path: Path | str) -> tuple[dict[str, Any], list[str]]:
     parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str.upper  # type: ignore[assignment,method-assign]
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a valid INI file: {error}") from error
+        parser.read_string(read_text(path, 1 << 20, error=ConfigError), source=str(path))
+    except configparser.Error as error:
+        raise ConfigError(f"{path} is not a valid INI file: {clean(error)}") from error
     reader = _Reader(path, {name: dict(parser[name]) for name in parser.sections()})
     tree = _translate(reader)
     reader.finish()

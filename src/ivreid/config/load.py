@@ -14,6 +14,8 @@ from ivreid.config.ini import read_ini
 from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
 from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import get_method
+from ivreid.reading import clean
+from ivreid.yaml_text import parse_yaml, read_yaml
 
 Notice = Callable[[str], None]
 
@@ -77,27 +79,8 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(dump_config(config), sort_keys=False, allow_unicode=True)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key written twice; plain YAML keeps the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.YAMLError(f"key {key!r} stands twice, line {key_node.start_mark.line + 1}")
-            if isinstance(key, str):
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    tree = read_yaml(path)
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
@@ -112,10 +95,7 @@ def _override(tree: dict[str, Any], word: str) -> None:
     key, equals, text = word.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {word}: it must read KEY=VALUE, e.g. --set optimizer.lr=0.001")
-    try:
-        value = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {word}: the value is not valid YAML ({error})") from error
+    value = parse_yaml(text, f"--set {clean(word, 80)}: the value")
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.get(parent)

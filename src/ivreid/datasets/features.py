@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ivreid.datasets.mat import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
+from ivreid.reading import clean, read_text
 from ivreid.types import Embeddings, ImageTable, Modality
 
 INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
@@ -19,6 +20,7 @@ INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
 
 _REQUIRED = ("embeddings", "pids", "camids", "frames")
 _MATLAB_CAMERAS = range(1, 7)
+MAX_IDS = 1 << 20
 
 
 def write_features(path: Path | str, embeddings: Embeddings) -> None:
@@ -131,12 +133,11 @@ def read_pids(path: Path | str) -> tuple[int, ...]:
         if values.dtype == object or (values != np.round(values)).any():
             raise DataError(f"{path}: `id` must hold whole numbers")
         return tuple(int(pid) for pid in values.ravel())
-    try:
-        return tuple(int(word) for word in path.read_text(encoding="utf-8").replace(",", " ").split())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"{path} must hold identity numbers separated by commas: {error}") from error
+    words = read_text(path, MAX_IDS).replace(",", " ").split()
+    wrong = next((word for word in words if not (word.isascii() and word.isdigit() and len(word) < 10)), None)
+    if wrong is not None:
+        raise DataError(f"{path} must hold identity numbers separated by commas, not {clean(wrong, 40)!r}")
+    return tuple(map(int, words))
 
 
 def _matlab_file(prefix: Path, camid: int) -> Path:

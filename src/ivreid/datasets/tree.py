@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from ivreid.datasets.problems import Kind, Problems
 from ivreid.errors import DataError
 from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES
+from ivreid.reading import decode_text
 
 SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 MAX_LIST_BYTES = 64 * 1024 * 1024
@@ -152,10 +153,13 @@ class Tree:
             self.problems.add(Kind.MALFORMED, path, f"{size:,} bytes is too large for a list", fatal=required)
             return None
         try:
-            return (self.root / path).read_text(encoding="utf-8-sig")
+            data = (self.root / path).read_bytes()
         except OSError as error:
             self.problems.add(Kind.UNREADABLE, path, error.strerror or str(error), fatal=required)
-        except UnicodeDecodeError:
+            return None
+        try:
+            return decode_text(data, path)
+        except DataError:
             self.problems.add(Kind.MALFORMED, path, "not a UTF-8 text file", fatal=required)
         return None
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivreid.errors import DataError
-from ivreid.io import read_json, write_json
+from ivreid.io import write_json
 from ivreid.protocols.result import Result
+from ivreid.reading import read_json
 
 
 def read_results(path: Path | str) -> list[Result]:

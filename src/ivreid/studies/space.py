@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ivreid.config.load import dump_config, make_config
 from ivreid.config.schema import Config, Section
 from ivreid.errors import ConfigError, IvreidError
+from ivreid.yaml_text import read_yaml
 
 Scalar = bool | int | float | str | None
 
@@ -92,12 +92,7 @@ def read_space(path: Path | str, config: Config) -> Space:
     Raises:
         ConfigError: No such file, not YAML, an unknown key, or values that do not fit: all of them.
     """
-    try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    tree = read_yaml(path)
     entries = tree.get("search") if isinstance(tree, dict) else None
     if not isinstance(entries, dict) or not entries or len(tree) > 1:
         raise ConfigError(

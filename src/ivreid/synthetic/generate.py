@@ -16,8 +16,9 @@ from typing import Any
 from PIL import Image
 
 from ivreid.errors import DataError, UsageError
-from ivreid.io import read_json, write_json
+from ivreid.io import write_json
 from ivreid.machine import available_cores
+from ivreid.reading import read_json
 from ivreid.synthetic.identity import Identity, draw_identity
 from ivreid.synthetic.layouts import LAYOUTS
 from ivreid.synthetic.plan import Picture, Plan

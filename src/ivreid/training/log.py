@@ -12,6 +12,7 @@ from typing import Any
 
 from ivreid.data import Batch
 from ivreid.errors import TrainingError
+from ivreid.reading import read_json_lines
 
 _CURVES = ("loss", "grad_norm", "images_per_second", "data_wait", "memory_gib")
 
@@ -84,11 +85,7 @@ class RunLog:
 
 def read_log(path: Path) -> list[dict[str, Any]]:
     """Every whole row of a `metrics.jsonl`; a last line cut short by a kill is left out."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-        return [json.loads(line) for line in lines]
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"cannot read {path}: {error}") from error
+    return read_json_lines(path, error=TrainingError)
 
 
 class Window:
