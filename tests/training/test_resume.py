@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
-import time
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from run_in_child import finish, start
+from run_in_child import count_events, finish, start
 from trees import tiny_tree, write_dataset
 
 from ivreid.config import make_config
@@ -22,10 +19,11 @@ from ivreid.models import read_weights
 from ivreid.training import load_state, read_log, train
 from ivreid.training.loop import Run
 from ivreid.training.signals import TrainingStopped
+from kill_points import KillPoint, Tally
 
 TIMING = ("images_per_second", "data_wait", "memory_gib")
 EVERYTHING = {
-    "epochs": 8,
+    "epochs": 4,
     "accumulate": 2,
     "clip": 5.0,
     "ema": 0.9,
@@ -69,66 +67,75 @@ def straight(tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_a_log_has_every_step_once(straight: Path) -> None:
     steps = [row for row in rows(straight) if row["kind"] == "step"]
     assert [row["step"] for row in steps] == list(range(1, len(steps) + 1))
-    assert {row["epoch"] for row in steps} == set(range(8))
+    assert {row["epoch"] for row in steps} == set(range(4))
     for row in steps:
         assert row["loss"] == pytest.approx(sum(row["terms"].values()))
         assert set(row["terms"]) == {"identity", "modality", "mutual", "triplet"}
         assert row["lr"] == row["rates"]["backbone"]
         assert row["grad_norm"] > 0
-    assert [row["epoch"] for row in rows(straight) if row["kind"] == "validation"] == list(range(8))
+    assert [row["epoch"] for row in rows(straight) if row["kind"] == "validation"] == list(range(4))
     full = read_log(straight / "metrics.jsonl")
     assert all(0 <= row["data_wait"] <= 1 for row in full if row["kind"] == "step")
 
 
 def interrupt_until_done(
-    tree: dict[str, Any], out: Path, signum: signal.Signals, *, seed: int, delay: float
+    tree: dict[str, Any], rng: random.Random, events: Tally, part: str, signum: signal.Signals
 ) -> list[int | None]:
-    """Send a signal at random moments and resume, until a run gets through; every exit status."""
-    rng, statuses = random.Random(seed), list[int | None]()
-    while len(statuses) < 100:
-        child = start({**tree, "out": str(out)})
-        wait_for_progress(child, out / "metrics.jsonl")
-        time.sleep(rng.uniform(0, delay))  # so that signals fall into steps, saves and validations
-        with contextlib.suppress(ProcessLookupError):  # it may be done already
-            os.kill(child.pid, signum)
-        statuses.append(finish(child))
+    """Train, ended at up to three random points and resumed, then to the end; every exit status."""
+    statuses: list[int | None] = []
+    while len(statuses) < 3:
+        point = KillPoint.draw(rng, events, signum)
+        statuses.append(finish(start(tree, point=point, part=part)))
+        assert statuses[0] != 0 or point.later, point
         if statuses[-1] == 0:
-            break
-    return statuses
+            return statuses  # the point lay beyond what was left to do
+    return [*statuses, finish(start(tree))]
 
 
-def wait_for_progress(child: ForkServerProcess, log: Path) -> None:
-    """Until the log moves, which it does when a run begins and after each step."""
-    before = stamp(log)
-    while child.is_alive() and stamp(log) == before:
-        time.sleep(0.002)
-
-
-def stamp(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+@pytest.fixture(scope="module", params=[0, 4])
+def counted(
+    request: pytest.FixtureRequest, tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Any], Tally]:
+    """A configuration with so many workers, and the events of its run."""
+    folder = tmp_path_factory.mktemp("counted")
+    mine = {**tree, "data": {**tree["data"], "workers": request.param}}
+    return mine, count_events({**mine, "out": str(folder / "run")}, "run", folder / "tally.json")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 4])
+@pytest.mark.campaign(slice=2)
 def test_killed_at_random_points_again_and_again(
-    tree: dict[str, Any], straight: Path, tmp_path: Path, workers: int
+    rng: random.Random, counted: tuple[dict[str, Any], Tally], straight: Path, tmp_path: Path
 ) -> None:
-    mine = {**tree, "data": {**tree["data"], "workers": workers}}
-    statuses = interrupt_until_done(mine, tmp_path / "run", signal.SIGKILL, seed=workers, delay=0.2)
-    assert statuses[-1] == 0, statuses
-    assert statuses.count(-signal.SIGKILL) == len(statuses) - 1 >= 4
+    tree, events = counted
+    mine = {**tree, "out": str(tmp_path / "run")}
+    statuses = interrupt_until_done(mine, rng, events, "run", signal.SIGKILL)
+    assert statuses[-1] == 0
+    assert set(statuses[:-1]) <= {-signal.SIGKILL, -signal.SIGALRM}
     assert_equal_runs(tmp_path / "run", straight)
 
 
+@pytest.fixture(scope="module")
+def signalled(tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Tally]:
+    """A configuration in which, within an epoch, only a signal saves; and the events of its loop."""
+    folder = tmp_path_factory.mktemp("signalled")
+    mine = {**tree, "checkpoint": {"every_minutes": None}}
+    return mine, count_events({**mine, "out": str(folder / "run")}, "loop", folder / "tally.json")
+
+
 @pytest.mark.slow
+@pytest.mark.campaign(slice=1)
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_by_signals_again_and_again(
-    tree: dict[str, Any], straight: Path, tmp_path: Path, signum: signal.Signals
+    rng: random.Random,
+    signalled: tuple[dict[str, Any], Tally],
+    straight: Path,
+    tmp_path: Path,
+    signum: signal.Signals,
 ) -> None:
-    mine = {**tree, "checkpoint": {"every_minutes": None}}  # within an epoch only the signal saves
-    statuses = interrupt_until_done(mine, tmp_path / "run", signum, seed=signum, delay=0.03)
-    assert statuses[-1] == 0, statuses
-    assert statuses.count(128 + signum) >= 3
+    tree, events = signalled
+    statuses = interrupt_until_done({**tree, "out": str(tmp_path / "run")}, rng, events, "loop", signum)
+    assert statuses[-1] == 0 and set(statuses[:-1]) == {128 + signum}
     assert_equal_runs(tmp_path / "run", straight)
 
 
