@@ -6,6 +6,7 @@ release. `tests/fixtures/v0.1.0` was made so with 0.1.0; a fixture is never writ
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -88,17 +89,18 @@ SETTINGS = [{"mode": "all", "shots": 1, "draw": "iv-reid"}, {"mode": "indoor", "
 
 def main(folder: Path) -> None:
     """Train, evaluate and keep what a run leaves (TensorBoard's files and the lock aside)."""
-    from ivreid import cli
-    from ivreid.training import evaluate_run, make_config, train
+    import ivreid
+    from ivreid.cli import main as command
 
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     register()
     write_dataset(Path("data"))
-    train(make_config(configuration()))
-    evaluate_run("run", settings=SETTINGS, device="cpu")
-    sys.argv = ["ivreid", "calibrate", "run", "--fpr", "0.1", "--device", "cpu"]
-    cli.main()
+    Path("config.yaml").write_text(json.dumps(configuration()))  # JSON is YAML
+    for words in ("train config.yaml", "calibrate run --fpr 0.1 --device cpu"):
+        with contextlib.suppress(SystemExit):
+            command(words.split())
+    ivreid.evaluate_run("run", settings=SETTINGS, device="cpu")
     environment = json.loads(Path("run/environment.json").read_text())
     environment["platform"] = "Linux"  # of no use to anyone else
     Path("run/environment.json").write_text(json.dumps(environment, indent=1) + "\n")

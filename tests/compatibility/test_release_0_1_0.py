@@ -13,8 +13,9 @@ from old_release import SETTINGS, register, write_dataset
 
 import ivreid
 from ivreid.cli import main
+from ivreid.config import load_config
 from ivreid.protocols import read_results
-from ivreid.training import load_config, load_state, train
+from ivreid.training import load_state, train
 
 RELEASE = Path(__file__).resolve().parents[1] / "fixtures" / "v0.1.0"
 
