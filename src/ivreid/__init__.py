@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ivreid.evaluation import evaluate_run
     from ivreid.inference import Embedder, load
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol
+    from ivreid.report import write_report
     from ivreid.retrieval import Ranking, rank
     from ivreid.synthetic import synthesise
     from ivreid.training import train
@@ -43,6 +44,7 @@ _HOMES = {
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
     "write_features": "ivreid.datasets.features",
+    "write_report": "ivreid.report",
 }
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "synthesise",
     "train",
     "write_features",
+    "write_report",
 ]
 
 

@@ -30,6 +30,7 @@ NAMES = [
     "synthesise",
     "train",
     "write_features",
+    "write_report",
 ]
 
 

@@ -98,7 +98,7 @@ def _evaluate(settings: Config, folder: Path) -> None:
 
 
 def _report(folder: Path, console: Console) -> None:
-    from ivreid.cli.report import write_report
+    from ivreid.report import write_report
 
     console.print(f"{write_report(folder)}: open it in a browser, it needs no network")
 

@@ -1,0 +1,132 @@
+"""From a run folder to its report, a page beside what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ivreid.errors import DataError, IvreidError, UsageError
+from ivreid.io import read_image, write_text
+from ivreid.protocols import Protocol, make_protocol
+from ivreid.report.inputs import ImageLoader, RankedLists, ReportInput
+from ivreid.report.page import build_report
+from ivreid.report.ranked_lists import choose_lists
+from ivreid.report.run_files import RunFiles, config_value, parse_config
+from ivreid.types import Embeddings
+
+
+def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path:
+    """Build the report of a run folder and write it there.
+
+    Args:
+        run_dir: The run folder.
+        data: The dataset's folder; the configuration's `data.root` when not given.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        UsageError: `run_dir` is no folder, or holds nothing to report on.
+        ConfigError, DataError: A file in it is damaged, or the page cannot be written.
+    """
+    run_dir = Path(run_dir)
+    files = RunFiles(run_dir)
+    config_text = files.config_text()
+    config = parse_config(config_text, run_dir / "config.yaml")
+    results, metrics = files.results(), files.metrics()
+    embeddings = files.embeddings(str(results[0]["protocol"]) if results else None)
+    if not (config_text or results or metrics or embeddings):
+        raise UsageError(
+            f"{run_dir} holds no run: no config.yaml, metrics.jsonl, results.json or features.npz in it"
+        )
+    root = Path(data) if data is not None else _root(config)
+    page = build_report(
+        ReportInput(
+            title=run_dir.resolve().name or str(run_dir),
+            subtitle=_subtitle(config),
+            results=results,
+            metrics=metrics,
+            config_text=config_text,
+            environment=files.environment(),
+            embeddings=embeddings,
+            ranked=_ranked(embeddings, results, root, files.reasons),
+            image_loader=_loader(root, files.reasons),
+            selection=config_value(config, "validation", "select"),
+            reasons=files.reasons,
+        )
+    )
+    out = run_dir / "report.html"
+    write_text(out, page)
+    return out
+
+
+def _subtitle(config: Mapping[str, Any]) -> str:
+    """Method, backbone, dataset, length of training: as far as the configuration says."""
+    method, backbone = config_value(config, "method", "name"), config_value(config, "method", "backbone")
+    dataset, epochs, seed = config_value(config, "data", "dataset"), config.get("epochs"), config.get("seed")
+    words = [
+        f"{method} with {backbone}" if method and backbone else method,
+        f"trained on {dataset}" if dataset else None,
+        f"{epochs} epochs" if epochs is not None else None,
+        f"seed {seed}" if seed is not None else None,
+    ]
+    return ", ".join(str(word) for word in words if word)
+
+
+def _root(config: Mapping[str, Any]) -> Path | None:
+    root = config_value(config, "data", "root")
+    return Path(root) if isinstance(root, str) and root else None
+
+
+def _loader(root: Path | None, reasons: dict[str, str]) -> ImageLoader | None:
+    """Opens pictures below the dataset's folder; without one, None and the reason."""
+    if root is None:
+        reasons["images"] = (
+            "the configuration names no dataset folder (`data.root`); give it with --data ROOT"
+        )
+        return None
+    if not root.exists():
+        reasons["images"] = f"the dataset folder {root} is not on this machine; give it with --data ROOT"
+        return None
+    inside = (root.parent if root.is_file() else root).resolve()  # a CSV's paths start from its folder
+
+    def load(path: str) -> Image.Image:
+        # a features file may come from anywhere: its paths must not lead out of the dataset
+        if not (inside / path).resolve().is_relative_to(inside):
+            raise DataError(f"{path} leads out of the dataset folder {root}")
+        return read_image(inside / path)
+
+    return load
+
+
+def _ranked(
+    embeddings: Embeddings | None, results: list[dict[str, Any]], root: Path | None, reasons: dict[str, str]
+) -> RankedLists | None:
+    """Ranked lists of the first plain result's first trial; where they cannot be had, None and the reason."""
+    plain = next((r for r in results if not r.get("rerank") and not r.get("tta")), None)
+    if embeddings is None or plain is None:
+        marked = "every result here is re-ranked or augmented; lists are drawn for plain ones"
+        reasons["ranked"] = reasons.get("embeddings") or reasons.get("results") or marked
+        return None
+    try:
+        protocol = _protocol(plain, root)
+        trial = protocol.trials(embeddings.images)[0]
+        query, gallery = embeddings.take(trial.query), embeddings.take(trial.gallery)
+        excluded = protocol.excluded(query.images, gallery.images)
+        metric = str(plain["options"].get("metric", "cosine"))
+        return choose_lists(query, gallery, excluded, title=str(plain["title"]), metric=metric)
+    except IvreidError as error:
+        reasons["ranked"] = f"the protocol cannot be run again on features.npz: {error}"
+        return None
+
+
+def _protocol(result: Mapping[str, Any], root: Path | None) -> Protocol:
+    """The protocol a result came from, made again from its options."""
+    known = ("mode", "shots", "draw", "direction", "cmc", "trial")
+    options = {key: result["options"][key] for key in known if result["options"].get(key) is not None}
+    if options.get("draw") == "official" and root is not None:
+        options["permutations"] = root / "exp" / "rand_perm_cam.mat"
+    return make_protocol(str(result["protocol"]), **options)
