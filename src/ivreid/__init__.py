@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
     from ivreid.errors import IvreidError
-    from ivreid.evaluation import evaluate_run
+    from ivreid.evaluation import calibrate, evaluate_run
     from ivreid.inference import Embedder, load
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol
     from ivreid.report import write_report
@@ -33,6 +33,7 @@ _HOMES = {
     "Ranking": "ivreid.retrieval",
     "Result": "ivreid.protocols",
     "Sample": "ivreid.types",
+    "calibrate": "ivreid.evaluation",
     "check_dataset": "ivreid.datasets",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
@@ -58,6 +59,7 @@ __all__ = [
     "Ranking",
     "Result",
     "Sample",
+    "calibrate",
     "check_dataset",
     "evaluate",
     "evaluate_run",

@@ -4,8 +4,9 @@ import shutil
 import numpy as np
 import pytest
 
+import ivreid
 from ivreid import methods
-from ivreid.analysis.calibration import calibrate
+from ivreid.analysis.calibration import fit_threshold
 from ivreid.cli.main import main
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import write_features
@@ -70,7 +71,7 @@ def test_features_alone_are_calibrated_and_printed(tmp_path, capsys):
         call(tmp_path / "f.npz", "--fpr", "0.05", "--protocol", "sysu-mm01", "--json", tmp_path / "c.json")
         == 0
     )
-    found = calibrate(features(), fpr=0.05, protocol=make_protocol("sysu-mm01"))
+    found = fit_threshold(features(), fpr=0.05, protocol=make_protocol("sysu-mm01"))
     written = json.loads((tmp_path / "c.json").read_text())
     assert {key: written[key] for key in found.to_json()} == found.to_json()
     out = capsys.readouterr().out
@@ -84,7 +85,7 @@ def test_features_are_stored_with_weights_and_nothing_else_changes(run_folder, t
     after, new = read_weights(run_folder / "weights.safetensors")
     assert (
         new.pop("calibration")["threshold"]["estimate"]
-        == calibrate(features(500), fpr=0.05).threshold.estimate
+        == fit_threshold(features(500), fpr=0.05).threshold.estimate
     )
     assert new == card and before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
@@ -104,6 +105,25 @@ def test_a_run_is_calibrated_on_its_validation_identities(built, run_folder, cap
     pairs = [(a, b) for a in infrared for b in visible if not (a.camid == 3 and b.camid == 2)]
     assert block["genuine_pairs"] == sum(a.pid == b.pid for a, b in pairs)
     assert block["impostor_pairs"] == sum(a.pid != b.pid for a, b in pairs)
+
+
+def test_python_users_have_the_same_call(built, run_folder, tmp_path):
+    ticks = []
+    stored = ivreid.calibrate(
+        run_folder,
+        fpr=0.2,
+        seed=3,
+        data_root=built / "data",
+        device="cpu",
+        progress=lambda *t: ticks.append(t),
+    )
+    assert stored.weights == run_folder / "weights.safetensors"
+    assert read_card(stored.weights)["calibration"] == stored.to_json()
+    assert stored.origin["trained_on"] == 0 and ticks[-1][0] == ticks[-1][1] > 0
+    write_features(tmp_path / "f.npz", features(first_pid=500))
+    alone = ivreid.calibrate(tmp_path / "f.npz", fpr=0.05, seed=3, metric="euclidean")
+    assert alone.weights is None
+    assert alone.calibration == fit_threshold(features(500), fpr=0.05, seed=3, metric="euclidean")
 
 
 def test_trained_people_are_refused_unless_allowed(run_folder, tmp_path, capsys):

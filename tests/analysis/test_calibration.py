@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ivreid.analysis.calibration import calibrate
+from ivreid.analysis.calibration import fit_threshold
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics.pairwise import pairwise
 from ivreid.types import Embeddings, ImageTable
@@ -36,7 +36,7 @@ def test_pairwise_equals_explicit_loops(metric):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_the_threshold_keeps_its_rate_on_the_cross_modality_pairs(metric):
     embeddings = people()
-    found = calibrate(embeddings, fpr=0.05, metric=metric)
+    found = fit_threshold(embeddings, fpr=0.05, metric=metric)
     ids = embeddings.images
     same, different = [], []
     for i in np.flatnonzero(ids.infrared):
@@ -55,10 +55,10 @@ def test_the_threshold_keeps_its_rate_on_the_cross_modality_pairs(metric):
 
 def test_the_interval_covers_fresh_people():
     """Thresholds fitted on other people of the same kind fall inside about as often as promised."""
-    found = calibrate(people(30, seed=1, noise=0.7), fpr=0.05)
+    found = fit_threshold(people(30, seed=1, noise=0.7), fpr=0.05)
     inside = sum(
         found.threshold.low
-        <= calibrate(people(30, seed=s, noise=0.7), fpr=0.05).threshold.estimate
+        <= fit_threshold(people(30, seed=s, noise=0.7), fpr=0.05).threshold.estimate
         <= found.threshold.high
         for s in range(2, 14)
     )
@@ -69,33 +69,33 @@ def test_a_camera_rule_drops_pairs():
     from ivreid.protocols import make_protocol
 
     embeddings = people(cameras=((3, True), (1, False), (2, False)))
-    every = calibrate(embeddings, fpr=0.05)
-    ruled = calibrate(embeddings, fpr=0.05, protocol=make_protocol("sysu-mm01"))
+    every = fit_threshold(embeddings, fpr=0.05)
+    ruled = fit_threshold(embeddings, fpr=0.05, protocol=make_protocol("sysu-mm01"))
     assert ruled.genuine_pairs == every.genuine_pairs / 2 and ruled.impostor_pairs == every.impostor_pairs / 2
 
 
 def test_large_sets_are_drawn_from_and_deterministic(monkeypatch):
     monkeypatch.setattr("ivreid.analysis.calibration.MAX_IMAGES", 60)
     embeddings = people()
-    found = calibrate(embeddings, fpr=0.05, seed=3)
+    found = fit_threshold(embeddings, fpr=0.05, seed=3)
     assert found.genuine_pairs + found.impostor_pairs == 3600
-    assert found == calibrate(embeddings, fpr=0.05, seed=3)
-    assert found != calibrate(embeddings, fpr=0.05, seed=4)
+    assert found == fit_threshold(embeddings, fpr=0.05, seed=3)
+    assert found != fit_threshold(embeddings, fpr=0.05, seed=4)
 
 
 def test_bad_input():
     with pytest.raises(UsageError, match="between 0 and 1, got 0"):
-        calibrate(people(), fpr=0)
+        fit_threshold(people(), fpr=0)
     with pytest.raises(UsageError, match="hamming"):
-        calibrate(people(), metric="hamming")
+        fit_threshold(people(), metric="hamming")
     with pytest.raises(DataError, match="an infrared one"):
-        calibrate(people(cameras=((1, False),)))
+        fit_threshold(people(cameras=((1, False),)))
     with pytest.raises(DataError, match="at least 100,000"):
-        calibrate(people(), fpr=1e-5)
+        fit_threshold(people(), fpr=1e-5)
     apart = people(2, 3)
     strangers = apart.take(apart.images.infrared == (apart.images.pids == 0))
     with pytest.raises(DataError, match="no person stands in both"):
-        calibrate(strangers, fpr=0.5)
+        fit_threshold(strangers, fpr=0.5)
     zero = Embeddings(np.zeros_like(apart.vectors), apart.images)
     with pytest.raises(DataError, match="zero"):
-        calibrate(zero, fpr=0.1)
+        fit_threshold(zero, fpr=0.1)

@@ -19,6 +19,7 @@ NAMES = [
     "Ranking",
     "Result",
     "Sample",
+    "calibrate",
     "check_dataset",
     "evaluate",
     "evaluate_run",

@@ -58,7 +58,7 @@ class Calibration:
         }
 
 
-def calibrate(
+def fit_threshold(
     embeddings: Embeddings,
     *,
     fpr: float = 0.01,

@@ -2,5 +2,6 @@
 
 from ivreid.evaluation.run import evaluate_run
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.stored_calibration import StoredCalibration, calibrate
 
-__all__ = ["RunFolder", "evaluate_run"]
+__all__ = ["RunFolder", "StoredCalibration", "calibrate", "evaluate_run"]

@@ -152,7 +152,7 @@ def open_model_on_dataset(
             f"{file} does not say which dataset it was trained on; say which to test on with --data ROOT, and "
             "with --dataset where its layout is none of the known ones"
         )
-    root = data_root or _configured_root(path, name)
+    root = data_root or configured_root(path, name)
     if root is None:
         raise UsageError(f"say where {name} lies with --data ROOT")
     if trial is None and name == trained_on.get("name"):
@@ -162,8 +162,8 @@ def open_model_on_dataset(
     return ModelOnDataset(embedder, data, weights_fingerprint(file), tuple(notes))
 
 
-def _configured_root(path: Path | str, dataset: str) -> Path | None:
-    """Where a run folder's configuration says that dataset lies."""
+def configured_root(path: Path | str, dataset: str) -> Path | None:
+    """Where a run folder's configuration says that dataset lies; None where it does not."""
     file = RunFolder(Path(path)).config
     if not file.is_file():
         return None

@@ -1,0 +1,166 @@
+"""Fits a same-person threshold on people that weights have not seen, and stores it in their card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivreid.analysis.calibration import Calibration, fit_threshold
+from ivreid.datasets import load_dataset
+from ivreid.datasets.features import read_features
+from ivreid.errors import CheckpointError, ProtocolError, UsageError
+from ivreid.evaluation.run import configured_root
+from ivreid.inference import embed_samples, load, weights_file
+from ivreid.io import file_hash
+from ivreid.models.weights import read_card, read_weights, write_weights
+from ivreid.protocols import make_protocol
+from ivreid.types import Embeddings, Progress
+
+
+@dataclass(frozen=True)
+class StoredCalibration:
+    """A calibration, whom it was fitted on, and where it stands.
+
+    Attributes:
+        calibration: The threshold with its interval, and the pairs it comes from.
+        origin: `source` ("features" or "validation identities"), the features' hash or the dataset, and
+            `trained_on`, how many of the people were trained on.
+        weights: The weights file whose card holds it; None where it is stored nowhere.
+    """
+
+    calibration: Calibration
+    origin: Mapping[str, Any]
+    weights: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The block `calibration` of a weights card."""
+        return {**self.calibration.to_json(), **self.origin}
+
+
+@dataclass(frozen=True)
+class _People:
+    """Embeddings to fit on, the protocol whose camera rule holds, their origin, and the weights to store in."""
+
+    embeddings: Embeddings
+    protocol: str | None
+    origin: dict[str, Any]
+    weights: Path | None
+
+
+def calibrate(
+    source: Path | str,
+    *,
+    fpr: float = 0.01,
+    weights: Path | str | None = None,
+    data_root: Path | str | None = None,
+    protocol: str | None = None,
+    metric: str = "cosine",
+    confidence: float = 0.95,
+    seed: int = 0,
+    allow_leak: bool = False,
+    device: str = "auto",
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> StoredCalibration:
+    """Fit a distance threshold for "same person" and store it in the weights' card.
+
+    It is the largest distance at which no more than the share `fpr` of the pairs of two people (one visible,
+    one infrared image) would pass.
+
+    Args:
+        source: A run folder or weights file, whose validation images are embedded; or a features file (.npz).
+        fpr: Share of the pairs of two people that may pass as one person, in (0, 1).
+        weights: With a features file: the run folder or weights file to store the threshold in.
+        data_root: The dataset's folder, where it has moved since training.
+        protocol: With a features file: whose cameras imply the modality, and whose camera rule holds.
+        metric: "cosine" or "euclidean".
+        confidence: Coverage of the intervals.
+        seed: Of the resampling over people.
+        allow_leak: Go on although identities were trained on; `origin` counts them.
+        device: auto, cpu, cuda, cuda:N or mps.
+        batch_size: Images per batch.
+        progress: Called with (images embedded, images in all).
+
+    Raises:
+        UsageError: Options that do not fit, or no validation identities to fit on.
+        ProtocolError: Identities were trained on, or the dataset is another.
+        DataError, CheckpointError: Files that cannot be used, or too few pairs to see such a rate.
+    """
+    if not 0 < confidence < 1:
+        raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
+    source = Path(source)
+    if source.suffix == ".npz":
+        people = _from_features(source, weights, protocol)
+    elif weights is not None or protocol is not None:
+        raise UsageError("--weights and --protocol go with a FEATURES.npz; a run knows its own")
+    else:
+        people = _from_run(source, data_root, device, batch_size, progress)
+    trained_on = _trained_on(people, allow_leak)
+    rule = make_protocol(people.protocol) if people.protocol is not None else None
+    found = fit_threshold(
+        people.embeddings, fpr=fpr, metric=metric, protocol=rule, seed=seed, confidence=confidence
+    )
+    stored = StoredCalibration(found, {**people.origin, "trained_on": trained_on}, people.weights)
+    if people.weights is not None:
+        _store(people.weights, stored.to_json())
+    return stored
+
+
+def _from_features(path: Path, weights: Path | str | None, protocol: str | None) -> _People:
+    target = weights_file(weights) if weights is not None else None
+    origin = {"source": "features", "features": file_hash(path)} if path.is_file() else {}
+    return _People(read_features(path, protocol=protocol), protocol, origin, target)
+
+
+def _from_run(
+    path: Path, data_root: Path | str | None, device: str, batch_size: int, progress: Progress | None
+) -> _People:
+    """The validation images that a run's weights were selected on, embedded by them."""
+    target = weights_file(path)
+    embedder = load(target, device=device, batch_size=batch_size)
+    pids = set((embedder.card.get("selection") or {}).get("pids") or ())
+    known = embedder.card.get("dataset") or {}
+    if not pids or "name" not in known:
+        raise UsageError(
+            f"{target} names no validation identities, so nobody is known that it was not trained on; embed "
+            f"images of other people and give those: ivreid calibrate FEATURES.npz --weights {path}"
+        )
+    root = data_root or configured_root(target.parent, known["name"])
+    if root is None:
+        raise UsageError(
+            f"{target.parent / 'config.yaml'} does not say where {known['name']} lies; give it with --data ROOT"
+        )
+    dataset = load_dataset(known["name"], root, trial=known.get("trial"))
+    if known.get("fingerprint") not in (None, dataset.fingerprint):
+        raise ProtocolError(
+            f"{dataset.root} has the fingerprint {dataset.fingerprint}, and {target} was trained on "
+            f"{known['fingerprint']}: not the same images, so the validation identities may be other people"
+        )
+    samples = [s for name in ("train", "val") for s in dataset.splits.get(name, ()) if s.pid in pids]
+    embeddings = embed_samples(embedder, dataset.root, samples, progress=progress)
+    origin = {"source": "validation identities", "dataset": dict(known)}
+    return _People(embeddings, dataset.name, origin, target)
+
+
+def _trained_on(people: _People, allowed: bool) -> int:
+    """How many of the people the weights were trained on; more than none is refused unless allowed."""
+    if people.weights is None:
+        return 0
+    pids = {int(pid) for pid in people.embeddings.images.pids}
+    seen = sorted(pids & set(read_card(people.weights).get("train_pids") or ()))
+    if seen and not allowed:
+        raise ProtocolError(
+            f"{len(seen)} of {len(pids)} identities were trained on (first: {seen[0]}): they lie further "
+            "apart than people the model has not seen, and a threshold fitted on them would let too many "
+            "pass; give others, or --allow-leak if these numbers are another dataset's"
+        )
+    return len(seen)
+
+
+def _store(target: Path, block: dict[str, Any]) -> None:
+    tensors, card = read_weights(target)
+    if not tensors:
+        raise CheckpointError(f"{target} holds no tensors")
+    write_weights(target, tensors, {**card, "calibration": block})
