@@ -5,6 +5,7 @@ import io as stdio
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, call):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (io.Path, call)), full)
+    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, call)), full)
     with pytest.raises(DataError, match="No space left"), io.atomic_write(path) as file:
         file.write(b"new")
     monkeypatch.undo()

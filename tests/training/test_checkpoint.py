@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from ivreid import io as files
 from ivreid.config.schema import OptimizerSection
 from ivreid.errors import CheckpointError, DataError
+from ivreid.io import files
 from ivreid.training.checkpoint import load_state, restore_state, save_state
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import make_optimizer

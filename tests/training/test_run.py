@@ -15,13 +15,13 @@ import torch
 from run_in_child import CONTEXT, finish, start
 from trees import tiny_tree, write_dataset
 
-from ivreid import io as files
 from ivreid import methods
 from ivreid.config import Config, load_config, make_config
 from ivreid.data import TrainLoader, open_training_set
 from ivreid.datasets import hold_out, load_dataset
 from ivreid.errors import ConfigError, DataError, ImageError, TrainingError, UsageError
 from ivreid.evaluation.validation import score_validation
+from ivreid.io import files
 from ivreid.models import read_weights
 from ivreid.training import load_state, read_log, train
 from ivreid.training.folder import open_folder

@@ -1,4 +1,4 @@
-"""Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
+"""Atomic writes, JSON, hashes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ import hashlib
 import json
 import os
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL import Image
-
-from ivreid.errors import DataError, ImageError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
-MAX_PIXELS = 64_000_000
-"""Images larger than this many pixels are refused: pedestrian crops are thousands of times smaller."""
-MAX_FILE_BYTES = 256 * 1024 * 1024
+from ivreid.errors import DataError
 
 
 @contextmanager
@@ -72,35 +64,6 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write JSON atomically; NaN is refused, so that every reader can parse it."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def read_image(path: Path | str) -> Image.Image:
-    """Decode one image as RGB (a grey image becomes three equal channels).
-
-    Raises:
-        ImageError: Missing, empty, truncated, too large, or not an image; the message names the file.
-    """
-    path = Path(path)
-    try:
-        size = path.stat().st_size
-        if size == 0:
-            raise ImageError(f"{path}: the file is empty")
-        if size > MAX_FILE_BYTES:
-            raise ImageError(f"{path}: {size:,} bytes is more than an image of a person can be")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("JPEG", "PNG", "BMP")) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{path}: {image.width}x{image.height} is over the limit of {MAX_PIXELS:,} pixels"
-                    )
-                return image.convert("RGB")
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except Exception as error:  # Pillow raises many kinds on hostile bytes
-        raise ImageError(f"{path}: not a readable JPEG, PNG or BMP image ({error})") from error
 
 
 def fingerprint(items: Iterable[tuple[str, object]]) -> str:

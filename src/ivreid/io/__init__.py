@@ -1,0 +1,25 @@
+"""Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
+
+from ivreid.io.deep import REFUSE, Deep, to_grey
+from ivreid.io.files import atomic_write, file_hash, fingerprint, write_json, write_text
+from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, open_image, read_image, to_rgb
+from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_FILE_BYTES",
+    "MAX_PIXELS",
+    "OWN_SUFFIXES",
+    "REFUSE",
+    "Deep",
+    "atomic_write",
+    "file_hash",
+    "fingerprint",
+    "is_leftover",
+    "open_image",
+    "read_image",
+    "to_grey",
+    "to_rgb",
+    "write_json",
+    "write_text",
+]

@@ -1,0 +1,69 @@
+"""How values of more than eight bits become grey: thermal cameras write 16-bit integers or floats.
+
+There is no rule that fits every camera, so none is followed until it is chosen (`data.deep`):
+grey = round(255 (value - low) / (high - low)), values outside [low, high] taken as the nearer end.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.errors import ImageError
+
+Deep = Literal["refuse", "image"] | tuple[float, float]
+"""`refuse`; `image`: low and high are each picture's own; or (low, high), the same for all pictures."""
+REFUSE: Deep = "refuse"
+
+_BLOCK = 1 << 20
+"""Values converted at a time: the double-precision copy stays small."""
+
+
+def to_grey(values: NDArray[Any], deep: Deep = REFUSE) -> NDArray[np.uint8]:
+    """Grey levels of one deep picture.
+
+    Args:
+        values: (H, W) integers or floats.
+        deep: The rule.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ImageError: No rule, values that are NaN or infinite, or all of them outside a fixed range.
+    """
+    low, high = span(values)
+    if deep == "refuse":
+        raise ImageError(
+            f"it holds values from {low:,g} to {high:,g} ({values.dtype}), and no rule says how they become "
+            "256 greys: set data.deep for training; a trained model brings its own (docs/datasets.md)"
+        )
+    if deep != "image":
+        bottom, top = deep
+        if high <= bottom or low >= top:
+            raise ImageError(
+                f"every value (from {low:,g} to {high:,g}) lies outside data.deep = [{bottom:g}, {top:g}]: "
+                f"the picture would be all {'black' if high <= bottom else 'white'}"
+            )
+        low, high = bottom, top
+    grey = np.zeros(values.size, dtype=np.uint8)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size if high > low else 0, _BLOCK):  # one value throughout is black
+        block = flat[start : start + _BLOCK].astype(np.float64)
+        scaled = np.clip((block - low) * (255 / (high - low)), 0, 255)
+        grey[start : start + _BLOCK] = np.rint(scaled)
+    return grey.reshape(values.shape)
+
+
+def span(values: NDArray[Any]) -> tuple[float, float]:
+    """Smallest and largest value.
+
+    Raises:
+        ImageError: NaN or infinite values.
+    """
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError("it holds NaN or infinite values")
+    return low, high

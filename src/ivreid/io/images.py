@@ -1,0 +1,175 @@
+"""Image decoding with limits: a file becomes RGB pixels, upright, on black, by a stated rule, or one clear error."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from ivreid.errors import ImageError
+from ivreid.io.deep import REFUSE, Deep, to_grey
+from ivreid.io.jpeg import closed
+from ivreid.io.kinds import START, kind_of, readable_kinds
+from ivreid.io.png import pixels_only
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+MAX_PIXELS = 64_000_000
+"""Images larger than this many pixels are refused: pedestrian crops are thousands of times smaller."""
+MAX_FILE_BYTES = 256 * 1024 * 1024
+BACKGROUND = (0, 0, 0)
+"""What stands behind transparent pixels, whatever colour they hide."""
+
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+
+
+def read_image(path: Path | str, deep: Deep = REFUSE) -> Image.Image:
+    """Decode one image as RGB (a grey image becomes three equal channels), as `to_rgb` says.
+
+    Args:
+        path: A JPEG, PNG or BMP file, or one that is named .webp or .tif and is such.
+        deep: How values of more than eight bits become grey.
+
+    Raises:
+        ImageError: Missing, empty, truncated, too large, not an image, or deep without a rule; the message
+            names the file.
+    """
+    path = Path(path)
+    with _told(path):
+        return to_rgb(open_image(path), deep)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
+    except FileNotFoundError as error:
+        raise ImageError(f"{path}: no such file") from error
+    except Exception as error:  # Pillow raises many kinds on hostile bytes
+        raise ImageError(f"{path}: not a readable image ({error})") from error
+
+
+def open_image(path: Path) -> ImageFile:
+    """Open an image whose structure, kind and size are in order; its pixels are decoded when they are used.
+
+    Raises:
+        ImageError: It cannot be used; the message does not name the file.
+        Exception: Whatever else Pillow raises.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise ImageError("the file is empty")
+    if size > MAX_FILE_BYTES:
+        raise ImageError(f"{size:,} bytes is more than an image of a person can be")
+    data = path.read_bytes()
+    kind, kinds = kind_of(data[:START]), readable_kinds(path)
+    if kind not in kinds:
+        raise ImageError(f"not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image{_named(kind)}")
+    if kind == "PNG":
+        data = pixels_only(data)
+    elif kind == "JPEG":
+        data = closed(data, lambda whole: _checked(whole, "JPEG").tobytes())
+    return _checked(data, kind)
+
+
+def _named(kind: str) -> str:
+    if kind in ("WebP", "TIFF"):
+        return f": it is {kind}; rename it, or convert it"
+    if kind == "Git LFS pointer":
+        return ": it is a Git LFS pointer; `git lfs pull` fetches the image"
+    return f": it is {kind}" if kind else ""
+
+
+def _checked(data: bytes, kind: str) -> ImageFile:
+    image = _class(kind)(io.BytesIO(data))
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(f"{image.width}x{image.height} is over the limit of {MAX_PIXELS:,} pixels")
+    if getattr(image, "is_animated", False):
+        raise ImageError("several pictures in one file; save each as a file of its own")
+    return image
+
+
+def _class(kind: str) -> type[ImageFile]:
+    """Pillow's reader of one kind, without the guessing of `Image.open` (and its warnings)."""
+    from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    return {
+        "JPEG": JpegImagePlugin.JpegImageFile,
+        "PNG": PngImagePlugin.PngImageFile,
+        "BMP": BmpImagePlugin.BmpImageFile,
+        "WebP": WebPImagePlugin.WebPImageFile,
+        "TIFF": TiffImagePlugin.TiffImageFile,
+    }[kind]
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image holds grey values of more than eight bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+def deep_values(image: Image.Image) -> np.ndarray:
+    """The values of a deep image, (H, W).
+
+    Raises:
+        ImageError: Values that do not stand for brightness as they are.
+    """
+    if image.has_transparency_data:
+        raise ImageError("deep grey with a transparent value is not read; save it without transparency")
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        raise ImageError("a deep TIFF whose zero is white is not read; save it with black as zero")
+    return np.asarray(image)
+
+
+def to_rgb(image: Image.Image, deep: Deep = REFUSE) -> Image.Image:
+    """The image as one sees it: turned upright as its EXIF says, on `BACKGROUND` where it is transparent.
+
+    Of 16-bit colour the upper eight bits count; grey of more than eight bits follows the rule `deep`.
+
+    Raises:
+        ImageError: A deep image without a rule, or one that has nothing to see.
+    """
+    image.load()
+    turn = _turn(image)
+    if is_deep(image):
+        rgb = Image.fromarray(to_grey(deep_values(image), deep)).convert("RGB")
+    elif image.has_transparency_data:
+        rgb = _on_background(image)
+    else:
+        rgb = image.convert("RGB")
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    with suppress(Exception):  # damage beside the pixels does not stop reading them
+        return _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return None
+
+
+def _on_background(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    alpha = rgba.getchannel("A")
+    if alpha.getextrema() == (0, 0):
+        if image.format == "BMP":  # many programs leave the fourth byte 0 and mean nothing by it
+            return rgba.convert("RGB")
+        raise ImageError("every pixel is transparent, nothing can be seen; save it without transparency")
+    rgb = Image.new("RGB", image.size, BACKGROUND)
+    rgb.paste(rgba.convert("RGB"), mask=alpha)
+    return rgb
