@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
+    from ivreid.doctor import examine_machine
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
     from ivreid.inference import Embedder, load
@@ -37,6 +38,7 @@ _HOMES = {
     "check_dataset": "ivreid.datasets",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
+    "examine_machine": "ivreid.doctor",
     "load": "ivreid.inference",
     "load_dataset": "ivreid.datasets",
     "make_protocol": "ivreid.protocols",
@@ -63,6 +65,7 @@ __all__ = [
     "check_dataset",
     "evaluate",
     "evaluate_run",
+    "examine_machine",
     "load",
     "load_dataset",
     "make_protocol",

@@ -9,29 +9,31 @@ from pathlib import Path
 import pytest
 import torch
 
-from ivreid.cli import doctor
+from ivreid import doctor
 
 Usage = namedtuple("Usage", "total used free")
 
 
 def finding(what: str, folder: Path | None = None) -> doctor.Finding:
-    return next(one for one in doctor.examine(folder) if one.what == what)
+    return next(one for one in doctor.examine_machine(folder) if one.what == what)
 
 
 FINE = doctor.Finding("processor", "42 of them")
 
 
 def test_it_prints_every_finding_and_every_advice(ivreid, monkeypatch):
-    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("disk", "/a[b]", "install 'x[y]'"), FINE])
+    monkeypatch.setattr(
+        doctor, "examine_machine", lambda: [doctor.Finding("disk", "/a[b]", "install 'x[y]'"), FINE]
+    )
     found = ivreid("doctor")
     assert found.status == 0
     assert "/a[b]" in found.out and "disk: install 'x[y]'" in found.out and "42 of them" in found.out
-    monkeypatch.setattr(doctor, "examine", lambda: [FINE])
+    monkeypatch.setattr(doctor, "examine_machine", lambda: [FINE])
     assert "Nothing to improve" in ivreid("doctor").out
 
 
 def test_every_kind_of_finding_is_there():
-    kinds = [one.what for one in doctor.examine()]
+    kinds = [one.what for one in doctor.examine_machine()]
     assert {"system", "packages", "processor", "memory", "disk", "shared memory"} < set(kinds)
     assert f"torch {torch.__version__.split('+')[0]}" in finding("packages").value
 

@@ -23,6 +23,7 @@ NAMES = [
     "check_dataset",
     "evaluate",
     "evaluate_run",
+    "examine_machine",
     "load",
     "load_dataset",
     "make_protocol",
