@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 P = ParamSpec("P")
+Out = TypeVar("Out")
 
 
-def without_autocast(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+def without_autocast(function: Callable[P, Out]) -> Callable[P, Out]:
     """Let a function of tensors compute in single precision or better, whatever autocast is around it.
 
     Cubes, exponentials, distances and divergences need it: 41^3 is infinite in fp16, and bf16 holds three
@@ -20,7 +21,7 @@ def without_autocast(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """
 
     @wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+    def run(*args: P.args, **kwargs: P.kwargs) -> Out:
         device = next(v.device.type for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
         with torch.autocast(device, enabled=False):
             return function(*map(widen, args), **{key: widen(v) for key, v in kwargs.items()})

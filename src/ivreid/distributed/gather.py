@@ -32,6 +32,13 @@ def gather_rows(rows: Tensor) -> Tensor:
     return gathered
 
 
+def first_row(count: int) -> int:
+    """The place of this process's first row among the gathered ones, where every process has `count`."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0
+    return dist.get_rank() * count
+
+
 class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ivreid.losses.pairs import euclidean, same_identity
+from ivreid.tensors import without_autocast
 
+
+@without_autocast
 def triplet_loss(
     embeddings: Tensor,
     labels: Tensor,
@@ -21,6 +25,10 @@ def triplet_loss(
         the mean. The embeddings are taken as they are, not normalised; every anchor counts in the mean, also
         with a loss of 0. An anchor without a negative, or with neither itself nor another positive among the
         candidates, contributes 0.
+
+    In several processes: the own rows are anchors, the rows of all are candidates.
+
+    Within a modality: give its rows alone. Across: one modality's rows as anchors, the other's as candidates.
 
     Args:
         embeddings: (A, D) anchors.
@@ -37,9 +45,8 @@ def triplet_loss(
         raise ValueError("candidates and candidate_labels go together")
     others = embeddings if candidates is None else candidates
     other_labels = labels if candidate_labels is None else candidate_labels
-    same = labels[:, None] == other_labels[None, :]
-    # differences first: |x|^2 + |y|^2 - 2xy loses the near pairs, which are the ones that matter, to rounding
-    distance = torch.cdist(embeddings, others, compute_mode="donot_use_mm_for_euclid_dist")
+    same = same_identity(labels, other_labels)
+    distance = euclidean(embeddings, others)
     # max and min over an index, not amax and amin: among equally hard pairs the gradient goes to one
     positive = distance.masked_fill(~same, -torch.inf).max(dim=1).values
     negative = distance.masked_fill(same, torch.inf).min(dim=1).values
