@@ -11,19 +11,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 
 
 @contextmanager
-def open_folder(path: Path | str, *, resume: bool) -> Iterator[RunFolder]:
+def open_folder(
+    path: Path | str, process: ProcessRank = SINGLE_PROCESS, *, resume: bool
+) -> Iterator[RunFolder]:
     """Make the run folder and hold it alone; the lock falls when the process ends, however it ends.
+
+    Rank 0 does so; the other processes of a run only know where it is.
 
     Raises:
         TrainingError: The folder cannot be written, another process trains there, or it already holds a run
             and `resume` is not set.
     """
     folder = RunFolder(Path(path))
+    if not process.is_main:
+        yield folder
+        return
     try:
         (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,38 +22,24 @@ from torch import Tensor, nn
 
 from ivreid.config.schema import Config
 from ivreid.data import Batch, normalise
-from ivreid.distributed.exchange import barrier, broadcast, reduce_max, reduce_mean
+from ivreid.distributed.exchange import barrier, broadcast, reduce_mean
 from ivreid.distributed.failure import restarted
 from ivreid.distributed.group import process_group
 from ivreid.distributed.parallel import accumulate_locally, average_buffers, data_parallel
-from ivreid.distributed.processes import ProcessRank, local_device, process_from_environment
-from ivreid.errors import ConfigError, DataError, TrainingError
-from ivreid.evaluation.run_folder import RunFolder
+from ivreid.distributed.processes import local_device, process_from_environment
+from ivreid.errors import ConfigError
 from ivreid.evaluation.shares import Interrupted
 from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
-from ivreid.training.checkpoint import broadcast_state, load_state, restore_state, save_state
-from ivreid.training.engine import autocast, memory_gib, seed_step, set_rates
+from ivreid.training.engine import autocast, own_random_state, seed_step, set_rates
 from ivreid.training.folder import open_folder
-from ivreid.training.health import Health
-from ivreid.training.log import RunLog, Window
-from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
+from ivreid.training.health import Diverged
+from ivreid.training.saving import Position, Saver, Standing
 from ivreid.training.schedule import rate_factor
-from ivreid.training.setup import RunParts, build_run_parts, check_processes
+from ivreid.training.setup import build_run_parts, check_processes
 from ivreid.training.signals import StopSignal, TrainingStopped
+from ivreid.training.step_log import StepLog, open_log
 from ivreid.types import Progress
-
-ROWS_HELD_ON_GPU = 10
-"""Reading a figure waits for the GPU, so its log rows are read this many at a time."""
-
-
-@dataclass(frozen=True)
-class Position:
-    """How far a run is: whole epochs, batches of the next one, optimiser steps in all."""
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,35 +94,22 @@ def train(
     resume = resume or restarted()
     process = process_from_environment()
     check_processes(config, process)
+    notice = notice if process.is_main else lambda _: None
     with (
-        _own_random_state(config.device, process),
+        own_random_state(local_device(config.device, process)),
         process_group(config.device, process),
-        _folder(config.out, process, resume=resume) as folder,
+        open_folder(config.out, process, resume=resume) as folder,
     ):
         resuming = broadcast(process, resume and folder.last.exists())
         parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
-        run = Run(config, parts, folder=folder, progress=progress, notice=notice)
-        run.on_validation = on_validation
-        try:
-            if resume:
-                run.resume()
-            run.start_log()
-            with run.stop:
-                run.fit()
-        finally:
-            run.close()
+        saver = Saver(config, parts, folder)
+        standing = saver.restore(notice) if resume else saver.beginning()
+        saver.write_run_files()
+        with closing(open_log(parts, folder, standing)) as log, StopSignal(process) as stop:
+            progress = progress if process.is_main else None
+            run = Run(saver, standing, log, stop, notice, progress, on_validation)
+            run.fit()
         return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
-
-
-def _own_random_state(device: str, process: ProcessRank) -> AbstractContextManager[None]:
-    """Give back what a step's seeds change: the generators of the CPU and of this process's own card."""
-    own = local_device(device, process)
-    return torch.random.fork_rng(devices=[own] if own.type == "cuda" else [])
-
-
-def _folder(path: Path, process: ProcessRank, *, resume: bool) -> AbstractContextManager[RunFolder]:
-    """The run folder, made and held by the process that writes; the others only know where it is."""
-    return open_folder(path, resume=resume) if process.is_main else nullcontext(RunFolder(path))
 
 
 class Run:
@@ -143,34 +117,25 @@ class Run:
 
     def __init__(
         self,
-        config: Config,
-        parts: RunParts,
-        *,
-        folder: RunFolder,
-        progress: Progress | None,
+        saver: Saver,
+        standing: Standing,
+        log: StepLog,
+        stop: StopSignal,
         notice: Callable[[str], None],
+        progress: Progress | None = None,
+        on_validation: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.config, self.parts, self.folder, self.process = config, parts, folder, parts.process
-        self.progress = progress if self.process.is_main else None
-        self.notice = notice if self.process.is_main else lambda _: None
-        self.on_validation: Callable[[dict[str, Any]], None] | None = None
-        self.stop = StopSignal(launched=not self.process.is_single)
-        self.model: nn.Module = parts.network
-        self.at = Position()
-        self.best: dict[str, Any] | None = None
-        self.health = Health(config.health.diverged)
-        self.log: RunLog | None = None
-        self.log_bytes = 0
-        self.rows: list[tuple[dict[str, Any], Tensor]] = []
-        self.saved = time.monotonic()
-        self.window = Window()
-
-    # The loop
+        self.config, self.parts, self.folder = saver.config, saver.parts, saver.folder
+        self.process = saver.parts.process
+        self.saver, self.log, self.stop = saver, log, stop
+        self.notice, self.progress, self.on_validation = notice, progress, on_validation
+        self.model: nn.Module = saver.parts.network
+        self.at, self.best = standing.at, standing.best
 
     def fit(self) -> None:
         """Train from where the run stands to the last epoch."""
         self.model = data_parallel(self.process, self.parts.network)
-        self.window = Window()
+        self.log.speed.restart()
         for epoch in range(self.at.epoch, self.config.epochs):
             self.epoch(epoch)
             self.end_epoch(epoch)
@@ -180,8 +145,10 @@ class Run:
         total = self.parts.loader.batches_in(epoch)
         with closing(self.parts.loader.epoch(epoch, self.at.batch)) as batches:  # type: ignore[type-var]
             while self.at.batch < total:
-                group = self.window.wait_for(batches, self.config.accumulate)
+                with self.log.speed.waiting():
+                    group = list(islice(batches, self.config.accumulate))
                 self.step(group, epoch, total)
+                self.log.speed.count(sum(len(batch) for batch in group) * self.process.world_size)
                 self.at = replace(self.at, batch=self.at.batch + len(group), step=self.at.step + 1)
                 if self.progress is not None:
                     self.progress(epoch * total + self.at.batch, self.config.epochs * total)
@@ -216,114 +183,82 @@ class Run:
             average_buffers(self.process, parts.network)
         if parts.average is not None:
             parts.average.update(parts.network, step)
-        row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates, "names": list(sums)}
+        row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates}
         figures = torch.stack([*sums.values(), norm.float()])
-        self.rows.append((row, reduce_mean(self.process, figures)))
-        self.window.images += sum(len(batch) for batch in group) * self.process.world_size
+        self.log.add(row, list(sums), reduce_mean(self.process, figures))
 
     def between_steps(self) -> None:
         """Read the figures, save when it is time, stop when asked to."""
-        if self.parts.device.type == "cpu" or len(self.rows) >= ROWS_HELD_ON_GPU:
+        if self.log.due():
             self.flush()
-        if signum := self._asked_to_stop():
+        if signum := self.stop.anywhere():
             self.stop_here(signum)
-        due = self.config.checkpoint
-        by_steps = due.every_steps is not None and self.at.step % due.every_steps == 0
-        by_time = due.every_minutes is not None and time.monotonic() - self.saved > 60 * due.every_minutes
-        if by_steps or by_time:
+        if self.saver.due(self.at.step):
             self.save(self.folder.last)
 
     def end_epoch(self, epoch: int) -> None:
         """Validate where due, keep the best, and save. The order makes a kill in between harmless."""
         self.flush()
-        done = epoch + 1
-        row = None
-        if done % self.config.validation.every == 0 or done == self.config.epochs:
-            row = self.validate(epoch)
+        done, row = epoch + 1, None
+        due = done % self.config.validation.every == 0 or done == self.config.epochs
+        if due and self.config.validation.select != "last":
+            row = self.validate(epoch)  # stopped in it, the run stands before it
         self.at = Position(done, 0, self.at.step)
+        if due:
+            self.keep_best(row)
         if self.config.checkpoint.keep_every and done % self.config.checkpoint.keep_every == 0:
             self.save(self.folder.epoch(done))
         self.save(self.folder.last)
         if row is not None and self.on_validation is not None:
             self.on_validation(row)
 
-    # What happens around it
-
-    def validate(self, epoch: int) -> dict[str, Any] | None:
-        """Score the model, and keep its weights where they are the best so far (or none are scored).
-
-        Returns:
-            The log's row; None where `select` is `last`.
-        """
+    @property
+    def network(self) -> Method:
+        """What is validated and kept: the averaged weights where there are some."""
         average = self.parts.average
-        network = self.parts.network if average is None else average.network
-        figures: dict[str, float] | None = None
-        row: dict[str, Any] | None = None
-        if self.config.validation.select != "last":
-            try:
-                figures = validate(
-                    self.config,
-                    self.parts.dataset,
-                    network,
-                    device=self.parts.device,
-                    process=self.process,
-                    progress=self._watch_stop,
-                )
-            except Interrupted:
-                self.stop_here(self._asked_to_stop())
-                raise
-            self.window = Window()  # its time is not training time
-            row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
-            if self.process.is_main:
-                self._log().write([row])
-        metric = self.config.validation.metric
-        better = figures is None or self.best is None or figures[metric] > self.best[metric]
-        if better:
-            self.best = None if figures is None else {"epoch": epoch, "step": self.at.step, **figures}
-            self.keep(network)
-        if figures is not None:
-            shown = "  ".join(f"{name} {100 * figures[name]:.1f}%" for name in ("rank1", "mAP", "mINP"))
-            self.notice(
-                f"epoch {epoch + 1} of {self.config.epochs}: {shown}{'  (best so far)' if better else ''}"
+        return self.parts.network if average is None else average.network
+
+    def validate(self, epoch: int) -> dict[str, Any]:
+        """Score the model; returns the log's row."""
+        try:
+            figures = validate(
+                self.config,
+                self.parts.dataset,
+                self.network,
+                device=self.parts.device,
+                process=self.process,
+                progress=self.stop.interrupt,
             )
+        except Interrupted:
+            self.stop_here(self.stop.anywhere())
+            raise
+        self.log.speed.restart()  # its time is not training time
+        row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
+        self.log.write(row)
         return row
+
+    def keep_best(self, row: dict[str, Any] | None) -> None:
+        """Keep the weights where they are the best so far, or where none are scored."""
+        metric = self.config.validation.metric
+        better = row is None or self.best is None or row[metric] > self.best[metric]
+        if better:
+            self.best = None if row is None else {key: row[key] for key in row if key != "kind"}
+            self.keep(self.network)
+        if row is not None:
+            shown = "  ".join(f"{name} {100 * row[name]:.1f}%" for name in ("rank1", "mAP", "mINP"))
+            mark = "  (best so far)" if better else ""
+            self.notice(f"epoch {self.at.epoch} of {self.config.epochs}: {shown}{mark}")
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""
-        if not self.process.is_main:
-            return
-        here = self.at
-        self.at = Position(here.epoch + 1, 0, here.step)
         if self.best is not None:
             self.save(self.folder.best)
-        self._writing(lambda: write_card(self.folder.weights, self.config, self.parts, network, self.best))
-        self.at = here
+        self.saver.save_weights(network, self.at, self.best)
 
     def save(self, path: Path) -> None:
-        """Write the training state; the older file stays until the new one is whole."""
+        """Save the training state; every figure so far is in the log by then."""
         self.flush()
-        if not self.process.is_main:
-            return
-        self.log_bytes = self._log().sync()
-        info = state_info(self.config, self.parts) | {
-            "position": asdict(self.at),
-            "best": self.best,
-            "health": self.health.to_json(),
-            "scaler": self.parts.scaler.state_dict(),
-            "log_bytes": self.log_bytes,
-        }
-        parts = self.parts
-        self._writing(lambda: save_state(path, parts.network, parts.optimizer, parts.average, info))
-        self.saved = time.monotonic()
-
-    def _writing(self, write: Callable[[], None]) -> None:
-        try:
-            write()
-        except DataError as error:
-            raise TrainingError(
-                f"training stopped after step {self.at.step}: {error}. {self._last_good()}; make room and "
-                "continue with --resume"
-            ) from error
+        self.saver.save(path, Standing(self.at, self.best, self.log.health, self.log.sync()))
 
     def stop_here(self, signum: int) -> None:
         """Save and leave, because a signal asked for it."""
@@ -335,80 +270,9 @@ class Run:
             signum,
         )
 
-    def _asked_to_stop(self) -> int:
-        """The signal that some process has received, or 0; every process gets the same answer."""
-        return reduce_max(self.process, self.stop.received or 0)
-
-    def _watch_stop(self, done: int, total: int) -> None:
-        if self.stop.received is not None:
-            raise Interrupted
-
     def flush(self) -> None:
         """Read the figures of the steps since the last time, judge them, write them to the log."""
-        if not self.process.is_main:
-            self.rows.clear()
-        if not self.rows:
-            return
-        values = torch.stack([figures for _, figures in self.rows]).tolist()
-        speed = {**self.window.speed(), "memory_gib": round(memory_gib(self.parts.device), 3)}
-        rows: list[dict[str, Any]] = []
-        for (row, _), (*terms, norm) in zip(self.rows, values, strict=True):
-            named = dict(zip(row.pop("names"), terms, strict=True))
-            may_overflow = self.parts.scaler.is_enabled() and not -float("inf") < norm < float("inf")
-            try:
-                self.health.watch(row["step"], named, None if may_overflow else norm)
-            except TrainingError as error:
-                self._log().write(rows)
-                raise type(error)(f"{error}. {self._last_good()}") from None
-            figures = {"loss": sum(terms), "terms": named, "lr": next(iter(row["rates"].values()))}
-            rows.append({**row, **figures, "grad_norm": None if may_overflow else norm, **speed})
-        self.rows.clear()
-        self.window = Window()
-        self._log().write(rows)
-
-    def _last_good(self) -> str:
-        if not self.folder.last.exists():
-            return "No checkpoint had been written yet"
-        step = load_state(self.folder.last).info["position"]["step"]
-        return f"The last good checkpoint is {self.folder.last} (step {step})"
-
-    # Beginning and end
-
-    def resume(self) -> None:
-        """Take up the last checkpoint, where there is one."""
-        state = None
-        if self.process.is_main and self.folder.last.exists():
-            state = load_state(self.folder.last)
-            check_same_run(state, self.config, self.parts)
-        state = broadcast_state(self.process, state)  # other machines need not see the folder
-        if state is None:
-            self.notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
-            return
-        restore_state(state, self.parts.network, self.parts.optimizer, self.parts.average)
-        info = state.info
-        self.at = Position(**info["position"])
-        self.best = info["best"]
-        self.health = Health.from_json(self.config.health.diverged, info["health"])
-        if self.parts.scaler.is_enabled():
-            self.parts.scaler.load_state_dict(info["scaler"])
-        self.log_bytes = info["log_bytes"]
-        self.notice(f"resuming {self.folder.path} after step {self.at.step} (epoch {self.at.epoch + 1})")
-
-    def start_log(self) -> None:
-        """Write what the run is, and open its log at the point where it stands."""
-        if not self.process.is_main:
-            return
-        write_run_files(self.folder, self.config, self.parts)
-        self.log = RunLog(
-            self.folder.metrics, self.folder.tensorboard, keep=self.log_bytes, step=self.at.step
-        )
-
-    def _log(self) -> RunLog:
-        if self.log is None:
-            raise TrainingError("the log is not open; call start_log first")
-        return self.log
-
-    def close(self) -> None:
-        """Close the log."""
-        if self.log is not None:
-            self.log.close()
+        try:
+            self.log.flush()
+        except Diverged as error:
+            raise Diverged(f"{error}. {self.saver.last_good()}") from None

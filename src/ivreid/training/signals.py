@@ -7,7 +7,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from ivreid.distributed.exchange import reduce_max
+from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import TrainingError
+from ivreid.evaluation.shares import Interrupted
 
 
 class TrainingStopped(TrainingError):
@@ -22,18 +25,31 @@ class StopSignal:
     """Within the block, the first SIGINT or SIGTERM is only noted; a second one acts as usual.
 
     Args:
-        launched: One of several processes. Their launcher repeats a signal while they save and leave, so
-            further ones are only noted as well, also after the block; it kills what takes too long.
+        process: Which process of how many. The launcher of several repeats a signal while they save and leave,
+            so further ones are only noted as well, also after the block; it kills what takes too long.
     """
 
-    def __init__(self, *, launched: bool = False) -> None:
-        self.launched = launched
+    def __init__(self, process: ProcessRank = SINGLE_PROCESS) -> None:
+        self.process = process
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
+    def anywhere(self) -> int:
+        """The signal that some process has received, or 0; every process asks, and gets the same answer."""
+        return reduce_max(self.process, self.received or 0)
+
+    def interrupt(self, _done: int, _total: int) -> None:
+        """A progress callback that ends an embedding once a signal has come.
+
+        Raises:
+            Interrupted: One has.
+        """
+        if self.received is not None:
+            raise Interrupted
+
     def _note(self, signum: int, _frame: FrameType | None) -> None:
         self.received = signal.Signals(signum)
-        if not self.launched:
+        if self.process.is_single:
             self._restore()
 
     def _restore(self) -> None:
@@ -50,5 +66,5 @@ class StopSignal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not (self.launched and self.received):
+        if self.process.is_single or not self.received:
             self._restore()

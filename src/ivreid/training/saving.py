@@ -1,0 +1,153 @@
+"""When and where a run's state and weights are written, and how a stopped run is taken up again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ivreid.config.schema import Config
+from ivreid.errors import DataError, TrainingError
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.methods import Method
+from ivreid.training.checkpoint import broadcast_state, load_state, restore_state, save_state
+from ivreid.training.health import Health
+from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
+from ivreid.training.setup import RunParts
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a run is: whole epochs, batches of the next one, optimiser steps in all."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a checkpoint holds besides tensors.
+
+    Attributes:
+        at: How far the run is.
+        best: Epoch and figures of the weights kept; None before the first validation, or without any.
+        health: The watch over the losses.
+        log_bytes: Length of `metrics.jsonl` when the state was saved.
+    """
+
+    at: Position
+    best: dict[str, Any] | None
+    health: Health
+    log_bytes: int = 0
+
+
+@dataclass
+class Saver:
+    """Writes a run's states, weights and records; on every process but rank 0 it writes nothing.
+
+    Attributes:
+        config: The run.
+        parts: What it is made of.
+        folder: Where everything lies.
+        saved: When the state was last saved, by the monotonic clock.
+    """
+
+    config: Config
+    parts: RunParts
+    folder: RunFolder
+    saved: float = field(default_factory=time.monotonic)
+
+    def due(self, step: int) -> bool:
+        """Whether the configuration asks for the state to be saved after this step."""
+        when = self.config.checkpoint
+        by_steps = when.every_steps is not None and step % when.every_steps == 0
+        return by_steps or (
+            when.every_minutes is not None and time.monotonic() - self.saved > 60 * when.every_minutes
+        )
+
+    def write_run_files(self) -> None:
+        """Write the resolved configuration and what produced the run.
+
+        Raises:
+            TrainingError: They cannot be written.
+        """
+        if self.parts.process.is_main:
+            write_run_files(self.folder, self.config, self.parts)
+
+    def save(self, path: Path, standing: Standing) -> None:
+        """Write the training state; the older file stays until the new one is whole.
+
+        Raises:
+            TrainingError: It cannot be written; the message names the last good checkpoint.
+        """
+        parts = self.parts
+        info = state_info(self.config, parts) | {
+            "position": asdict(standing.at),
+            "best": standing.best,
+            "health": standing.health.to_json(),
+            "scaler": parts.scaler.state_dict(),
+            "log_bytes": standing.log_bytes,
+        }
+        self._writing(
+            standing.at, lambda: save_state(path, parts.network, parts.optimizer, parts.average, info)
+        )
+        self.saved = time.monotonic()
+
+    def save_weights(self, network: Method, at: Position, best: dict[str, Any] | None) -> None:
+        """Write weights for use.
+
+        Raises:
+            TrainingError: As `save`.
+        """
+        self._writing(at, lambda: write_card(self.folder.weights, self.config, self.parts, network, best))
+
+    def _writing(self, at: Position, write: Callable[[], None]) -> None:
+        if not self.parts.process.is_main:
+            return
+        try:
+            write()
+        except DataError as error:
+            raise TrainingError(
+                f"training stopped after step {at.step}: {error}. {self.last_good()}; make room and "
+                "continue with --resume"
+            ) from error
+
+    def last_good(self) -> str:
+        """Which checkpoint a stopped run can go on from, in words."""
+        if not self.folder.last.exists():
+            return "No checkpoint had been written yet"
+        step = load_state(self.folder.last).info["position"]["step"]
+        return f"The last good checkpoint is {self.folder.last} (step {step})"
+
+    def beginning(self) -> Standing:
+        """Where a run stands before its first step."""
+        return Standing(Position(), None, Health(self.config.health.diverged))
+
+    def restore(self, notice: Callable[[str], None]) -> Standing:
+        """Take up the last checkpoint, on every process; the beginning where there is none yet.
+
+        Args:
+            notice: Called with a line that says where the run stands.
+
+        Raises:
+            CheckpointError: It is damaged, or of another run.
+        """
+        parts, state = self.parts, None
+        if parts.process.is_main and self.folder.last.exists():
+            state = load_state(self.folder.last)
+            check_same_run(state, self.config, parts)
+        state = broadcast_state(parts.process, state)  # other machines need not see the folder
+        if state is None:
+            notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
+            return self.beginning()
+        restore_state(state, parts.network, parts.optimizer, parts.average)
+        info = state.info
+        if parts.scaler.is_enabled():
+            parts.scaler.load_state_dict(info["scaler"])
+        at = Position(**info["position"])
+        notice(f"resuming {self.folder.path} after step {at.step} (epoch {at.epoch + 1})")
+        health = Health.from_json(self.config.health.diverged, info["health"])
+        return Standing(at, info["best"], health, info["log_bytes"])

@@ -1,0 +1,104 @@
+"""From the figures of each step on the device to rows of the run's log, judged on the way."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.training.curves import Curves
+from ivreid.training.engine import memory_gib
+from ivreid.training.health import Health
+from ivreid.training.log import RunLog
+from ivreid.training.saving import Standing
+from ivreid.training.setup import RunParts
+from ivreid.training.speed import SpeedMeter
+
+ROWS_HELD_ON_GPU = 10
+"""Reading a figure waits for the GPU, so its log rows are read this many at a time."""
+
+
+class StepLog:
+    """The figures of steps until they are read, and the log they are then written to.
+
+    Args:
+        file: The run's log; None on every process but rank 0, where nothing is held or written.
+        health: Judges every step's figures.
+        device: Where the figures are.
+        scaled: Whether losses are scaled (fp16), so that a gradient may rightly overflow.
+    """
+
+    def __init__(self, file: RunLog | None, health: Health, device: torch.device, *, scaled: bool) -> None:
+        self.file, self.health, self.device, self.scaled = file, health, device, scaled
+        self.speed = SpeedMeter()
+        self._held: list[tuple[dict[str, Any], list[str], Tensor]] = []
+
+    def add(self, row: dict[str, Any], names: list[str], figures: Tensor) -> None:
+        """Hold one step's figures.
+
+        Args:
+            row: What is known of its row.
+            names: Its loss terms.
+            figures: (terms + 1,) their values, then the norm of the gradient.
+        """
+        if self.file is not None:
+            self._held.append((row, names, figures))
+
+    def due(self) -> bool:
+        """Whether the figures held should be read now."""
+        return self.device.type == "cpu" or len(self._held) >= ROWS_HELD_ON_GPU
+
+    def flush(self) -> None:
+        """Read the figures held, judge them, write them.
+
+        Raises:
+            Diverged: A step is past saving; the steps before it are written.
+            TrainingError: The log cannot be written.
+        """
+        if self.file is None or not self._held:
+            return
+        held, self._held = self._held, []
+        values = torch.stack([figures for *_, figures in held]).tolist()
+        shared = {**self.speed.read(), "memory_gib": round(memory_gib(self.device), 3)}
+        rows: list[dict[str, Any]] = []
+        try:
+            for (row, names, _), (*terms, norm) in zip(held, values, strict=True):
+                named = dict(zip(names, terms, strict=True))
+                grad_norm = None if self.scaled and not math.isfinite(norm) else norm
+                self.health.watch(row["step"], named, grad_norm)
+                figures = {"loss": sum(terms), "terms": named, "lr": next(iter(row["rates"].values()))}
+                rows.append({**row, **figures, "grad_norm": grad_norm, **shared})
+        finally:
+            self.file.write(rows)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Write a row that is no step's; the steps before it are written first."""
+        self.flush()
+        if self.file is not None:
+            self.file.write([row])
+
+    def sync(self) -> int:
+        """Put every row safely on disk; returns the log's length in bytes."""
+        self.flush()
+        return 0 if self.file is None else self.file.sync()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self.file is not None:
+            self.file.close()
+
+
+def open_log(parts: RunParts, folder: RunFolder, standing: Standing) -> StepLog:
+    """Open a run's log at the point where it stands.
+
+    Raises:
+        TrainingError: It cannot be written.
+    """
+    file = None
+    if parts.process.is_main:
+        curves = Curves(folder.tensorboard, standing.at.step)
+        file = RunLog(folder.metrics, keep=standing.log_bytes, callbacks=[curves])
+    return StepLog(file, standing.health, parts.device, scaled=parts.scaler.is_enabled())
