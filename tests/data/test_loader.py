@@ -45,7 +45,7 @@ def loader(data: TrainingSet, **options: int) -> TrainLoader:
 
 
 def fields(batch: Batch) -> list[torch.Tensor]:
-    return [batch.images, batch.labels, batch.infrared, batch.indices]
+    return [batch.images, batch.labels, batch.infrared, batch.indices, batch.view]
 
 
 def same(a: list[Batch], b: list[Batch]) -> bool:
@@ -60,7 +60,8 @@ def test_a_batch_is_what_its_fields_say(data: TrainingSet, samples: tuple[Sample
     for batch in loader(data).epoch(0):
         assert batch.images.shape == (16, 3, *SIZE) and batch.images.dtype == torch.uint8
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
-        for label, infrared, index in zip(*(f.tolist() for f in fields(batch)[1:]), strict=True):
+        assert batch.view.dtype == torch.int8 and not batch.view.any()
+        for label, infrared, index in zip(*(f.tolist() for f in fields(batch)[1:4]), strict=True):
             assert data.pids[label] == samples[index].pid
             assert infrared == (samples[index].modality is Modality.INFRARED)
     assert data.pids == tuple(sorted({s.pid for s in samples})) and data.num_classes == 6
@@ -170,8 +171,8 @@ def test_normalise_is_the_usual_pipeline_bit_for_bit() -> None:
 
 
 def test_batches_move() -> None:
-    batch = Batch(*(torch.zeros(2, 3, 4, 4), torch.zeros(2), torch.zeros(2), torch.arange(2)))
-    assert len(batch.to("meta")) == 2 and batch.to("meta").images.is_meta
+    batch = Batch(*(torch.zeros(2, 3, 4, 4), torch.zeros(2), torch.zeros(2), torch.arange(2), torch.zeros(2)))
+    assert len(batch.to("meta")) == 2 and all(field.is_meta for field in fields(batch.to("meta")))
 
 
 def test_prefetch_keeps_order_and_raises_in_turn() -> None:

@@ -29,7 +29,7 @@ class Tiny(Method):
     Settings: ClassVar[Any] = BaseModel
 
     def __init__(self, norm_first: bool = False) -> None:
-        super().__init__(None, 1)
+        super().__init__(None, 1, (8, 8))
         self.embedding_dim = 12
         self.norm_first = norm_first
         self.conv = nn.Conv2d(3, 3, 3, padding=1, bias=False)

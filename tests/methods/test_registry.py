@@ -85,6 +85,26 @@ def test_weights_without_classifiers_still_embed_alike(tmp_path):
     assert torch.equal(restored.embed(images, none), method.embed(images, none))
 
 
+def test_the_size_of_the_images_reaches_the_method_and_its_card(tmp_path):
+    method = methods.build("iv-reid", SMALL, 4, size=(64, 48))
+    assert method.size == (64, 48)
+    path = tmp_path / "w.safetensors"
+    write_weights(path, method.state_dict(), method.card())
+    assert read_weights(path)[1]["size"] == [64, 48]
+    assert methods.restore(path)[0].size == (64, 48)
+    card = {key: value for key, value in method.card().items() if key != "size"}
+    for preprocessing, expected in (({"size": [40, 20]}, (40, 20)), ({}, (384, 128)), ([], (384, 128))):
+        write_weights(path, method.state_dict(), {**card, "preprocessing": preprocessing})
+        assert methods.restore(path)[0].size == expected  # as weights of 0.1.0, which name no size
+    for wrong in (3, [64], [64, "wide"], [4, 4], None):
+        write_weights(path, method.state_dict(), {**card, "size": wrong, "preprocessing": {"size": wrong}})
+        if wrong is None:
+            assert methods.restore(path)[0].size == (384, 128)
+            continue
+        with pytest.raises(CheckpointError, match=r"card of .* cannot be used: its size is .*a height and a"):
+            methods.restore(path)
+
+
 def test_a_seed_decides_the_initial_values_and_touches_nothing_else():
     torch.manual_seed(5)
     expected = torch.rand(3)

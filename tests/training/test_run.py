@@ -22,6 +22,7 @@ from ivreid.datasets import hold_out, load_dataset
 from ivreid.errors import ConfigError, DataError, ImageError, TrainingError, UsageError
 from ivreid.evaluation.validation import score_validation
 from ivreid.io import files
+from ivreid.methods.iv_reid import IVReID
 from ivreid.models import read_weights
 from ivreid.training import load_state, read_log, train
 from ivreid.training.folder import open_folder
@@ -74,6 +75,35 @@ def test_the_card_says_what_the_weights_are(tiny_config: Make, tiny: Path) -> No
     assert all(torch.equal(best[name], value) for name, value in tensors.items())
     network, _ = methods.restore(run / "weights.safetensors")
     assert not network.training
+
+
+def test_the_method_hears_of_each_epoch_and_of_the_images(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first step of each epoch, and of a resumed one."""
+    heard: list[Any] = []
+    step = IVReID.forward
+
+    def forward(
+        self: IVReID, images: torch.Tensor, labels: torch.Tensor, infrared: torch.Tensor, view: torch.Tensor
+    ) -> Any:
+        heard.append(
+            (self.size, tuple(images.shape[-2:]), view.dtype, view.shape == labels.shape, bool(view.any()))
+        )
+        return step(self, images, labels, infrared, view)
+
+    monkeypatch.setattr(IVReID, "begin_epoch", lambda self, epoch: heard.append(epoch))
+    monkeypatch.setattr(IVReID, "forward", forward)
+    run = train(tiny_config(epochs=2))
+    first, second = heard[: heard.index(1)], heard[heard.index(1) :]
+    assert (first[0], second[0]) == (0, 1)
+    assert set(first[1:]) == set(second[1:]) == {((32, 16), (32, 16), torch.int8, True, False)}
+    assert len(heard) == run.steps + 2
+    assert read_weights(run.folder / "weights.safetensors")[1]["size"] == [32, 16]
+    heard.clear()
+    train(tiny_config(epochs=3), resume=True)
+    assert heard[0] == 2
+    assert set(heard[1:]) == set(first[1:])
 
 
 def test_the_loop_equals_a_plain_one(tiny_config: Make, tiny: Path) -> None:

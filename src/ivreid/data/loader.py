@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -28,28 +28,25 @@ class Batch:
         labels: (B,) int64 class numbers.
         infrared: (B,) bool.
         indices: (B,) int64 sample indices.
+        view: (B,) int8; which view of its image a row shows, 0 where each stands once.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     infrared: torch.Tensor
     indices: torch.Tensor
+    view: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, for asynchronous copies to a GPU."""
-        return Batch(*(getattr(self, n).pin_memory() for n in ("images", "labels", "infrared", "indices")))
+        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; asynchronous from page-locked memory."""
-        return Batch(
-            *(
-                getattr(self, n).to(device, non_blocking=True)
-                for n in ("images", "labels", "infrared", "indices")
-            )
-        )
+        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,5 +206,6 @@ class TrainLoader:
             labels=torch.from_numpy(self.data.labels[indices]),
             infrared=torch.from_numpy(infrared),
             indices=torch.from_numpy(indices.copy()),
+            view=torch.zeros(len(indices), dtype=torch.int8),
         )
         return made.pin_memory() if self.pin_memory else made

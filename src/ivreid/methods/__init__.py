@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from ivreid.data.settings import Preprocessing
 from ivreid.errors import CheckpointError, ConfigError, UsageError, did_you_mean
 from ivreid.methods.base import Method, MethodSettings
 from ivreid.methods.iv_reid import IVReID
@@ -16,6 +17,9 @@ from ivreid.models import read_weights
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (IVReID,)}
 """Every method by its name; a new one is added to the tuple."""
+
+DEFAULT_SIZE = Preprocessing().size
+"""Height and width of the images where nothing says them."""
 
 __all__ = ["METHODS", "Method", "MethodSettings", "build", "get_method", "parse_settings", "restore"]
 
@@ -53,7 +57,13 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> MethodSettings:
 
 
 def build(
-    name: str, settings: Mapping[str, Any], num_classes: int, *, pretrained: bool = True, seed: int = 0
+    name: str,
+    settings: Mapping[str, Any],
+    num_classes: int,
+    *,
+    size: tuple[int, int] = DEFAULT_SIZE,
+    pretrained: bool = True,
+    seed: int = 0,
 ) -> Method:
     """A new method, in training mode on the CPU.
 
@@ -61,6 +71,7 @@ def build(
         name: Registry name.
         settings: Its options; missing ones have the published values.
         num_classes: Training identities.
+        size: Height and width of the images it will be given.
         pretrained: False leaves out the initial weights that the settings name, because others will be
             loaded.
         seed: Of the random initial values; the global random state is neither used nor changed.
@@ -77,7 +88,7 @@ def build(
     state = torch.random.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        method = get_method(name)(used, num_classes)
+        method = get_method(name)(used, num_classes, size)
     finally:
         torch.random.set_rng_state(state)
     method.settings = checked
@@ -93,8 +104,23 @@ def restore(path: Path | str) -> tuple[Method, dict[str, Any]]:
     """
     tensors, card = read_weights(path)
     try:
-        method = build(card["method"], card["settings"], card["num_classes"], pretrained=False)
+        method = build(
+            card["method"], card["settings"], card["num_classes"], size=_size(card), pretrained=False
+        )
     except (UsageError, ConfigError) as error:
         raise CheckpointError(f"the card of {path} cannot be used: {error}") from error
     method.load_tensors(tensors, str(path))
     return method.eval(), card
+
+
+def _size(card: Mapping[str, Any]) -> tuple[int, int]:
+    """Height and width that a card's network was built for; cards of 0.1.0 say only how images are read."""
+    preprocessing = card.get("preprocessing")
+    read = preprocessing.get("size") if isinstance(preprocessing, Mapping) else None
+    size = card.get("size", read)
+    if size is None:
+        return DEFAULT_SIZE
+    try:
+        return Preprocessing.model_validate({"size": size}).size
+    except ValidationError as error:
+        raise ConfigError(f"its size is {size!r}; it must be a height and a width in pixels") from error

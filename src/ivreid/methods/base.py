@@ -27,10 +27,14 @@ class Method(nn.Module, ABC):
         citation: Authors, title, venue, year.
         Settings: Its options, with the published values as defaults.
         training_only: Prefixes of parameters that `embed` does not use, so that weights may lack them.
+        small: Options that make it quick to build and run: the contract test uses them.
+        small_size: Height and width of the contract test's images.
+        views: Views of each visible image that `forward` needs in a batch.
 
     Attributes:
         settings: The options of this instance.
         num_classes: Training identities.
+        size: Height and width of the images.
         embedding_dim: Length of an embedding.
     """
 
@@ -38,22 +42,37 @@ class Method(nn.Module, ABC):
     citation: ClassVar[str]
     Settings: ClassVar[type[MethodSettings]]
     training_only: ClassVar[tuple[str, ...]] = ()
+    small: ClassVar[Mapping[str, Any]] = {}
+    small_size: ClassVar[tuple[int, int]] = (64, 32)
+    views: ClassVar[int] = 1
 
     num_classes: int
+    size: tuple[int, int]
     embedding_dim: int
 
     @abstractmethod
-    def __init__(self, settings: Any, num_classes: int) -> None:
+    def __init__(self, settings: Any, num_classes: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.settings: Any = settings
         self.num_classes = num_classes
+        self.size = size
 
     @abstractmethod
-    def forward(self, images: Tensor, labels: Tensor, infrared: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, labels: Tensor, infrared: Tensor, view: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The training losses by name, already weighted; the total loss is their sum.
 
+        Args:
+            images: The batch.
+            labels: The identity of each row, 0 to num_classes - 1.
+            infrared: Whether a row is an infrared image.
+            view: Which view of its image a row shows; None where a batch has one of each. A method that
+                trains on one view ignores it.
+
         Shape:
-            images (B, 3, H, W) float, labels (B,) int64, infrared (B,) bool, on any device -> scalars.
+            images (B, 3, H, W) float, labels (B,) int64, infrared (B,) bool, view (B,) int8, on any device ->
+                scalars.
         """
 
     @abstractmethod
@@ -62,6 +81,15 @@ class Method(nn.Module, ABC):
 
         Shape:
             images (B, 3, H, W) float, infrared (B,) bool -> (B, embedding_dim).
+        """
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set what changes from epoch to epoch, such as a loss weight.
+
+        It depends on the number alone, so that a resumed run needs nothing else.
+
+        Args:
+            epoch: Epochs done, from 0; called before the first step of each, and of a resumed one.
         """
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
@@ -77,7 +105,12 @@ class Method(nn.Module, ABC):
         settings = self.settings.model_dump(mode="json")
         if settings.get("pretrained"):  # weights travel; a folder of this machine does not
             settings["pretrained"] = Path(settings["pretrained"]).name
-        return {"method": self.name, "settings": settings, "num_classes": self.num_classes}
+        return {
+            "method": self.name,
+            "settings": settings,
+            "num_classes": self.num_classes,
+            "size": list(self.size),
+        }
 
     def load_tensors(self, tensors: Mapping[str, Tensor], source: str) -> None:
         """Load named tensors; only `training_only` ones may be missing.

@@ -20,7 +20,7 @@ is kept (`stem_relu`).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -80,11 +80,12 @@ class IVReID(Method):
     citation = "IV-ReID: one-stream network with mutual modality classifiers"
     Settings = IVReIDSettings
     training_only = ("shared_classifier.", "visible_classifier.", "infrared_classifier.")
+    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
 
     settings: IVReIDSettings
 
-    def __init__(self, settings: IVReIDSettings, num_classes: int) -> None:
-        super().__init__(settings, num_classes)
+    def __init__(self, settings: IVReIDSettings, num_classes: int, size: tuple[int, int]) -> None:
+        super().__init__(settings, num_classes, size)
         self.backbone = create_backbone(
             settings.backbone,
             last_stride=settings.last_stride,
@@ -102,24 +103,26 @@ class IVReID(Method):
         feature: Tensor = self.norm(global_average(self.backbone(images)))
         return feature
 
-    def forward(self, images: Tensor, labels: Tensor, infrared: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, images: Tensor, labels: Tensor, infrared: Tensor, view: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The four losses, weighted; the batch needs at least two images of each modality."""
         f = self.embed(images, infrared)
-        # row numbers rather than masks: with `infrared` on the CPU, a GPU need not be waited for
-        v, r = (mask.nonzero().squeeze(1).to(f.device, non_blocking=True) for mask in (~infrared, infrared))
-        f_v, y_v = f[v], labels[v]
-        f_r, y_r = f[r], labels[r]
-        if min(len(f_v), len(f_r)) < 2:
+        visible_rows, infrared_rows = (mask.nonzero().squeeze(1) for mask in (~infrared, infrared))
+        f_visible, y_visible = f[visible_rows], labels[visible_rows]
+        f_infrared, y_infrared = f[infrared_rows], labels[infrared_rows]
+        if min(len(f_visible), len(f_infrared)) < 2:
             raise TrainingError(
-                f"iv-reid needs 2 or more images of each modality, got {len(f_v)} and {len(f_r)}"
+                f"iv-reid needs 2 or more images of each modality, got {len(f_visible)} and {len(f_infrared)}"
             )
-        vis, inf = self.visible_classifier, self.infrared_classifier
-        own_v, own_r = vis(f_v), inf(f_r)
+        visible_logits = self.visible_classifier(f_visible)
+        infrared_logits = self.infrared_classifier(f_infrared)
 
         identity = identity_loss(self.shared_classifier(f), labels)
-        modality = identity_loss(own_v, y_v) + identity_loss(own_r, y_r)
+        modality = identity_loss(visible_logits, y_visible) + identity_loss(infrared_logits, y_infrared)
         reduction = self.settings.mutual_reduction
-        mutual = mutual_loss(own_v, inf(f_v), reduction) + mutual_loss(own_r, vis(f_r), reduction)
+        mutual = mutual_loss(visible_logits, self.infrared_classifier(f_visible), reduction)
+        mutual = mutual + mutual_loss(infrared_logits, self.visible_classifier(f_infrared), reduction)
         triplet = triplet_loss(
             f,
             labels,

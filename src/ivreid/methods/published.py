@@ -77,7 +77,8 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
         "classifier_bias": "share_classifier.bias" in source,
     }
     tensors, ignored = _rename(_fold_biases(source, str(path)))
-    method = build("iv-reid", settings, len(source["share_classifier.weight"]), pretrained=False).eval()
+    num_classes = len(source["share_classifier.weight"])
+    method = build("iv-reid", settings, num_classes, size=size, pretrained=False).eval()
     for name, own in method.state_dict().items():  # a counter that nothing reads; early files lack it
         if name.endswith("num_batches_tracked") and not name.startswith(method.training_only):
             tensors.setdefault(name, torch.zeros_like(own))

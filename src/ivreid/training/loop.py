@@ -142,6 +142,7 @@ class Run:
 
     def epoch(self, epoch: int) -> None:
         """The rest of one epoch's batches."""
+        self.parts.network.begin_epoch(epoch)
         total = self.parts.loader.batches_in(epoch)
         with closing(self.parts.loader.epoch(epoch, self.at.batch)) as batches:  # type: ignore[type-var]
             while self.at.batch < total:
@@ -167,7 +168,7 @@ class Run:
             images = normalise(batch.images, config.data.mean, config.data.std, config.channels_last)
             with accumulate_locally(self.model, number < len(group)):
                 with autocast(parts.precision, parts.device):
-                    terms = self.model(images, batch.labels, batch.infrared)
+                    terms = self.model(images, batch.labels, batch.infrared, batch.view)
                 loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
                 parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():

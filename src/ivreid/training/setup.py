@@ -106,7 +106,12 @@ def build_run_parts(
     )
     settings = {key: value for key, value in config.method.items() if key != "name"}
     network = methods.build(
-        config.method["name"], settings, data.num_classes, pretrained=initial_weights, seed=config.seed
+        config.method["name"],
+        settings,
+        data.num_classes,
+        size=config.data.size,
+        pretrained=initial_weights,
+        seed=config.seed,
     )
     if config.sync_batchnorm and not process.is_single:
         network = synchronise_norms(network, device)
