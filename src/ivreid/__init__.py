@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ivreid.config import load_config
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
     from ivreid.doctor import examine_machine
@@ -40,6 +41,7 @@ _HOMES = {
     "evaluate_run": "ivreid.evaluation",
     "examine_machine": "ivreid.doctor",
     "load": "ivreid.inference",
+    "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",
     "make_protocol": "ivreid.protocols",
     "rank": "ivreid.retrieval",
@@ -67,6 +69,7 @@ __all__ = [
     "evaluate_run",
     "examine_machine",
     "load",
+    "load_config",
     "load_dataset",
     "make_protocol",
     "rank",

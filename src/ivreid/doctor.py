@@ -138,7 +138,7 @@ def _devices() -> list[Finding]:
 def _cpu_advice() -> str:
     return (
         "a full ResNet-50 at 384x128 trains at a few images a second here; a compact backbone and a "
-        "smaller size (configs/demo.yaml) train in minutes. Scoring, searching and reports need no GPU."
+        "smaller size (`ivreid train demo`) train in minutes. Scoring, searching and reports need no GPU."
     )
 
 

@@ -25,6 +25,7 @@ NAMES = [
     "evaluate_run",
     "examine_machine",
     "load",
+    "load_config",
     "load_dataset",
     "make_protocol",
     "rank",

@@ -16,13 +16,11 @@ if TYPE_CHECKING:
 
     from ivreid.config import Config
 
-CONFIG = Path(__file__).parents[1] / "configs" / "demo.yaml"
-
 
 def run(
     config: Annotated[
-        Path, typer.Option(metavar="FILE", help="Another configuration than configs/demo.yaml.")
-    ] = CONFIG,
+        Path, typer.Option(metavar="CONFIG", help="Another configuration: a file, or a packaged one's name.")
+    ] = Path("demo"),
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -116,9 +114,9 @@ def _next(folder: Path, settings: Config, console: Console) -> None:
             f"embed {run} {root}/cam3 --modality infrared --out features.npz",
             "embeddings of a folder of pictures",
         ),
-        ("train configs/demo.yaml --set data.size=[160,64] --set out=runs/larger", "another configuration"),
+        ("train demo --set data.size=[160,64] --set out=runs/larger", "another configuration"),
         (
-            "train configs/sysu-mm01.yaml --data SYSU-MM01 --out runs/sysu",
+            "train sysu-mm01 --data SYSU-MM01 --out runs/sysu",
             "the published system on the real data",
         ),
     ):

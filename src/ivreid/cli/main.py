@@ -33,7 +33,7 @@ or an `app` where the verb has verbs of its own. It is imported only when called
 HELP = """Visible-infrared person re-identification: find a person seen by one kind of camera among pictures of the other.
 
 [bold]First steps[/bold]: [cyan]ivreid demo[/cyan] runs the whole story on synthetic data in about ten minutes.
-With a real dataset: [cyan]ivreid data check sysu-mm01 ROOT[/cyan], then [cyan]ivreid train configs/sysu-mm01.yaml --data ROOT[/cyan],
+With a real dataset: [cyan]ivreid data check sysu-mm01 ROOT[/cyan], then [cyan]ivreid train sysu-mm01 --data ROOT[/cyan],
 then [cyan]ivreid evaluate RUN_DIR[/cyan]. Exit status: 0 done, 1 a check found problems, 2 wrong use or bad input."""
 
 

@@ -17,7 +17,8 @@ def run(
     config: Annotated[
         Path,
         typer.Argument(
-            metavar="CONFIG", help="A YAML file (see configs/), or one of the published INI files."
+            metavar="CONFIG",
+            help="A YAML file, the name of a packaged one (`ivreid config list`), or a published INI file.",
         ),
     ],
     *,

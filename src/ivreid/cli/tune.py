@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The YAML or INI file to improve.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG", help="What to improve: a YAML or INI file, or a packaged one's name."
+        ),
+    ],
     *,
     trials: Annotated[int, typer.Option(help="Trials in all, those of earlier calls included.")] = 30,
     data: Annotated[Path | None, typer.Option(metavar="ROOT", help="The dataset's folder.")] = None,

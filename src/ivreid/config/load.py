@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from ivreid.config.ini import read_ini
+from ivreid.config.packaged import packaged_names, packaged_text
 from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
 from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import get_method
@@ -24,12 +25,13 @@ def load_config(path: Path | str, overrides: Iterable[str] = (), *, notice: Noti
     """Read a run's configuration.
 
     Args:
-        path: A YAML file, or one of the published INI files (`.ini`).
+        path: A YAML file, one of the published INI files (`.ini`), or the name of a packaged configuration,
+            e.g. "sysu-mm01"; a file of that name goes before it.
         overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`; the value is read as YAML. Later ones win.
         notice: Called with what a reader of an INI file should know (keys without effect, choices made).
 
     Raises:
-        ConfigError: No such file, not YAML or INI, an unknown key, or a value of the wrong kind.
+        ConfigError: No such file or name, not YAML or INI, an unknown key, or a value of the wrong kind.
     """
     path = Path(path)
     if path.suffix.lower() == ".ini":
@@ -80,7 +82,15 @@ def to_yaml(config: Config) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    tree = read_yaml(path)
+    if str(path) in packaged_names() and (
+        path.is_dir() or not path.exists()
+    ):  # a dataset's folder may be so named
+        tree = parse_yaml(packaged_text(str(path)), str(path))
+    elif path.exists():
+        tree = read_yaml(path)
+    else:
+        known = did_you_mean(path.stem, packaged_names())
+        raise ConfigError(f"cannot read {clean(path)}: No such file, and no packaged configuration; {known}")
     if tree is None:
         return {}
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
