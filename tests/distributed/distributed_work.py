@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from processes import train_run
 from timm.layers import BatchNormAct2d
 from torch import nn
 
+from double_precision import use_double_precision
 from ivreid.config import make_config
 from ivreid.data import normalise
 from ivreid.distributed.group import process_group
@@ -20,6 +23,7 @@ from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.evaluation.shares import Interrupted, embed_in_shares
 from ivreid.training.setup import build_run_parts
 from ivreid.types import Embeddings, ImageTable, Modality, Sample
+from kill_points import KillPoint, kill_at
 
 
 @contextmanager
@@ -149,13 +153,30 @@ def _interrupted_together(process: Any) -> None:
     raise AssertionError("the interruption of rank 1 did not reach this process")
 
 
+def train_in_double_precision(config: dict[str, Any]) -> None:
+    """What `ivreid train` does, in double precision."""
+    use_double_precision()
+    train_run(config, False)
+
+
+def train_until(config: dict[str, Any], points: list[KillPoint | None], tallies: str | None = None) -> None:
+    """What `ivreid train --resume` does, each process ended at its point; the events go to a file if asked."""
+    rank = process_from_environment().rank
+    with kill_at(points[rank]) as counts:
+        train_run(config, True)
+    if tallies is not None:
+        Path(tallies, f"{rank}.json").write_text(json.dumps(counts))
+
+
 def fail(config: dict[str, Any], who: int, how: str) -> None:
     """Train until step 3, at which one process ends."""
     import os
     import signal
 
+    from ivreid.distributed import failure
     from ivreid.training import loop, train
 
+    failure.GRACE_SECONDS = 3600.0  # however slow the machine, they shall leave by themselves
     real = loop.Run.step
 
     def step(self: Any, *args: Any) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import multiprocessing.connection
 import os
+import random
 import socket
 import sys
 import traceback
@@ -14,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from time_limits import seconds
 
 CAMERAS = {1: "visible", 2: "visible", 3: "infrared", 4: "visible", 5: "visible", 6: "infrared"}
 SPLITS = {"train": range(1, 9), "val": range(9, 12), "test": range(12, 14)}
@@ -82,6 +87,15 @@ def _child(
         os._exit(1)
 
 
+def free_port() -> int:
+    """A port for the processes to meet at, not of those that the system gives out by itself in the meantime."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def start(
     work: Callable[..., None], *args: Any, world: int = 2, said: Path | None = None
 ) -> list[ForkServerProcess]:
@@ -91,19 +105,22 @@ def start(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["ivreid.training", "torch.utils.tensorboard"])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     children = [context.Process(target=_child, args=(r, world, port, said, work, args)) for r in range(world)]
     for child in children:
         child.start()
     return children
 
 
-def finish(children: list[ForkServerProcess], timeout: float = 90) -> list[int | None]:
-    """Wait for all; exit statuses, negative where a signal ended one. What is left over is killed."""
+def first_of(children: list[ForkServerProcess]) -> None:
+    """Wait until one of them has ended."""
+    multiprocessing.connection.wait([child.sentinel for child in children], seconds(120))
+
+
+def finish(children: list[ForkServerProcess]) -> list[int | None]:
+    """Wait for all; exit statuses, negative where a signal ended one. What hangs is killed, its status None."""
     for child in children:
-        child.join(timeout)
+        child.join(seconds(120))
     statuses = [child.exitcode for child in children]
     for child in children:
         if child.exitcode is None:

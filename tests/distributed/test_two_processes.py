@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import json
 import random
 import shutil
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from distributed_work import compare_states, embed_shares, evaluate, fail, first_batches
-from processes import finish, run_all, start, train_run, tree, write_people
+from distributed_work import (
+    compare_states,
+    embed_shares,
+    evaluate,
+    fail,
+    first_batches,
+    train_in_double_precision,
+    train_until,
+)
+from processes import finish, first_of, run_all, start, train_run, tree, write_people
 
+from double_precision import ROUNDING, SINGLE
 from ivreid.datasets.features import read_features
 from ivreid.models import read_weights
 from ivreid.protocols import read_results
 from ivreid.training import load_state, read_log
+from kill_points import KillPoint, Tally
 
 pytestmark = pytest.mark.slow
 TIMING = ("images_per_second", "data_wait", "memory_gib")
@@ -62,19 +69,21 @@ def test_losses_and_gradients_are_those_of_the_joined_batch(people: Path, tmp_pa
 def test_a_whole_run_gives_the_weights_and_log_of_one_process(people: Path, tmp_path: Path) -> None:
     more = {"accumulate": 2, "clip": 5.0, "ema": 0.9, "optimizer": {"name": "sgd", "lr": 0.001}}
     for world in (1, 2):
-        run_all(train_run, tree(people, tmp_path / str(world), **more), False, world=world)
+        run_all(train_in_double_precision, tree(people, tmp_path / str(world), **more), world=world)
     one, two = (load_state(tmp_path / name / "checkpoints" / "last.safetensors") for name in "12")
     assert one.tensors.keys() == two.tensors.keys()
-    for name, value in one.tensors.items():
-        torch.testing.assert_close(two.tensors[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    for name, value in one.tensors.items():  # a gradient sums fewer than 1e6 values, none larger than about 1
+        torch.testing.assert_close(two.tensors[name], value, atol=1e6 * ROUNDING, rtol=0, msg=name)
     assert (one.info["processes"], two.info["processes"]) == (1, 2)
     for a, b in zip(rows(tmp_path / "1"), rows(tmp_path / "2"), strict=True):
         assert a["kind"] == b["kind"]
         assert a["step"] == b["step"]
         for name, value in a.get("terms", {}).items():
-            assert b["terms"][name] == pytest.approx(value, abs=1e-4)
+            assert b["terms"][name] == pytest.approx(
+                value, rel=4 * SINGLE
+            )  # rounded for the log, then averaged
         for name in ("rank1", "mAP", "mINP"):
-            assert b.get(name, 0) == pytest.approx(a.get(name, 0), abs=1e-6)
+            assert b.get(name, 0) == pytest.approx(a.get(name, 0))
     assert {row["kind"] for row in rows(tmp_path / "2")} == {"step", "validation"}
     cards = [read_weights(tmp_path / name / "weights.safetensors")[1] for name in "12"]
     assert cards[0]["train_pids"] == cards[1]["train_pids"]
@@ -126,33 +135,34 @@ def assert_equal_runs(found: Path, expected: Path) -> None:
     assert all(torch.equal(mine[key], value) for key, value in theirs.items())
 
 
+@pytest.fixture(scope="module")
+def events(people: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Tally]:
+    """The events of such a run, by process."""
+    out = tmp_path_factory.mktemp("counted")
+    run_all(train_until, tree(people, out / "run", **EXACT), [None, None], str(out))
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.campaign(slice=2)
 def test_killed_at_random_points_and_resumed_changes_no_bit(
-    people: Path, straight: Path, tmp_path: Path
+    rng: random.Random, people: Path, straight: Path, events: list[Tally], tmp_path: Path
 ) -> None:
-    config, rng, log = (
-        tree(people, tmp_path / "run", **EXACT),
-        random.Random(7),
-        tmp_path / "run/metrics.jsonl",
-    )
-    kills = 0
-    for _ in range(60):
-        children = start(train_run, config, True)
-        before = log.stat().st_mtime_ns if log.exists() else 0
-        while all(child.is_alive() for child in children):
-            if log.exists() and log.stat().st_mtime_ns != before:
-                break
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.1))
-        for child in rng.sample(children, 2):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGKILL)
+    config = tree(people, tmp_path / "run", **EXACT)
+    for attempt in range(3):
+        points = [KillPoint.draw(rng, tally) for tally in events]
+        for spared in rng.choice(([], [0], [1])):
+            points[spared] = None
+        children = start(train_until, config, points)
+        first_of(children)
+        if any((child.exitcode or 0) < 0 for child in children):
+            for child in children:  # as a launcher does when one is gone
+                child.kill()
         statuses = finish(children)
-        kills += -signal.SIGKILL in statuses
-        if statuses == [0, 0] or kills == 4:
+        if statuses == [0, 0]:
+            assert attempt > 0 or all(point is None or point.later for point in points), points
             break
-    if statuses != [0, 0]:
+    else:
         run_all(train_run, config, True)
-    assert kills >= 2
     assert_equal_runs(tmp_path / "run", straight)
 
 
@@ -169,15 +179,12 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(
 
 
 @pytest.mark.parametrize(("who", "how", "status"), [(1, "kill", -9), (0, "kill", -9), (1, "bug", 1)])
-def test_when_one_ends_the_other_leaves_within_seconds_and_writes_nothing(
+def test_when_one_ends_the_other_leaves_and_writes_nothing(
     people: Path, tmp_path: Path, who: int, how: str, status: int
 ) -> None:
     config = tree(people, tmp_path / "run", **{**EXACT, "checkpoint": {"every_minutes": None}})
     children = start(fail, config, who, how, said=tmp_path)
-    children[who].join(60)
-    ended = time.monotonic()
-    statuses = finish(children, timeout=20)
-    assert time.monotonic() - ended < 15
+    statuses = finish(children)  # exchanges give up after 30 minutes by themselves
     assert statuses[who] == status
     assert statuses[1 - who] == 2
     assert "PeerLost: another process of this run is gone" in (tmp_path / f"{1 - who}.txt").read_text()
@@ -190,9 +197,11 @@ def test_a_test_in_two_processes_is_that_of_one(straight: Path, tmp_path: Path) 
         run_all(evaluate, str(tmp_path / str(world)), world=world)
     one, two = (read_features(tmp_path / name / "features.npz") for name in "12")
     assert one.images.paths == two.images.paths
-    np.testing.assert_allclose(one.vectors, two.vectors, atol=1e-6)
+    np.testing.assert_allclose(
+        one.vectors, two.vectors, rtol=0, atol=1e-5
+    )  # of rows of length 1, single precision
     first, second = (read_results(tmp_path / name / "results.json")[0] for name in "12")
-    assert first.mean == pytest.approx(second.mean, abs=1e-6)
+    assert first.mean == pytest.approx(second.mean)
 
 
 def test_another_number_of_processes_is_refused(people: Path, straight: Path, tmp_path: Path) -> None:
