@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ivreid.config import load_config
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
+    from ivreid.demo import run_demo
     from ivreid.doctor import examine_machine
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
@@ -46,6 +47,7 @@ _HOMES = {
     "make_protocol": "ivreid.protocols",
     "rank": "ivreid.retrieval",
     "read_features": "ivreid.datasets.features",
+    "run_demo": "ivreid.demo",
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
     "write_features": "ivreid.datasets.features",
@@ -74,6 +76,7 @@ __all__ = [
     "make_protocol",
     "rank",
     "read_features",
+    "run_demo",
     "synthesise",
     "train",
     "write_features",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,21 @@ BoolArray = NDArray[np.bool_]
 
 Progress = Callable[[int, int], None]
 """Called with (done, in all) while something long goes on."""
+Notice = Callable[[str], None]
+"""Called with a line for people."""
+
+
+class ProgressBars(Protocol):
+    """Gives, for each label, the progress callable of a part of some work, or None."""
+
+    def __call__(self, *labels: str) -> AbstractContextManager[Sequence[Progress | None]]:
+        """Enter it to begin the work, leave it at its end."""
+        ...
+
+
+def no_progress_bars(*labels: str) -> AbstractContextManager[Sequence[Progress | None]]:
+    """Nothing is shown."""
+    return nullcontext([None] * len(labels))
 
 
 class Modality(StrEnum):

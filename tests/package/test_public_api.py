@@ -30,6 +30,7 @@ NAMES = [
     "make_protocol",
     "rank",
     "read_features",
+    "run_demo",
     "synthesise",
     "train",
     "write_features",

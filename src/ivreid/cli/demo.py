@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.errors import ConfigError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -38,67 +36,23 @@ def run(
     """
     from rich.console import Console
 
+    from ivreid.cli.progress import progress_bars
+    from ivreid.cli.tables import show_results
     from ivreid.config import load_config
+    from ivreid.demo import STAGES, run_demo
 
     words = [*(overrides or []), *([f"out={out}"] if out else [])]
     settings = load_config(config, words)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     logging.basicConfig(format="%(message)s")
-    _heading(console, 1, "Synthetic people in SYSU-MM01's layout")
-    _draw(settings, console)
-    _heading(console, 2, "Training")
-    folder = _train(settings, console)
-    _heading(console, 3, "Evaluation by the SYSU-MM01 protocol")
-    _evaluate(settings, folder)
-    _heading(console, 4, "Report")
-    _report(folder, console)
-    _next(folder, settings, console)
-
-
-def _heading(console: Console, number: int, text: str) -> None:
-    console.rule(f"{number} of 4  {text}", align="left")
-
-
-def _draw(settings: Config, console: Console) -> None:
-    from ivreid.cli.progress import progress_bar
-    from ivreid.training import draw_people
-
-    with progress_bar("Drawing") as tick:
-        summary = draw_people(settings.data, tick)
-    if summary is None:
-        return
-    verb = "already there" if summary.reused else f"drawn in {summary.seconds:.0f} s"
-    console.print(f"{summary.images:,} pictures of {summary.identities} people in {summary.root}, {verb}")
-
-
-def _train(settings: Config, console: Console) -> Path:
-    from ivreid.cli.progress import progress_bars
-    from ivreid.training import train
-
-    if settings.out is None:
-        raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
-    resume = settings.out.is_dir()
-    with progress_bars("Preparing images", "Training") as (preparing, tick):
-        summary = train(
-            settings,
-            resume=resume,
-            preparing=preparing,
-            progress=tick,
-            notice=lambda line: console.print(line, markup=False),
-        )
-    return summary.folder
-
-
-def _evaluate(settings: Config, folder: Path) -> None:
-    from ivreid.cli.evaluate import evaluate_and_show
-
-    evaluate_and_show(folder, [setting.model_dump() for setting in settings.evaluation])
-
-
-def _report(folder: Path, console: Console) -> None:
-    from ivreid.report import write_report
-
-    console.print(f"{write_report(folder)}: open it in a browser, it needs no network")
+    made = run_demo(
+        settings,
+        stage=lambda number, name: console.rule(f"{number} of {len(STAGES)}  {name}", align="left"),
+        notice=lambda line: console.print(line, markup=False),
+        show_results=show_results,
+        progress_bars=progress_bars,
+    )
+    _next(made.training.folder, settings, console)
 
 
 def _next(folder: Path, settings: Config, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
 from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import get_method
 from ivreid.reading import clean
+from ivreid.types import Notice
 from ivreid.yaml_text import parse_yaml, read_yaml
-
-Notice = Callable[[str], None]
 
 
 def load_config(path: Path | str, overrides: Iterable[str] = (), *, notice: Notice | None = None) -> Config:

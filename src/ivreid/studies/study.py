@@ -25,9 +25,8 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.models import weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.training.records import MAY_DIFFER
-from ivreid.types import Progress
+from ivreid.types import Notice, Progress
 
-Notice = Callable[[str], None]
 Status = Literal["new", "unfinished", "trained", "finished"]
 
 

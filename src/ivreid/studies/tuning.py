@@ -38,12 +38,11 @@ from ivreid.studies.store import (
 from ivreid.training.health import Diverged
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary
-from ivreid.types import Progress
+from ivreid.types import Notice, Progress
 
 if TYPE_CHECKING:
     import optuna
 
-Notice = Callable[[str], None]
 Row = dict[str, Any]
 
 
