@@ -4,19 +4,22 @@ from ivreid.data.augment import Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
 from ivreid.data.images import decode, normalise, resize, to_tensor
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
+from ivreid.data.planning import BatchSampler, Plan, check_world_size
 from ivreid.data.sampler import (
-    BatchSampler,
+    AnyModalityBatchSampler,
     CrossModalityBatchSampler,
-    Plan,
+    PairedBatchSampler,
     RandomBatchSampler,
+    UniformBatchSampler,
     make_sampler,
 )
-from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing
+from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing, Views
 from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, open_images, select
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.machine import available_cores
 
 __all__ = [
+    "AnyModalityBatchSampler",
     "AugmentSettings",
     "Augmenter",
     "Batch",
@@ -27,13 +30,17 @@ __all__ = [
     "DecodedImages",
     "ImageCache",
     "ImageSource",
+    "PairedBatchSampler",
     "Plan",
     "Preprocessing",
     "RandomBatchSampler",
     "TrainLoader",
     "TrainingSet",
+    "UniformBatchSampler",
+    "Views",
     "available_cores",
     "build_cache",
+    "check_world_size",
     "decode",
     "default_cache_folder",
     "find_unreadable",

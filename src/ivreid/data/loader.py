@@ -11,7 +11,8 @@ import torch
 
 from ivreid.data.augment import Augmenter
 from ivreid.data.images import to_tensor
-from ivreid.data.sampler import BatchSampler, Plan, make_sampler
+from ivreid.data.planning import BatchSampler, Plan
+from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
 from ivreid.data.workers import prefetch, usable_workers

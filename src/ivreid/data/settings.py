@@ -38,24 +38,63 @@ class Preprocessing(_Settings):
         return self
 
 
+class Views(_Settings):
+    """How often an image stands in its batch, changed in another way each time.
+
+    Attributes:
+        visible: Of a visible image.
+        infrared: Of an infrared image.
+    """
+
+    visible: Annotated[int, Field(ge=1, le=8)] = 1
+    infrared: Annotated[int, Field(ge=1, le=8)] = 1
+
+
 class BatchSettings(_Settings):
     """What a training batch holds.
 
     Attributes:
-        sampler: "balanced" is the two-modality batch of `CrossModalityBatchSampler`; "random" draws images
-            without regard to identity or modality.
+        sampler: "balanced" is the two-modality batch of IV-ReID, "uniform" draws every batch for itself,
+            "paired" takes equally many images of both modalities, "identity" takes images of an identity
+            whatever their modality, "random" draws images without regard to identity or modality.
         identities: Identities per batch (over all processes).
         instances: Images per identity AND modality.
+        images: Images per identity, of "identity" only; null is twice `instances`.
+        replacement: Whether "uniform" may draw an image twice in a batch.
+        views: How often each image stands in the batch.
     """
 
-    sampler: Literal["balanced", "random"] = "balanced"
+    sampler: Literal["balanced", "uniform", "paired", "identity", "random"] = "balanced"
     identities: Annotated[int, Field(ge=1)] = 8
     instances: Annotated[int, Field(ge=1)] = 4
+    images: Annotated[int, Field(ge=1)] | None = None
+    replacement: bool = True
+    views: Views = Views()
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.images is not None and self.sampler != "identity":
+            raise ValueError(
+                f"`images` is for the sampler `identity`; `{self.sampler}` takes `instances` of each modality"
+            )
+        if self.views != Views() and self.sampler in ("identity", "random"):
+            raise ValueError(
+                f"`views` do not fit the sampler `{self.sampler}`, whose batches hold any number of images of "
+                "a modality; use balanced, uniform or paired"
+            )
+        return self
+
+    @property
+    def images_per_identity(self) -> int:
+        """Different images of one identity in a batch."""
+        return 2 * self.instances if self.images is None else self.images
 
     @property
     def size(self) -> int:
-        """Images per batch over all processes: identities x instances x two modalities."""
-        return self.identities * self.instances * 2
+        """Rows per batch over all processes; every view of an image is one."""
+        if self.sampler in ("identity", "random"):
+            return self.identities * self.images_per_identity
+        return self.identities * self.instances * (self.views.visible + self.views.infrared)
 
 
 class AugmentSettings(_Settings):

@@ -17,7 +17,7 @@ from ivreid.data import (
     open_training_set,
     usable_workers,
 )
-from ivreid.data.sampler import check_world_size
+from ivreid.data.planning import check_world_size
 from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
 from ivreid.distributed.exchange import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
