@@ -104,17 +104,23 @@ class DataSection(Section):
 class OptimizerSection(Section):
     """How a gradient moves the weights. The method decides which parameters learn at a multiple of `lr`."""
 
-    name: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 1e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    betas: tuple[float, float] = (0.9, 0.999)
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="The optimiser.")
+    lr: Annotated[float, Field(gt=0)] = Field(default=1e-4, description="The base learning rate.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=5e-4, description="Pull of every weight towards zero."
+    )
+    betas: tuple[float, float] = Field(
+        default=(0.9, 0.999), description="Adam and AdamW: decay of the gradient's two running means."
+    )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="SGD only.")
 
 
 class ScheduleSection(Section):
     """The learning rate over time, as a multiple of `optimizer.lr`; times are in epochs."""
 
-    name: Literal["constant", "step", "cosine"] = "constant"
+    name: Literal["constant", "step", "cosine"] = Field(
+        default="constant", description="How the rate goes on after the warm-up."
+    )
     warmup: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="Epochs of linear rise from `warmup_from`."
     )
@@ -141,15 +147,15 @@ class ScheduleSection(Section):
 
 
 class ValidationSection(Section):
-    """When the model is scored, on whom, and which epoch's weights are kept.
-
-    `select`: `validation` scores identities that are not trained on; `published-test` scores the TEST
-    identities, as the published code did, so that the figures it selects by are no longer a fair test; `last`
-    keeps the last epoch and scores nobody.
-    """
+    """When the model is scored, on whom, and which epoch's weights are kept."""
 
     every: Positive = Field(default=2, description="Epochs between validations.")
-    select: Literal["validation", "published-test", "last"] = "validation"
+    select: Literal["validation", "published-test", "last"] = Field(
+        default="validation",
+        description="validation: score identities that are not trained on; published-test: score the TEST "
+        "identities, as the published code did, so that the figures it selects by are no longer a fair test; "
+        "last: keep the last epoch and score nobody.",
+    )
     metric: Literal["rank1", "mAP", "mINP"] = Field(
         default="rank1", description="The figure that picks the best epoch."
     )
@@ -187,19 +193,29 @@ class HealthSection(Section):
 class EvaluationSetting(Section):
     """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
 
-    mode: Literal["all", "indoor"] | None = None
-    shots: Literal[1, 10] | None = None
-    draw: Literal["official", "agw", "iv-reid"] | None = None
-    direction: str | None = None
+    mode: Literal["all", "indoor"] | None = Field(default=None, description="SYSU-MM01: the gallery cameras.")
+    shots: Literal[1, 10] | None = Field(
+        default=None, description="SYSU-MM01: gallery images per identity and camera."
+    )
+    draw: Literal["official", "agw", "iv-reid"] | None = Field(
+        default=None, description="SYSU-MM01: how galleries are drawn."
+    )
+    direction: str | None = Field(
+        default=None,
+        description="Other datasets, query first: infrared-to-visible or visible-to-infrared; LLCM also "
+        "visible-to-infrared-swapped.",
+    )
 
 
 class Config(Section):
     """One training run, fully described."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 2019
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=2019, description="Of weights, batches and augmentation; another seed is another run."
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     out: Path | None = Field(default=None, description="The run folder; `--out RUN_DIR` sets it.")
-    epochs: Positive = 100
+    epochs: Positive = Field(default=100, description="Passes over the training identities.")
     data: DataSection = DataSection()
     augment: AugmentSettings = AugmentSettings()
     batch: BatchSettings = BatchSettings()
@@ -227,7 +243,10 @@ class Config(Section):
     validation: ValidationSection = ValidationSection()
     checkpoint: CheckpointSection = CheckpointSection()
     health: HealthSection = HealthSection()
-    evaluation: tuple[EvaluationSetting, ...] = (EvaluationSetting(),)
+    evaluation: tuple[EvaluationSetting, ...] = Field(
+        default=(EvaluationSetting(),),
+        description="Protocol settings that `--configured` and the demo report.",
+    )
 
     @field_validator("device")
     @classmethod

@@ -19,17 +19,11 @@ class _Settings(BaseModel):
 
 
 class Preprocessing(_Settings):
-    """How an image becomes the network's input; it travels with the weights.
+    """How an image becomes the network's input; it travels with the weights."""
 
-    Attributes:
-        size: Height and width in pixels.
-        mean: Per channel, on the scale where white is 1.
-        std: Per channel, on the same scale.
-    """
-
-    size: tuple[Side, Side] = (384, 128)
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
+    size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
+    mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
+    std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
 
     @model_validator(mode="after")
     def _positive_std(self) -> Self:
@@ -39,37 +33,32 @@ class Preprocessing(_Settings):
 
 
 class Views(_Settings):
-    """How often an image stands in its batch, changed in another way each time.
+    """How often an image stands in its batch, changed in another way each time."""
 
-    Attributes:
-        visible: Of a visible image.
-        infrared: Of an infrared image.
-    """
-
-    visible: Annotated[int, Field(ge=1, le=8)] = 1
-    infrared: Annotated[int, Field(ge=1, le=8)] = 1
+    visible: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Views of a visible image.")
+    infrared: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Views of an infrared image.")
 
 
 class BatchSettings(_Settings):
-    """What a training batch holds.
+    """What a training batch holds."""
 
-    Attributes:
-        sampler: "balanced" is the two-modality batch of IV-ReID, "uniform" draws every batch for itself,
-            "paired" takes equally many images of both modalities, "identity" takes images of an identity
-            whatever their modality, "random" draws images without regard to identity or modality.
-        identities: Identities per batch (over all processes).
-        instances: Images per identity AND modality.
-        images: Images per identity, of "identity" only; null is twice `instances`.
-        replacement: Whether "uniform" may draw an image twice in a batch.
-        views: How often each image stands in the batch.
-    """
-
-    sampler: Literal["balanced", "uniform", "paired", "identity", "random"] = "balanced"
-    identities: Annotated[int, Field(ge=1)] = 8
-    instances: Annotated[int, Field(ge=1)] = 4
-    images: Annotated[int, Field(ge=1)] | None = None
-    replacement: bool = True
-    views: Views = Views()
+    sampler: Literal["balanced", "uniform", "paired", "identity", "random"] = Field(
+        default="balanced",
+        description="balanced: the two-modality batch of IV-ReID; uniform: every batch drawn for itself; paired: "
+        "equally many images of both modalities; identity: images of an identity whatever their modality; "
+        "random: images without regard to identity or modality.",
+    )
+    identities: Annotated[int, Field(ge=1)] = Field(
+        default=8, description="Identities per batch, over all processes."
+    )
+    instances: Annotated[int, Field(ge=1)] = Field(default=4, description="Images per identity AND modality.")
+    images: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="identity: images per identity; null is twice `instances`."
+    )
+    replacement: bool = Field(
+        default=True, description="uniform: whether an image may be drawn twice in a batch."
+    )
+    views: Views = Field(default=Views(), description="How often each image stands in the batch.")
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
@@ -101,36 +90,46 @@ class AugmentSettings(_Settings):
     """Random changes to training images; each stands alone and 0 switches it off.
 
     The defaults are those of the published IV-ReID configuration: flip, pad and crop, nothing else.
-
-    Attributes:
-        flip: Probability of a horizontal flip.
-        padding: Black pixels added on every side before a random crop back to size.
-        jitter: Probability of colour jitter (visible images only).
-        brightness: Jitter multiplies brightness by 1 +- this.
-        contrast: Jitter multiplies the distance from the mean luminance by 1 +- this.
-        saturation: Jitter multiplies the distance from each pixel's luminance by 1 +- this.
-        grey: Probability of replacing a visible image by its luminance.
-        channel_exchange: Probability of replacing a visible image by one of its three channels, chosen at
-            random (Ye et al., ICCV 2021, whose code amounts to 0.75).
-        erasing: Probability of random erasing (Zhong et al., AAAI 2020) with the mean colour of ImageNet.
-        channel_erasing: Probability of channel-level random erasing (Ye et al., ICCV 2021), whose fill
-            differs from zero in each normalised channel.
-        erasing_area: Smallest and largest share of the image that either erasing covers.
-        erasing_aspect: Smallest height/width ratio; the largest is its inverse.
     """
 
-    flip: Probability = 0.5
-    padding: Annotated[int, Field(ge=0, le=1024)] = 10
-    jitter: Probability = 0.0
-    brightness: Probability = 0.3
-    contrast: Probability = 0.3
-    saturation: Probability = 0.3
-    grey: Probability = 0.0
-    channel_exchange: Probability = 0.0
-    erasing: Probability = 0.0
-    channel_erasing: Probability = 0.0
-    erasing_area: tuple[Probability, Probability] = (0.02, 0.4)
-    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = 0.3
+    flip: Probability = Field(default=0.5, description="Probability of a horizontal flip.")
+    padding: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=10, description="Black pixels added on every side before a random crop back to size."
+    )
+    jitter: Probability = Field(
+        default=0.0, description="Probability of colour jitter (visible images only)."
+    )
+    brightness: Probability = Field(default=0.3, description="Jitter multiplies brightness by 1 +- this.")
+    contrast: Probability = Field(
+        default=0.3, description="Jitter multiplies the distance from the mean luminance by 1 +- this."
+    )
+    saturation: Probability = Field(
+        default=0.3, description="Jitter multiplies the distance from each pixel's luminance by 1 +- this."
+    )
+    grey: Probability = Field(
+        default=0.0, description="Probability of replacing a visible image by its luminance."
+    )
+    channel_exchange: Probability = Field(
+        default=0.0,
+        description="Probability of replacing a visible image by one of its three channels, chosen at "
+        "random (Ye et al., ICCV 2021, whose code amounts to 0.75).",
+    )
+    erasing: Probability = Field(
+        default=0.0,
+        description="Probability of random erasing (Zhong et al., AAAI 2020) with the mean colour of "
+        "ImageNet.",
+    )
+    channel_erasing: Probability = Field(
+        default=0.0,
+        description="Probability of channel-level random erasing (Ye et al., ICCV 2021), whose fill "
+        "differs from zero in each normalised channel.",
+    )
+    erasing_area: tuple[Probability, Probability] = Field(
+        default=(0.02, 0.4), description="Smallest and largest share of the image that either erasing covers."
+    )
+    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.3, description="Smallest height/width ratio; the largest is its inverse."
+    )
 
     @model_validator(mode="after")
     def _ordered_area(self) -> Self:

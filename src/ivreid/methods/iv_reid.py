@@ -58,10 +58,12 @@ class IVReIDSettings(MethodSettings):
         "batchmean", description="batchmean on SYSU-MM01; mean (weaker) on RegDB"
     )
     classifier_lr: float = Field(1e-3, ge=0, description="learning rate of the modality classifiers")
-    identity_weight: float = Field(1.0, ge=0)
-    modality_weight: float = Field(1.0, ge=0)
-    mutual_weight: float = Field(1.0, ge=0)
-    triplet_weight: float = Field(1.0, ge=0)
+    identity_weight: float = Field(1.0, ge=0, description="weight of the identity loss")
+    modality_weight: float = Field(
+        1.0, ge=0, description="weight of the modality classifiers' identity losses"
+    )
+    mutual_weight: float = Field(1.0, ge=0, description="weight of the mutual loss")
+    triplet_weight: float = Field(1.0, ge=0, description="weight of the triplet loss")
 
     @model_validator(mode="before")
     @classmethod
