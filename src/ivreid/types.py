@@ -15,6 +15,9 @@ from ivreid.errors import DataError
 
 NO_CAMERA = 0
 """The camid of an image whose camera is unknown; no camera rule applies to it."""
+UNKNOWN_PID = -1
+"""The pid of an image whose person is unknown, as any pid below 0 is: a distractor. It never queries and is never
+a true match, and each such image stands for a person of its own."""
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -52,7 +55,7 @@ class Sample:
 
     Attributes:
         path: Path relative to the dataset's root, with forward slashes.
-        pid: The dataset's identity number.
+        pid: The dataset's identity number; below 0 the person is unknown.
         camid: 1-based camera number, or `NO_CAMERA`.
         modality: Visible or infrared.
         frame: 1-based position in the sorted files of that identity, camera and modality.
@@ -86,7 +89,7 @@ class ImageTable:
     """Who, which camera, which frame, which modality: one row an image, joined by ids and never by position.
 
     Attributes:
-        pids: (N,) int64 identity numbers.
+        pids: (N,) int64 identity numbers, below 0 where the person is unknown.
         camids: (N,) int64 camera numbers, `NO_CAMERA` where unknown.
         frames: (N,) int64, 1-based position in the sorted files of that identity, camera and modality.
         infrared: (N,) bool, True for infrared rows.
@@ -131,6 +134,11 @@ class ImageTable:
 
     def __len__(self) -> int:
         return len(self.pids)
+
+    @property
+    def known(self) -> BoolArray:
+        """(N,) True where the person is known."""
+        return self.pids >= 0
 
     def take(self, rows: Any) -> ImageTable:
         """The table of the given rows (an index or boolean array), in that order."""

@@ -227,3 +227,28 @@ def test_how_many_queries_are_analysed_at_a_time_makes_no_difference(monkeypatch
         assert split.extra["verification"][name] == pytest.approx(whole.extra["verification"][name], abs=1e-6)
     assert ticks[-1][0] == ticks[-1][1]
     assert len(ticks) > 3
+
+
+def test_within_a_modality_unknown_people_never_query():
+    images = sysu().images
+    pids = np.where(images.pids % 5 == 0, -1, images.pids)
+    images = ImageTable(pids, images.camids, np.arange(1, len(pids) + 1), images.infrared)
+    query, gallery, _ = within_modality(images, False, rng=np.random.default_rng(0))
+    assert images.known[query].all()
+    unknown = np.flatnonzero(~images.known & ~images.infrared)
+    assert len(unknown) and np.isin(unknown, gallery).all()
+
+
+def test_distractors_enter_every_block_and_are_nobodys_match():
+    embeddings = sysu(noise=1.5)
+    ids = embeddings.images
+    unknown = ids.pids % 4 == 0
+    images = ImageTable(np.where(unknown, -1, ids.pids), ids.camids, np.arange(1, len(ids) + 1), ids.infrared)
+    found = evaluate_in_full(Embeddings(embeddings.vectors, images), make_protocol("cross-modality"))
+    table = per_identity(found)
+    assert table.pids.min() >= 0 and table.figures() == pytest.approx(found.mean)
+    assert all(row["pid"] >= 0 for row in found.extra["breakdown"]["hardest"])
+    query, gallery = ids.pids[ids.infrared & ~unknown], ids.pids[~ids.infrared]
+    block = found.extra["verification"]
+    assert block["genuine_pairs"] == (query[:, None] == gallery).sum()
+    assert block["genuine_pairs"] + block["impostor_pairs"] == len(query) * len(gallery)

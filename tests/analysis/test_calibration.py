@@ -99,3 +99,19 @@ def test_bad_input():
     zero = Embeddings(np.zeros_like(apart.vectors), apart.images)
     with pytest.raises(DataError, match="zero"):
         fit_threshold(zero, fpr=0.1)
+
+
+def test_unknown_people_are_impostors_to_the_known_and_no_pair_with_each_other():
+    embeddings = people(12, 2)
+    ids = embeddings.images
+    pids = np.where(
+        ids.pids < 3, -1 - ids.pids % 2, ids.pids
+    )  # three people become unknown, under two numbers
+    frames = np.arange(1, len(pids) + 1)
+    images = ImageTable(pids, ids.camids, frames, ids.infrared)
+    found = fit_threshold(Embeddings(embeddings.vectors, images), fpr=0.05)
+    infrared, visible = pids[ids.infrared], pids[~ids.infrared]
+    pairs = [(a, b) for a in infrared for b in visible if a >= 0 or b >= 0]
+    assert found.genuine_pairs == sum(a == b for a, b in pairs)
+    assert found.impostor_pairs == sum(a != b for a, b in pairs)
+    assert found.identities == 9

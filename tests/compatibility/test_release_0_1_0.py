@@ -47,7 +47,8 @@ def test_features_give_the_figures_that_were_written(run):
     assert [r.options["mode"] for r in results] == ["all", "indoor"]
     for setting, old in zip(SETTINGS, results, strict=True):
         new = ivreid.evaluate(features, ivreid.make_protocol("sysu-mm01", **setting))
-        assert (new.version, dict(new.options)) == (old.version, dict(old.options))
+        # version 2 of the protocols moves figures of unknown people only, and here everyone is known
+        assert (new.version, old.version, dict(new.options)) == (2, 1, dict(old.options))
         for name in ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP"):
             found, wanted = ([getattr(t, name) for t in r.trials] for r in (new, old))
             np.testing.assert_allclose(found, wanted, atol=1e-12)

@@ -4,6 +4,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,10 @@ def test_grey_files_become_three_equal_channels(tmp_path: Path) -> None:
     data = open_training_set(tmp_path, [Sample("g.png", 1, 1, Modality.INFRARED, 1)], SIZE)
     pixels = data.images.read(0)
     assert np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2])
+
+
+def test_unknown_people_are_no_class(image_folder: Path, samples: tuple[Sample, ...]) -> None:
+    unknown = replace(samples[0], pid=-1)
+    data = open_training_set(image_folder, [unknown, *samples[1:]], SIZE, workers=1)
+    assert unknown not in data.samples and len(data) == len(samples) - 1
+    assert data.pids[0] >= 0 and not data.skipped

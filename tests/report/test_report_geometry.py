@@ -78,3 +78,11 @@ def test_embeddings_of_length_zero_are_no_trouble():
     table = ImageTable(np.array([1, 1, 2]), np.ones(3), np.arange(1, 4), np.array([False, True, True]))
     across, _ = pair_distances(Embeddings(np.zeros((3, 4)), table))
     assert across.same.tolist() == [1.0]
+
+
+def test_two_unknown_people_make_no_pair():
+    rng = np.random.default_rng(0)
+    images = ImageTable([-1, -1, 4, 4], [1, 2, 1, 2], [1, 1, 1, 1], [False, True, False, True])
+    across, within = pair_distances(Embeddings(rng.normal(size=(4, 3)), images))
+    assert (len(across.same), len(across.different)) == (1, 2)  # 4 with 4; each of the unknown with 4
+    assert (len(within.same), len(within.different)) == (0, 2)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ivreid.metrics import Outcomes, rank_queries
 from ivreid.metrics.bootstrap import IdentitySums, identity_sums
+from ivreid.metrics.identities import unknown_apart
 from ivreid.protocols.base import canonical_order
 from ivreid.types import NO_CAMERA, BoolArray, ImageTable
 
@@ -145,7 +146,7 @@ def within_modality(
     """A single-shot trial inside one modality, to set beside the protocol's figures across modalities.
 
     The gallery is one image per identity and camera, drawn; every other image queries it (at most `limit` of
-    them, drawn). Where some identity was seen by several cameras, gallery images of the query's own identity
+    them, drawn). Each image of an unknown person stands in the gallery. Where some identity was seen by several cameras, gallery images of the query's own identity
     and camera are excluded, as usual in re-identification; with one camera a modality (RegDB) nothing is.
 
     Args:
@@ -161,12 +162,13 @@ def within_modality(
     rows = rng.permutation(rows[images.infrared[rows] == infrared])
     if not len(rows):
         return None
-    _, first = np.unique(np.stack([images.pids[rows], images.camids[rows]]), axis=1, return_index=True)
+    people = np.stack([unknown_apart(images.pids[rows]), images.camids[rows]])
+    seen, first = np.unique(people, axis=1, return_index=True)
     gallery = rows[first]
     query = np.delete(rows, first)[:limit]
     if not len(query):
         return None
-    seen = np.unique(np.stack([images.pids[rows], images.camids[rows]]), axis=1)[0]
+    seen = seen[0]
     if len(np.unique(seen)) == len(seen):
         return query, gallery, None
     same_pid = images.pids[query][:, None] == images.pids[gallery]

@@ -30,7 +30,7 @@ class Calibration:
         threshold: The largest distance that keeps it, with its interval over people.
         tpr: The true-positive rate there, with its interval, which holds the threshold's uncertainty too.
         equal_error_rate: Of the same pairs.
-        identities: People the pairs show.
+        identities: Known people the pairs show.
         genuine_pairs: Pairs of one person.
         impostor_pairs: Pairs of two people.
     """
@@ -68,6 +68,9 @@ def fit_threshold(
     confidence: float = CONFIDENCE,
 ) -> Calibration:
     """Fit the threshold on all pairs of a visible and an infrared image.
+
+    Images of unknown people (pid below 0) make pairs of two people with those of known ones, and none with each
+    other.
 
     Args:
         embeddings: Of validation identities, in both modalities.
@@ -109,7 +112,7 @@ def fit_threshold(
         threshold=threshold,
         tpr=tpr,
         equal_error_rate=roc(genuine, impostor).equal_error_rate,
-        identities=len(np.union1d(pairs.left, pairs.right)),
+        identities=int((np.union1d(pairs.left, pairs.right) >= 0).sum()),
         genuine_pairs=len(genuine),
         impostor_pairs=len(impostor),
     )

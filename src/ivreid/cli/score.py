@@ -150,7 +150,7 @@ def _only(embeddings: Embeddings, path: Path) -> Embeddings:
 def _notes(protocol: str, embeddings: Embeddings) -> list[str]:
     import numpy as np
 
-    people = len(np.unique(embeddings.images.pids))
+    people = len(np.unique(embeddings.images.pids[embeddings.images.known]))
     if protocol != "sysu-mm01" or people == SYSU_TEST_IDENTITIES:
         return []
     return [

@@ -94,7 +94,7 @@ def open_training_set(
 
     Args:
         root: The dataset's folder.
-        samples: The split.
+        samples: The split; images of unknown people (pid below 0) are left out.
         size: Height and width in pixels.
         cache: Folder of the decoded-image cache; None decodes images at every visit.
         dataset: The dataset's fingerprint, which a cache must match.
@@ -107,6 +107,7 @@ def open_training_set(
             raises when its batch is made.
         DataError: The cache cannot be written.
     """
+    samples = [sample for sample in samples if sample.pid >= 0]
     try:
         images, rows = open_images(
             root,

@@ -76,8 +76,8 @@ class Dataset:
         return ImageTable.from_samples(self.split(split))
 
     def pids(self, split: str) -> tuple[int, ...]:
-        """The identities of a split, ascending."""
-        return tuple(sorted({sample.pid for sample in self.split(split)}))
+        """The known identities of a split, ascending."""
+        return tuple(sorted({sample.pid for sample in self.split(split) if sample.pid >= 0}))
 
     def split_fingerprint(self, name: str) -> str:
         """A hash over who and what is in the split: paths, identities, cameras and modalities."""
@@ -133,8 +133,8 @@ class Reader(ABC):
 
 
 def shared_identities(splits: Mapping[str, Sequence[Sample]]) -> list[tuple[str, str, set[int]]]:
-    """Pairs of splits with the identities that stand in both."""
-    pids = {name: {sample.pid for sample in samples} for name, samples in splits.items()}
+    """Pairs of splits with the known identities that stand in both."""
+    pids = {name: {s.pid for s in samples if s.pid >= 0} for name, samples in splits.items()}
     return [(a, b, pids[a] & pids[b]) for a, b in combinations(pids, 2) if pids[a] & pids[b]]
 
 

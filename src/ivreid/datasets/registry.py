@@ -130,7 +130,7 @@ def inspect_splits(tree: Tree, splits: Mapping[str, Sequence[Sample]]) -> None:
 def _inspect_identities(tree: Tree, split: str, samples: Sequence[Sample]) -> None:
     images = Counter(sample.pid for sample in samples)
     visible = Counter(sample.pid for sample in samples if sample.modality is Modality.VISIBLE)
-    told = set()
+    told = {pid for pid in images if pid < 0}  # unknown people are not looked for
     for sample in samples:
         pid = sample.pid
         if pid in told:

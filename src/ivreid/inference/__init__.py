@@ -3,7 +3,8 @@
 from ivreid.inference.embedder import Embedder, ImageLike
 from ivreid.inference.fold import fold_batch_norms, ready
 from ivreid.inference.loading import load, weights_file
-from ivreid.inference.samples import UNKNOWN_PID, embed_folder, embed_samples, find_samples
+from ivreid.inference.samples import embed_folder, embed_samples, find_samples
+from ivreid.types import UNKNOWN_PID
 
 __all__ = [
     "UNKNOWN_PID",

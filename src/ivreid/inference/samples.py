@@ -12,10 +12,7 @@ from ivreid.data import open_images
 from ivreid.errors import DataError, UsageError
 from ivreid.inference.embedder import Embedder
 from ivreid.io import IMAGE_SUFFIXES
-from ivreid.types import NO_CAMERA, Embeddings, ImageTable, Modality, Progress, Sample
-
-UNKNOWN_PID = -1
-"""The pid of an image that lies in no identity's folder."""
+from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
 
 
 def embed_samples(

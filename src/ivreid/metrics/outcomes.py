@@ -90,8 +90,8 @@ def rank_queries(
     Args:
         distances: (Q, G), smaller is nearer; only their order within a row matters. Any memory layout;
             Fortran order saves a copy where true matches are few. Equal distances stand in gallery order.
-        query_pids: (Q,) identity of each query.
-        gallery_pids: (G,) identity of each gallery image.
+        query_pids: (Q,) identity of each query; one below 0 (an unknown person) has no true match.
+        gallery_pids: (G,) identity of each gallery image; each below 0 is a person of its own.
         excluded: (Q, G) True for pairs the protocol forbids; they vanish from the query's list.
         threads: Threads to use; None takes up to four where the work is worth it. The figures never depend on
             it.

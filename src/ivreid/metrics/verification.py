@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics.bootstrap import CONFIDENCE, DoubleArray, Interval, draw_counts, percentile_interval
+from ivreid.metrics.identities import unknown_apart
 
 _SLACK = 1e-12
 """So that 0.1 of 30 pairs allows 3, whatever binary fractions say."""
@@ -114,11 +115,12 @@ def _checked(values: NDArray[Any], name: str) -> DoubleArray:
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Distances between images of known people.
+    """Distances between images.
 
     Attributes:
         distances: (P,) float.
-        left, right: (P,) pids of the two sides; equal for a genuine pair.
+        left, right: (P,) pids of the two sides; equal for a genuine pair. Unknown people have numbers of their
+            own, below 0.
     """
 
     distances: NDArray[np.floating[Any]]
@@ -133,9 +135,15 @@ class Pairs:
         gallery_pids: NDArray[np.int64],
         excluded: NDArray[np.bool_] | None = None,
     ) -> Pairs:
-        """Every pair of a (Q, G) distance matrix that is not excluded."""
-        rows, columns = np.nonzero(np.ones(distances.shape, dtype=bool) if excluded is None else ~excluded)
-        return cls(distances[rows, columns], query_pids[rows], gallery_pids[columns])
+        """Every pair of a (Q, G) distance matrix that is not excluded.
+
+        Two images of unknown people (pids below 0) make no pair: they may show one person or two.
+        """
+        counted = np.ones(distances.shape, dtype=np.bool_) if excluded is None else ~excluded
+        counted[np.ix_(query_pids < 0, gallery_pids < 0)] = False
+        rows, columns = np.nonzero(counted)
+        people = unknown_apart(np.concatenate([query_pids, gallery_pids]))
+        return cls(distances[rows, columns], people[rows], people[len(query_pids) + columns])
 
     @classmethod
     def concatenate(cls, parts: Sequence[Pairs]) -> Pairs:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ivreid.errors import ProtocolError
 from ivreid.metrics import CmcRule
-from ivreid.types import ImageTable, IntArray
+from ivreid.types import NO_CAMERA, ImageTable, IntArray
 
 DIRECTIONS = ("infrared-to-visible", "visible-to-infrared")
 """Always named query-first."""
@@ -36,7 +36,7 @@ class Trial:
     """One list of queries and one gallery, as rows of the image table the protocol was given.
 
     Attributes:
-        query: (Q,) int64 rows, in the order of (pid, camid, frame).
+        query: (Q,) int64 rows of known people, in the order of (pid, camid, frame).
         gallery: (G,) int64 rows in the same order, which is also the order of equal distances.
     """
 
@@ -61,7 +61,7 @@ class Protocol(ABC):
     """
 
     name: ClassVar[str]
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     cmc: CmcRule
 
@@ -104,7 +104,7 @@ def images_by_group(images: ImageTable, rows: IntArray) -> dict[tuple[int, int],
 
     Args:
         images: All images.
-        rows: (M,) rows in canonical order.
+        rows: (M,) rows of known people in canonical order.
 
     Raises:
         ProtocolError: Frames that are not 1, 2, ..., n, from which no published draw can be repeated.
@@ -149,24 +149,66 @@ def both_sides(name: str, images: ImageTable, query_infrared: bool) -> tuple[Int
     return order[infrared == query_infrared], order[infrared != query_infrared]
 
 
-def same_person_same_camera(query: HasIds, gallery: HasIds) -> NDArray[np.bool_]:
-    """(Q, G) True where identity and camera are both equal."""
+def known_queries(name: str, images: ImageTable, rows: IntArray) -> IntArray:
+    """Those of the rows that may query: unknown people (pid below 0) never do.
+
+    Raises:
+        ProtocolError: None is left.
+    """
+    found = rows[images.known[rows]]
+    if not len(found):
+        raise ProtocolError(
+            f"{name}: each of the {len(rows)} images that would query is of an unknown person (pid below 0), and "
+            "those never query; give the images their identity numbers"
+        )
+    return found
+
+
+def same_person_same_camera(query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
+    """(Q, G) True where identity and camera are known and both equal, or None where no camera is shared."""
+    known: NDArray[np.bool_] = (gallery.camids != NO_CAMERA) & (gallery.pids >= 0)
+    if not np.intersect1d(query.camids, gallery.camids[known]).size:
+        return None
     pids: NDArray[np.bool_] = query.pids[:, None] == gallery.pids
     camids: NDArray[np.bool_] = query.camids[:, None] == gallery.camids
-    return pids & camids
+    return pids & camids & known
 
 
-def check_cameras(name: str, images: ImageTable, known: range) -> None:
+def camera_notes(images: ImageTable) -> tuple[str, ...]:
+    """That no camera rule holds for images of unknown camera."""
+    unknown = int((images.camids == NO_CAMERA).sum())
+    if not unknown:
+        return ()
+    if unknown == len(images):
+        return ("no camera rule: the images have no camera ids",)
+    return (
+        f"no camera rule for {unknown} of {len(images)} images, which have no camera id (camid {NO_CAMERA} means "
+        "unknown)",
+    )
+
+
+def check_cameras(
+    name: str, images: ImageTable, known: range, needed: NDArray[np.bool_] | None = None
+) -> None:
     """Refuse cameras a dataset does not have.
+
+    Args:
+        name: The protocol's.
+        images: All images.
+        known: The dataset's cameras.
+        needed: (N,) False where the camera may also be `NO_CAMERA`; None needs all.
 
     Raises:
         ProtocolError: With the first unknown camera and an identity seen there.
     """
     wrong = (images.camids < known[0]) | (images.camids > known[-1])
+    if needed is not None:
+        wrong &= needed | (images.camids != NO_CAMERA)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
+        hint = f"; {NO_CAMERA} stands for an unknown camera" if images.camids[row] == NO_CAMERA else ""
         raise ProtocolError(
             f"{int(wrong.sum())} image(s) from cameras that {name} does not have, first: "
             f"camera {images.camids[row]} (identity {images.pids[row]}); "
-            f"known cameras are {known[0]} to {known[-1]}"
+            f"known cameras are {known[0]} to {known[-1]}{hint}"
         )

@@ -9,8 +9,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.protocols.base import HasIds, Protocol, Trial, both_sides, same_person_same_camera
-from ivreid.types import NO_CAMERA, ImageTable
+from ivreid.protocols.base import (
+    HasIds,
+    Protocol,
+    Trial,
+    both_sides,
+    camera_notes,
+    known_queries,
+    same_person_same_camera,
+)
+from ivreid.types import ImageTable
 
 
 @dataclass(frozen=True)
@@ -42,22 +50,15 @@ class CrossModality(Protocol):
         """One trial.
 
         Raises:
-            ProtocolError: One modality only.
+            ProtocolError: One modality only, or no image of a known person to query with.
         """
-        return (Trial(*both_sides(self.name, images, self.direction == "infrared-to-visible")),)
+        query, gallery = both_sides(self.name, images, self.direction == "infrared-to-visible")
+        return (Trial(known_queries(self.name, images, query), gallery),)
 
     def excluded(self, query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
         """Gallery images of the query's own identity and (known) camera."""
-        if not np.intersect1d(query.camids[query.camids != NO_CAMERA], gallery.camids).size:
-            return None
-        known: NDArray[np.bool_] = gallery.camids != NO_CAMERA
-        return same_person_same_camera(query, gallery) & known
+        return same_person_same_camera(query, gallery)
 
     def notes(self, images: ImageTable) -> tuple[str, ...]:
         """Whether the camera rule applied."""
-        unknown = int((images.camids == NO_CAMERA).sum())
-        if not unknown:
-            return ()
-        if unknown == len(images):
-            return ("no camera rule: the images have no camera ids",)
-        return (f"no camera rule for {unknown} of {len(images)} images, which have no camera id",)
+        return camera_notes(images)

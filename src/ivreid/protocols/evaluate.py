@@ -10,12 +10,11 @@ import numpy as np
 from ivreid.errors import ProtocolError
 from ivreid.metrics import Figures, figures
 from ivreid.protocols.base import Protocol, canonical_order
+from ivreid.protocols.notes import trial_notes, why_no_match
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result, TrialResult
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.types import Embeddings, ImageTable, Progress
-
-SMALL_GALLERY = 20
 
 
 def evaluate(
@@ -95,7 +94,7 @@ def summarise(
             raise ProtocolError(
                 f"{protocol.title}, trial {number}: none of {len(one.outcomes)} queries has a true match "
                 f"left among {len(one.trial.gallery)} gallery images after exclusion; "
-                "do both modalities show the same identities?"
+                f"{why_no_match(one.outcomes, images.take(one.trial.query), images.take(one.trial.gallery))}"
             )
     averaged = [figures(one.outcomes, protocol.cmc) for one in found]
     options = {**protocol.options, "metric": metric}
@@ -116,7 +115,7 @@ def summarise(
         fingerprints={"split": split_fingerprint(images), **(fingerprints or {})},
         rerank=rerank,
         tta=tta,
-        notes=(*protocol.notes(images), *_small_gallery(found, images), *notes),
+        notes=(*protocol.notes(images), *trial_notes(found[0].trial, found[0].outcomes, images), *notes),
     )
 
 
@@ -132,14 +131,3 @@ def split_fingerprint(images: ImageTable) -> str:
     for column in (images.pids, images.camids, images.frames, images.infrared):
         digest.update(np.ascontiguousarray(column[order]).astype("<i8").tobytes())
     return digest.hexdigest()[:16]
-
-
-def _small_gallery(found: Sequence[TrialOutcomes], images: ImageTable) -> tuple[str, ...]:
-    gallery = found[0].trial.gallery
-    identities = len(np.unique(images.pids[gallery]))
-    if min(identities, len(gallery)) >= SMALL_GALLERY:
-        return ()
-    return (
-        f"small gallery: {identities} identities, {len(gallery)} images; beyond its end a CMC curve repeats "
-        "its last value, so the higher ranks are trivially good",
-    )

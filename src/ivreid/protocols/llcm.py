@@ -14,9 +14,11 @@ from ivreid.protocols.base import (
     Protocol,
     Trial,
     both_sides,
+    camera_notes,
     check_cameras,
     images_by_group,
     in_order_of,
+    known_queries,
     same_person_same_camera,
 )
 from ivreid.protocols.draws import TRIALS, draw_agw
@@ -50,27 +52,34 @@ class LLCM(Protocol):
         return {"direction": self.direction, "cmc": self.cmc}
 
     def trials(self, images: ImageTable) -> tuple[Trial, ...]:
-        """Ten trials, each with another draw.
+        """Ten trials, each with another draw; nothing is drawn of unknown people, who all enter the gallery.
+
+        Only images that are drawn need a camera.
 
         Raises:
-            ProtocolError: Unknown cameras, one modality only, or missing frames on the drawn side.
+            ProtocolError: Cameras that the dataset does not have, or an unknown one or missing frames on the drawn
+                side; one modality only, or no image of a known person to query with.
         """
-        check_cameras(self.name, images, range(1, 10))
         whole, drawn = both_sides(self.name, images, self.direction == "infrared-to-visible")
-        groups = images_by_group(images, drawn)
-        samples = [in_order_of(drawn, draw_agw(groups, trial)) for trial in range(TRIALS)]
+        known = images.known[drawn]
+        needed = np.isin(np.arange(len(images)), drawn[known])
+        check_cameras(self.name, images, range(1, 10), needed)
+        groups, distractors = images_by_group(images, drawn[known]), drawn[~known].tolist()
+        draws = [draw_agw(groups, trial) for trial in range(TRIALS)]
         if self.direction == SWAPPED:
-            return tuple(Trial(sample, whole) for sample in samples)
-        return tuple(Trial(whole, sample) for sample in samples)
+            known_queries(self.name, images, drawn)
+            return tuple(Trial(in_order_of(drawn, draw), whole) for draw in draws)
+        query = known_queries(self.name, images, whole)
+        return tuple(Trial(query, in_order_of(drawn, [*draw, *distractors])) for draw in draws)
 
     def excluded(self, query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
-        """Gallery images of the query's own identity and camera."""
+        """Gallery images of the query's own identity and (known) camera."""
         return same_person_same_camera(query, gallery)
 
     def notes(self, images: ImageTable) -> tuple[str, ...]:
-        """A warning under the swapped variant."""
+        """A warning under the swapped variant, and where cameras are unknown."""
         swapped = (
             "roles swapped: sampled infrared images query all visible ones; "
             "do not compare with visible-to-infrared"
         )
-        return (swapped,) if self.direction == SWAPPED else ()
+        return ((swapped,) if self.direction == SWAPPED else ()) + camera_notes(images)

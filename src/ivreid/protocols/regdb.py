@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ivreid.errors import UsageError
-from ivreid.protocols.base import Protocol, Trial, both_sides, check_cameras
+from ivreid.protocols.base import Protocol, Trial, both_sides, check_cameras, known_queries
 from ivreid.types import ImageTable
 
 SPLITS = range(1, 11)
@@ -48,7 +48,8 @@ class RegDB(Protocol):
         """One trial.
 
         Raises:
-            ProtocolError: Unknown cameras, or one modality only.
+            ProtocolError: Unknown cameras, one modality only, or no image of a known person to query with.
         """
         check_cameras(self.name, images, range(1, 3))
-        return (Trial(*both_sides(self.name, images, self.direction == "infrared-to-visible")),)
+        query, gallery = both_sides(self.name, images, self.direction == "infrared-to-visible")
+        return (Trial(known_queries(self.name, images, query), gallery),)

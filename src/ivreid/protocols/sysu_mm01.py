@@ -19,6 +19,7 @@ from ivreid.protocols.base import (
     check_cameras,
     images_by_group,
     in_order_of,
+    known_queries,
 )
 from ivreid.protocols.draws import TRIALS, ImageGroups, Permutations, draw_agw, draw_iv_reid
 from ivreid.types import ImageTable
@@ -77,7 +78,7 @@ class SysuMM01(Protocol):
         return {"mode": self.mode, "shots": self.shots, "draw": self.draw, "cmc": self.cmc}
 
     def trials(self, images: ImageTable) -> tuple[Trial, ...]:
-        """Ten trials: the same queries, another gallery each.
+        """Ten trials: the same queries, another gallery each; nothing is drawn of unknown people, who all enter.
 
         Raises:
             ProtocolError: Unknown cameras, a camera of the wrong modality, no query, no gallery, or
@@ -94,10 +95,14 @@ class SysuMM01(Protocol):
             )
         query, visible = both_sides(self.name, images, query_infrared=True)
         cameras = GALLERY_CAMERAS[self.mode]
-        groups = images_by_group(images, visible[np.isin(images.camids[visible], cameras)])
-        if not groups:
+        query = known_queries(self.name, images, query)
+        visible = visible[np.isin(images.camids[visible], cameras)]
+        if not len(visible):
             raise ProtocolError(f"the {self.mode}-search gallery is empty: no image from cameras {cameras}")
-        return tuple(Trial(query, in_order_of(visible, self._draw(groups, trial))) for trial in range(TRIALS))
+        known = images.known[visible]
+        groups, distractors = images_by_group(images, visible[known]), visible[~known].tolist()
+        galleries = ([*self._draw(groups, trial), *distractors] for trial in range(TRIALS))
+        return tuple(Trial(query, in_order_of(visible, gallery)) for gallery in galleries)
 
     def _draw(self, groups: ImageGroups, trial: int) -> list[int]:
         if self.permutations is not None and self.draw == "official":

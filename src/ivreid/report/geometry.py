@@ -79,11 +79,14 @@ class PairDistances:
 
 
 def pair_distances(embeddings: Embeddings) -> tuple[PairDistances, PairDistances]:
-    """Distances across the modalities, and within one (visible-visible and infrared-infrared together)."""
+    """Distances across the modalities, and within one (visible-visible and infrared-infrared together).
+
+    Two unknown people (pids below 0) make no pair.
+    """
     chosen = embeddings.take(spread_sample(embeddings.images))
     x, images = unit(chosen.vectors), chosen.images
     distances = 1.0 - x @ x.T
-    once: BoolArray = np.triu(np.ones(distances.shape, dtype=np.bool_), k=1)
+    once: BoolArray = np.triu(images.known[:, None] | images.known, k=1)
     same = images.pids[:, None] == images.pids[None, :]
     crossing = images.infrared[:, None] != images.infrared[None, :]
 

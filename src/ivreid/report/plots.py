@@ -123,9 +123,10 @@ def modality_map(embeddings: Embeddings) -> Html:
     for (x, y), infrared in zip(plane.places, shown.images.infrared, strict=True):
         plot.dot(x, y, int(infrared), shape=2 if infrared else 0, size=2.2)
     entries = [("visible", 0, "dot"), ("infrared", 1, "triangle")]
+    people = len(np.unique(shown.images.pids[shown.images.known]))
     return figure(
         join([el("h3", "By modality"), plot.svg("Map of test embeddings by modality"), legend(entries)]),
-        f"{len(shown):,} test images of {len(np.unique(shown.images.pids)):,} identities. Two separate "
+        f"{len(shown):,} test images of {people:,} identities. Two separate "
         "clouds mean that the model still sees the camera's kind before it sees the person; one mixed "
         "cloud is the aim.",
     )
@@ -134,8 +135,9 @@ def modality_map(embeddings: Embeddings) -> Html:
 def identity_map(embeddings: Embeddings) -> Html:
     """A few identities in their own principal plane; a link joins each one's visible and infrared centres."""
     images = embeddings.images
-    both = [p for p in np.unique(images.pids) if len(np.unique(images.infrared[images.pids == p])) == 2]
-    pool = np.array(both if both else np.unique(images.pids))
+    people = np.unique(images.pids[images.known])
+    both = [p for p in people if len(np.unique(images.infrared[images.pids == p])) == 2]
+    pool = np.array(both if both else people)
     # evenly over the ascending identities: a choice nobody can suspect of being a good one
     chosen = pool[(np.arange(min(MAP_IDENTITIES, len(pool))) * len(pool) // min(MAP_IDENTITIES, len(pool)))]
     subset = embeddings.take(np.isin(images.pids, chosen))
