@@ -201,6 +201,39 @@ def test_prefetch_works_ahead_only_so_far_and_ends_when_left() -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("ivreid-data")]
 
 
+def test_a_second_view_is_the_same_image_changed_anew_and_read_once(data: TrainingSet) -> None:
+    reads: list[int] = []
+
+    class Counting:
+        def __len__(self) -> int:
+            return len(data.images)
+
+        def read(self, row: int) -> np.ndarray:
+            reads.append(row)
+            return data.images.read(row)
+
+    counting = replace(data, images=Counting())
+    augment = AugmentSettings(padding=4, jitter=0.5, channel_exchange=0.4, erasing=0.4)
+    options = {"identities": 4, "instances": 2}
+    once = list(TrainLoader(data, BatchSettings(**options), augment, 3, workers=0).epoch(1))
+    two = TrainLoader(counting, BatchSettings(**options, views={"visible": 2}), augment, 3, workers=0)
+    reads.clear()
+    batches = list(two.epoch(1))
+    assert len(batches) == len(once)
+    assert len(reads) == sum(len(set(batch.indices.tolist())) for batch in once)
+    differing = 0
+    for batch, plain in zip(batches, once, strict=True):
+        assert batch.view.tolist() == [0, 0, 0, 0, 1, 1] * 4
+        first = batch.view == 0
+        assert torch.equal(batch.images[first], plain.images), "view 0 is as where there is no other"
+        assert torch.equal(batch.labels[first], plain.labels)
+        second = batch.images[~first]
+        beside = plain.images[~plain.infrared]
+        assert torch.equal(batch.indices[~first], plain.indices[~plain.infrared])
+        differing += sum(not torch.equal(a, b) for a, b in zip(second, beside, strict=True))
+    assert differing > 0.9 * 8 * len(once)
+
+
 def test_workers_are_checked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("ivreid.data.workers.available_cores", lambda: 2)
     assert usable_workers(None) == 2 and usable_workers(0) == 0

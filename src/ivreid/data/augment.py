@@ -36,6 +36,7 @@ CHANNEL_COLOUR = tuple(
     _CHANNEL_ERASE,
 ) = range(12)
 _RECTANGLE_TRIES = 20
+ERASE, CHANNEL_ERASE, VIEWS = 1, 2, 3  # what keys are derived for
 
 Draws = NDArray[np.float64]
 
@@ -51,9 +52,16 @@ class Augmenter:
     def __init__(self, settings: AugmentSettings, seed: int) -> None:
         self.settings, self.seed = settings, seed
 
-    def draws(self, epoch: int, indices: IntArray, occurrences: IntArray) -> tuple[rng.Keys, Draws]:
-        """The keys (B,) and uniform numbers (B, 12) that decide what changes in these samples."""
+    def draws(
+        self, epoch: int, indices: IntArray, occurrences: IntArray, views: NDArray[np.int8] | None = None
+    ) -> tuple[rng.Keys, Draws]:
+        """The keys (B,) and uniform numbers (B, 12) that decide what changes in these samples.
+
+        A view's key is derived from its image's, so that view 0 is changed as where there is no other.
+        """
         key = rng.keys(self.seed, epoch, indices, occurrences)
+        if views is not None and views.any():
+            key = np.where(views == 0, key, rng.keys(key.view(np.int64), VIEWS, views))
         return key, rng.uniforms(key, 12)
 
     def apply(self, pixels: Pixels, out: Pixels, infrared: bool, key: rng.Keys, draw: Draws) -> None:
@@ -76,9 +84,9 @@ class Augmenter:
             if draw[_EXCHANGE] < s.channel_exchange:
                 region[...] = region[..., int(3 * draw[_CHANNEL]), None].copy()
         if draw[_ERASE] < s.erasing:
-            self._erase(out, rng.keys(key.view(np.int64), 1), MEAN_COLOUR)
+            self._erase(out, rng.keys(key.view(np.int64), ERASE), MEAN_COLOUR)
         if draw[_CHANNEL_ERASE] < s.channel_erasing:
-            self._erase(out, rng.keys(key.view(np.int64), 2), CHANNEL_COLOUR)
+            self._erase(out, rng.keys(key.view(np.int64), CHANNEL_ERASE), CHANNEL_COLOUR)
 
     def _flip_and_crop(self, pixels: Pixels, out: Pixels, draw: Draws) -> Pixels:
         """Flip, pad, crop back; returns the part of `out` that shows the image rather than padding."""
@@ -130,10 +138,16 @@ class Augmenter:
             out[top : top + h, left : left + w] = colour
 
     def batch(
-        self, read: list[Pixels], epoch: int, indices: IntArray, occurrences: IntArray, infrared: BoolArray
+        self,
+        read: list[Pixels],
+        epoch: int,
+        indices: IntArray,
+        occurrences: IntArray,
+        infrared: BoolArray,
+        views: NDArray[np.int8] | None = None,
     ) -> Pixels:
-        """Change the images of one batch: list of (H, W, 3) -> (B, H, W, 3)."""
-        keys, draws = self.draws(epoch, indices, occurrences)
+        """Change the images of one batch: list of (H, W, 3) -> (B, H, W, 3); without `views` each is view 0."""
+        keys, draws = self.draws(epoch, indices, occurrences, views)
         out = np.zeros((len(read), *read[0].shape), dtype=np.uint8)
         for row, pixels in enumerate(read):
             self.apply(pixels, out[row], bool(infrared[row]), keys[row : row + 1], draws[row])

@@ -11,7 +11,7 @@ import torch
 
 from ivreid.data.augment import Augmenter
 from ivreid.data.images import to_tensor
-from ivreid.data.planning import BatchSampler, Plan
+from ivreid.data.planning import BatchSampler, Int8Array, Plan
 from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
@@ -195,19 +195,20 @@ class TrainLoader:
         plan = self._plan(epoch)
 
         def make(number: int) -> Batch:
-            return self._make(epoch, plan.indices[number], plan.occurrences[number])
+            return self._make(epoch, plan.indices[number], plan.occurrences[number], plan.views)
 
         return prefetch(make, range(start, len(plan)), self.workers)
 
-    def _make(self, epoch: int, indices: IntArray, occurrences: IntArray) -> Batch:
+    def _make(self, epoch: int, indices: IntArray, occurrences: IntArray, views: Int8Array) -> Batch:
         infrared = self.data.infrared[indices]
-        read = [self.data.images.read(int(i)) for i in indices]
-        pixels = self._augmenter.batch(read, epoch, indices, occurrences, infrared)
+        once = {i: self.data.images.read(i) for i in dict.fromkeys(indices.tolist())}
+        read = [once[i] for i in indices.tolist()]
+        pixels = self._augmenter.batch(read, epoch, indices, occurrences, infrared, views)
         made = Batch(
             images=to_tensor(pixels),
             labels=torch.from_numpy(self.data.labels[indices]),
             infrared=torch.from_numpy(infrared),
             indices=torch.from_numpy(indices.copy()),
-            view=torch.zeros(len(indices), dtype=torch.int8),
+            view=torch.from_numpy(views.copy()),
         )
         return made.pin_memory() if self.pin_memory else made

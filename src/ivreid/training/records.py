@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ivreid.config.load import dump_config, to_yaml
+from ivreid.config.load import dump_config, make_config, to_yaml
 from ivreid.config.schema import Config
-from ivreid.errors import CheckpointError, DataError, TrainingError
+from ivreid.errors import CheckpointError, DataError, IvreidError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import write_json, write_text
 from ivreid.models import write_weights
@@ -62,7 +62,7 @@ def check_same_run(state: State, config: Config, parts: RunParts) -> None:
         CheckpointError: The configuration differs in a key that matters, or the images do; each key is named
             with both values.
     """
-    theirs, ours = _flat(state.info["config"]), _flat(dump_config(config))
+    theirs, ours = _flat(_of_this_version(state.info["config"])), _flat(dump_config(config))
     matter = [key for key in {**theirs, **ours} if not _may_differ(key, config)]
     missing = object()
     lines = [
@@ -85,6 +85,14 @@ def check_same_run(state: State, config: Config, parts: RunParts) -> None:
             f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was "
             f"trained with ({state.path.parent.parent / 'config.yaml'}), or start another run with --out"
         )
+
+
+def _of_this_version(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration of an earlier version with the keys that came since, at what they then were: default."""
+    try:
+        return dump_config(make_config(config))
+    except IvreidError:  # a key that is gone, or a value that no longer fits: named by the comparison
+        return config
 
 
 def _may_differ(key: str, config: Config) -> bool:
