@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from ivreid.errors import DataError, IvreidError
@@ -167,7 +167,12 @@ def reason(problem: BaseException) -> str:
 
 
 def clean(value: object, limit: int = SHOWN) -> str:
-    """A foreign value for a message: one line, no control characters, not longer than `limit`."""
+    """A foreign value for a message: one line, no control characters, not longer than `limit`.
+
+    Of a path that is too long the end is shown, for it names the file.
+    """
     text = str(value)
+    if isinstance(value, PurePath) and len(text) > limit:
+        text = "..." + text[-limit + 3 :]
     shown = "".join(c if c.isprintable() else "?" for c in text[:limit])
     return shown + ("..." if len(text) > limit else "")

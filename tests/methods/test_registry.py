@@ -210,3 +210,32 @@ def test_a_card_that_does_not_fit_its_tensors(changes, message, tmp_path):
     with pytest.raises(CheckpointError, match=message):
         methods.restore(path)
     assert read_weights(path)
+
+
+def test_a_network_larger_than_its_file_is_refused_before_it_is_built(tmp_path):
+    class Allocations(torch.overrides.TorchFunctionMode):
+        """Counts the bytes that layers ask for outside the outline."""
+
+        asked = 0
+
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            out = function(*args, **(kwargs or {}))
+            if function is torch.empty and out.device.type != "meta":
+                self.asked += out.nbytes
+            return out
+
+    method = methods.build("iv-reid", SMALL, 4)
+    tensors = {k: v for k, v in method.state_dict().items() if not k.startswith(method.training_only)}
+    path = tmp_path / "w.safetensors"
+    for changes, message in (
+        ({"settings": {**SMALL, "backbone": "resnet152"}}, "does not fit iv-reid"),
+        ({"num_classes": 100_000}, "a network of [0-9,]+: it is refused"),
+    ):
+        write_weights(path, tensors, {**method.card(), **changes})
+        with Allocations() as seen, pytest.raises(CheckpointError, match=message):
+            methods.restore(path)
+        assert seen.asked == 0
+    write_weights(path, tensors, method.card())
+    with Allocations() as seen:
+        methods.restore(path)
+    assert seen.asked > 0

@@ -25,7 +25,7 @@ def test_round_trip(tmp_path):
     shared = TENSORS["a"]
     write_weights(path, {**TENSORS, "view": shared.t(), "same": shared}, CARD)
     tensors, card = read_weights(path)
-    assert card == {**CARD, "format": 1, "kind": "weights"} == read_card(path)
+    assert card == {**CARD, "format": 2, "kind": "weights"} == read_card(path)
     assert torch.equal(tensors["view"], shared.t())
     for name, value in {**TENSORS, "same": shared}.items():
         assert torch.equal(tensors[name], value)
@@ -35,7 +35,7 @@ def test_round_trip(tmp_path):
 def test_the_fingerprint_is_of_what_the_weights_compute(tmp_path):
     def of(tensors, **changes):
         write_weights(tmp_path / "w.safetensors", tensors, {**CARD, **changes})
-        return weights_fingerprint(tmp_path / "w.safetensors")
+        return weights_fingerprint(*read_weights(tmp_path / "w.safetensors"))
 
     first = of(TENSORS)
     assert first == of(dict(reversed(TENSORS.items())), calibration={"threshold": 0.5}, train_pids=[])
@@ -63,7 +63,9 @@ def write_with(path, metadata):
         ("[1]", "must be a JSON object"),
         ({**CARD, "format": 1, "kind": "checkpoint"}, "kind 'checkpoint'.*use weights.safetensors"),
         ({**CARD, "format": 1}, "kind None"),
-        ({**CARD, "format": 2, "kind": "weights"}, "weights format 2; this version of ivreid reads format 1"),
+        ({**CARD, "format": 3, "kind": "weights"}, "format 3; this version of ivreid reads formats 1 and 2"),
+        ({**CARD, "format": True, "kind": "weights"}, "format True"),
+        ({**CARD, "format": 2, "kind": "weights"}, "damaged: its digest is missing"),
         (
             {**CARD, "format": 1, "kind": "weights", "num_classes": "7"},
             "needs 'num_classes' .int., it has str",

@@ -7,6 +7,7 @@ import os
 import threading
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import yaml
@@ -129,6 +130,7 @@ def test_text_of_any_usual_coding(coding, tmp_path):
 def test_clean_shows_foreign_text_safely():
     assert clean("a\x1b[2J\nb\ud800") == "a?[2J?b?"
     assert clean("x" * 300) == "x" * 200 + "..."
+    assert clean(Path("a/" * 200 + "b.npz")) == "..." + "a/" * 96 + "b.npz"
 
 
 @given(PLAIN)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from ivreid.config import Config
 from ivreid.config.load import to_yaml
 from ivreid.evaluation.run_folder import RunFolder
-from ivreid.models import weights_fingerprint, write_weights
+from ivreid.models import read_weights, weights_fingerprint, write_weights
+from ivreid.models.sealed import write_sealed
 from ivreid.protocols import FIGURES, Result, TrialResult, make_protocol, read_results, write_results
 from ivreid.training import Summary
+from ivreid.training.checkpoint import STATE
 
 
 class Killed(BaseException):
@@ -56,8 +57,8 @@ class FakeTraining:
             seen = torch.tensor([config.seed, config.data.trial or 0, epoch])
             tensors = {"seen": seen, "score": torch.tensor([best["mAP"]])}
             write_weights(folder.weights, tensors, {"method": "fake", "settings": {}, "num_classes": 1})
-            info = {"ivreid": json.dumps({"position": {"epoch": epoch + 1, "batch": 0, "step": epoch}})}
-            save_file({"seen": seen}, folder.last, metadata=info)
+            position = {"epoch": epoch + 1, "batch": 0, "step": epoch}
+            write_sealed(folder.last, STATE, {"seen": seen}, {"position": position})
             if on_validation is not None:
                 on_validation(rows[-1])
         return Summary(folder.path, len(rows), max(rows, key=lambda row: row["mAP"]), 0.0)
@@ -77,7 +78,7 @@ class FakeTest:
 
     def __call__(self, path: Path, /, *, settings: Sequence[Mapping[str, Any]], **_: Any) -> list[Result]:
         self.calls.append(path.name)
-        model = weights_fingerprint(path / "weights.safetensors")
+        model = weights_fingerprint(*read_weights(path / "weights.safetensors"))
         trial = int(path.name.removeprefix("trial-")[:2]) if path.name.startswith("trial") else 1
         found = []
         for place, setting in enumerate(settings):

@@ -78,7 +78,7 @@ def test_the_file_says_what_it_is_and_holds_only_tensors_and_json(tmp_path: Path
     save_state(tmp_path / "s.safetensors", *parts(), {"config": {"a": 1}})
     with safe_open(tmp_path / "s.safetensors", framework="pt") as file:
         info = json.loads(file.metadata()["ivreid"])
-    assert info == {"kind": "training-state", "format": 1, "config": {"a": 1}}
+    assert info == {"kind": "training-state", "format": 2, "config": {"a": 1}}
 
 
 def saved(path: Path) -> Path:
@@ -105,7 +105,11 @@ def test_damaged_foreign_and_unknown_files_are_refused(tmp_path: Path) -> None:
     for metadata, expected in (
         (None, "not written by ivreid"),
         ({"ivreid": json.dumps({"kind": "weights", "format": 1})}, "kind 'weights'"),
-        ({"ivreid": json.dumps({"kind": "training-state", "format": 2})}, "format 2, .* reads format 1"),
+        (
+            {"ivreid": json.dumps({"kind": "training-state", "format": 3})},
+            "format 3; .* reads formats 1 and 2",
+        ),
+        ({"ivreid": json.dumps({"kind": "training-state", "format": 2})}, "its digest is missing"),
         ({"ivreid": json.dumps([1])}, "not written by ivreid"),
         ({"ivreid": "{"}, "not a readable checkpoint"),
     ):

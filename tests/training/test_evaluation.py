@@ -43,7 +43,7 @@ def test_a_run_folder_gets_features_and_results(trained: Path, tiny: Path) -> No
     assert len(features) == len(dataset.split("test"))
     assert dict(results[0].fingerprints) | {"split": ""} == {
         "dataset": dataset.fingerprint,
-        "model": weights_fingerprint(trained / "weights.safetensors"),
+        "model": weights_fingerprint(*read_weights(trained / "weights.safetensors")),
         "split": "",
     }
     assert [r.options for r in read_results(trained / "results.json")] == [r.options for r in results]

@@ -18,7 +18,6 @@ from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.shares import embed_in_shares
 from ivreid.inference import Embedder, embed_samples, load, weights_file
-from ivreid.models import weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.retrieval import get_reranker
 from ivreid.types import Embeddings, Progress
@@ -159,7 +158,7 @@ def open_model_on_dataset(
         trial = trained_on.get("trial")
     data = load_dataset(name, root, trial=trial)
     notes = [*leak_notes(embedder.card, data, allow_leak=allow_leak), *_selection_notes(embedder.card)]
-    return ModelOnDataset(embedder, data, weights_fingerprint(file), tuple(notes))
+    return ModelOnDataset(embedder, data, embedder.fingerprint or "", tuple(notes))
 
 
 def configured_root(path: Path | str, dataset: str) -> Path | None:

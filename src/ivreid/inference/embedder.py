@@ -50,6 +50,7 @@ class Embedder:
         flip: Average each image's embedding with that of its mirror image (test-time augmentation).
         fold: Fold batch norms into convolutions where that changes no output.
         card: The weights' card, if any.
+        fingerprint: Of the tensors and what of the card computes, for weights from a file.
 
     Raises:
         UsageError: An unknown device or a batch size below 1.
@@ -66,6 +67,7 @@ class Embedder:
         flip: bool = False,
         fold: bool = True,
         card: Mapping[str, Any] | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"the batch size is {batch_size}; it must be 1 or more")
@@ -73,6 +75,7 @@ class Embedder:
         self.preprocessing, self.batch_size, self.flip = preprocessing, batch_size, flip
         self.workers = usable_workers(workers)
         self.card: Mapping[str, Any] = dict(card or {})
+        self.fingerprint = fingerprint
         self.embedding_dim = method.embedding_dim
         self._method = ready(method, preprocessing.size, fold=fold).to(self.device)
 

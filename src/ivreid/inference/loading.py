@@ -11,6 +11,7 @@ from ivreid import methods
 from ivreid.data import Preprocessing
 from ivreid.errors import CheckpointError
 from ivreid.inference.embedder import Embedder
+from ivreid.models import read_weights, weights_fingerprint
 
 WEIGHTS = "weights.safetensors"
 
@@ -55,11 +56,19 @@ def load(
         UsageError: An unknown device.
     """
     file = weights_file(path)
-    method, card = methods.restore(file)
+    tensors, card = read_weights(file)
+    method = methods.rebuild(tensors, card, str(file))
     try:
         preprocessing = Preprocessing.model_validate(card.get("preprocessing") or {})
     except ValidationError as error:
         raise CheckpointError(f"the card of {file} has no usable `preprocessing`: {error}") from error
     return Embedder(
-        method, preprocessing, device=device, batch_size=batch_size, workers=workers, flip=flip, card=card
+        method,
+        preprocessing,
+        device=device,
+        batch_size=batch_size,
+        workers=workers,
+        flip=flip,
+        card=card,
+        fingerprint=weights_fingerprint(tensors, card),
     )

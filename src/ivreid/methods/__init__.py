@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from ivreid.data.settings import Preprocessing
 from ivreid.errors import CheckpointError, ConfigError, UsageError, did_you_mean
 from ivreid.methods.base import Method, MethodSettings
 from ivreid.methods.iv_reid import IVReID
 from ivreid.models import read_weights
+from ivreid.reading import clean
 
 METHODS: dict[str, type[Method]] = {method.name: method for method in (IVReID,)}
 """Every method by its name; a new one is added to the tuple."""
@@ -21,7 +24,19 @@ METHODS: dict[str, type[Method]] = {method.name: method for method in (IVReID,)}
 DEFAULT_SIZE = Preprocessing().size
 """Height and width of the images where nothing says them."""
 
-__all__ = ["METHODS", "Method", "MethodSettings", "build", "get_method", "parse_settings", "restore"]
+FREE_BYTES = 512 << 20
+"""Memory that any file may ask for."""
+
+__all__ = [
+    "METHODS",
+    "Method",
+    "MethodSettings",
+    "build",
+    "get_method",
+    "parse_settings",
+    "rebuild",
+    "restore",
+]
 
 
 def get_method(name: str) -> type[Method]:
@@ -52,7 +67,7 @@ def parse_settings(name: str, settings: Mapping[str, Any]) -> MethodSettings:
             if problem["type"] == "extra_forbidden":
                 lines.append(f"{key}: unknown; {did_you_mean(key, kind.model_fields)}")
             else:
-                lines.append(f"{key}: {problem['msg']}, not {problem['input']!r}")
+                lines.append(f"{key}: {problem['msg']}, not {clean(repr(problem['input']))}")
         raise ConfigError(f"settings of method {name!r}: " + "; ".join(lines)) from error
 
 
@@ -103,14 +118,32 @@ def restore(path: Path | str) -> tuple[Method, dict[str, Any]]:
             fit.
     """
     tensors, card = read_weights(path)
+    return rebuild(tensors, card, str(path)), card
+
+
+def rebuild(tensors: Mapping[str, Tensor], card: Mapping[str, Any], source: str) -> Method:
+    """The method that tensors and their card are of, in evaluation mode on the CPU.
+
+    The network is compared with the tensors as an outline without memory before it is built: a small file
+    cannot ask for a large one.
+
+    Raises:
+        CheckpointError: The card is of an unknown method or settings, or the tensors do not fit it.
+    """
     try:
-        method = build(
-            card["method"], card["settings"], card["num_classes"], size=_size(card), pretrained=False
-        )
+        with torch.device("meta"), contextlib.suppress(NotImplementedError, RuntimeError):
+            outline = _described(card)
+            _refuse_larger(outline, tensors, source)
+        method = _described(card)
     except (UsageError, ConfigError) as error:
-        raise CheckpointError(f"the card of {path} cannot be used: {error}") from error
-    method.load_tensors(tensors, str(path))
-    return method.eval(), card
+        raise CheckpointError(f"the card of {source} cannot be used: {error}") from error
+    method.load_tensors(tensors, source)
+    return method.eval()
+
+
+def _described(card: Mapping[str, Any]) -> Method:
+    """The network that a card describes, with random values."""
+    return build(card["method"], card["settings"], card["num_classes"], size=_size(card), pretrained=False)
 
 
 def _size(card: Mapping[str, Any]) -> tuple[int, int]:
@@ -124,3 +157,15 @@ def _size(card: Mapping[str, Any]) -> tuple[int, int]:
         return Preprocessing.model_validate({"size": size}).size
     except ValidationError as error:
         raise ConfigError(f"its size is {size!r}; it must be a height and a width in pixels") from error
+
+
+def _refuse_larger(outline: Method, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Refuse tensors that do not fit the network, or a network far larger than what the file holds of it."""
+    outline.check_tensors(tensors, source)
+    needed = sum(value.nbytes for value in outline.state_dict().values())
+    held = sum(value.nbytes for value in tensors.values())
+    if needed > max(FREE_BYTES, 3 * held):
+        raise CheckpointError(
+            f"{source} holds {held:,} bytes of tensors, and its card describes a network of {needed:,}: "
+            "it is refused"
+        )

@@ -116,6 +116,15 @@ class Method(nn.Module, ABC):
         """Load named tensors; only `training_only` ones may be missing.
 
         Raises:
+            CheckpointError: As `check_tensors`.
+        """
+        self.check_tensors(tensors, source)
+        self.load_state_dict(dict(tensors), strict=False)
+
+    def check_tensors(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """Whether named tensors are this network's; only `training_only` ones may be missing.
+
+        Raises:
             CheckpointError: A tensor is missing, unknown, or of another shape; the message names it and
                 `source`.
         """
@@ -134,4 +143,3 @@ class Method(nn.Module, ABC):
                     f"{source} does not fit {self.name} with these settings: {key!r} has shape "
                     f"{tuple(value.shape)}, expected {tuple(own[key].shape)}"
                 )
-        self.load_state_dict(dict(tensors), strict=False)

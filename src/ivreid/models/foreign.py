@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import safetensors.torch
 import torch
 from torch import Tensor
 
 from ivreid.errors import CheckpointError
 from ivreid.models.inert import StandIn, StorageRef, TensorRef
 from ivreid.models.pickles import read_pickle
+from ivreid.models.sealed import read_safetensors
 
 MAX_PICKLE_BYTES = 64 * 1024 * 1024
 MAX_MODULES = 100_000
@@ -51,7 +51,7 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         head = file.read(16)
         file.seek(0)
         if path.suffix == ".safetensors" or head[8:9] == b"{":
-            return _read_safetensors(path)
+            return read_safetensors(path)[0]
         value, storages = _read_zip(file, path) if head[:2] == b"PK" else _read_legacy(file, path)
     references = _named(value, path)
     if not references:
@@ -62,13 +62,6 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     if all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
     return tensors
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return dict(safetensors.torch.load_file(path))
-    except Exception as error:  # safetensors raises its own kinds and OSError
-        raise CheckpointError(f"{path} is not a safetensors file, or is damaged: {error}") from error
 
 
 def _read_zip(file: BinaryIO, path: Path) -> tuple[Any, Storages]:

@@ -7,14 +7,11 @@ interrupted study has no state of its own: the same call goes on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
-
-from safetensors import SafetensorError, safe_open
 
 from ivreid.analysis.merge import format_numbers, merge_results
 from ivreid.config.load import dump_config, load_config, make_config
@@ -22,8 +19,9 @@ from ivreid.config.schema import Config
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
 from ivreid.evaluation.run_folder import RunFolder
-from ivreid.models import weights_fingerprint
+from ivreid.models import read_weights, weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results, write_results
+from ivreid.training.checkpoint import load_position
 from ivreid.training.records import MAY_DIFFER
 from ivreid.types import Notice, Progress
 
@@ -183,9 +181,8 @@ def differences(
 def _epochs_done(checkpoint: Path) -> int:
     """Whole epochs in a training state; 0 where there is none that can be read (resuming will say why)."""
     try:
-        with safe_open(checkpoint, framework="pt") as file:
-            return int(json.loads((file.metadata() or {})["ivreid"])["position"]["epoch"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+        return int(load_position(checkpoint)["epoch"])
+    except (CheckpointError, KeyError):
         return 0
 
 
@@ -196,7 +193,7 @@ def settings_of(config: Config) -> list[dict[str, Any]]:
 
 def _tested(run: StudyRun) -> list[Result] | None:
     """The figures of the run's weights in the order of its settings, or None where one is missing."""
-    model = weights_fingerprint(run.folder.weights)
+    model = weights_fingerprint(*read_weights(run.folder.weights))
     try:
         found = [one for one in read_results(run.results) if one.fingerprints.get("model") == model]
     except DataError:

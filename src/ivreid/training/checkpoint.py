@@ -7,25 +7,23 @@ their augmentation are functions of (seed, epoch).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ivreid.distributed.exchange import broadcast, broadcast_tensors
 from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import CheckpointError
-from ivreid.io import atomic_write
+from ivreid.models.sealed import Kind, read_info, read_sealed, write_sealed
 from ivreid.training.ema import WeightAverage
 
-KIND = "training-state"
-FORMAT = 1
+STATE = Kind(
+    "training-state", "checkpoint", "training resumes only from checkpoints/last.safetensors of a run"
+)
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,7 @@ def save_state(
     if average is not None:
         tensors |= {f"ema.{name}": value for name, value in average.network.state_dict().items()}
     tensors |= {f"optimizer.{name}": value for name, value in _optimizer_tensors(network, optimizer).items()}
-    on_cpu = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
-    metadata = {"ivreid": json.dumps({"kind": KIND, "format": FORMAT, **info}, allow_nan=False)}
-    with atomic_write(path) as file:
-        file.write(save(on_cpu, metadata=metadata))
+    write_sealed(path, STATE, tensors, info)
 
 
 def load_state(path: Path) -> State:
@@ -75,26 +70,26 @@ def load_state(path: Path) -> State:
         CheckpointError: Missing or damaged file, another kind of file, or a format this version does not
             know.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("ivreid")
-            info = json.loads(text) if text else {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run") from error
-    except (OSError, SafetensorError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} is not a readable checkpoint ({error}); it may have been cut short"
-        ) from error
-    kind, version = (info.get("kind"), info.get("format")) if isinstance(info, dict) else (None, None)
-    if kind != KIND:
-        what = f"a file of kind {kind!r}" if kind else "not written by ivreid"
-        raise CheckpointError(
-            f"{path} is {what}; training resumes only from a {KIND!r}, e.g. checkpoints/last.safetensors"
-        )
-    if version != FORMAT:
-        raise CheckpointError(f"{path} has format {version!r}, this version of ivreid reads format {FORMAT}")
-    return State(Path(path), tensors, info)
+    _refuse_missing(path)
+    return State(Path(path), *read_sealed(path, STATE))
+
+
+def load_position(path: Path) -> dict[str, Any]:
+    """Where a training state stands (epoch, batch, step), without its tensors.
+
+    Raises:
+        CheckpointError: As `load_state`.
+    """
+    _refuse_missing(path)
+    position = read_info(path, STATE)[0].get("position")
+    if not isinstance(position, dict) or any(type(n) is not int or n < 0 for n in position.values()):
+        raise CheckpointError(f"{path} is damaged: it does not say where the run stood")
+    return position
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run")
 
 
 def broadcast_state(process: ProcessRank, state: State | None) -> State | None:

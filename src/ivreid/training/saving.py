@@ -12,7 +12,7 @@ from ivreid.config.schema import Config
 from ivreid.errors import DataError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.methods import Method
-from ivreid.training.checkpoint import broadcast_state, load_state, restore_state, save_state
+from ivreid.training.checkpoint import broadcast_state, load_position, load_state, restore_state, save_state
 from ivreid.training.health import Health
 from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
 from ivreid.training.setup import RunParts
@@ -119,7 +119,7 @@ class Saver:
         """Which checkpoint a stopped run can go on from, in words."""
         if not self.folder.last.exists():
             return "No checkpoint had been written yet"
-        step = load_state(self.folder.last).info["position"]["step"]
+        step = load_position(self.folder.last)["step"]
         return f"The last good checkpoint is {self.folder.last} (step {step})"
 
     def beginning(self) -> Standing:
