@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from ivreid.data import (
 )
 from ivreid.errors import DataError, ImageError
 from ivreid.types import Sample
+from time_limits import seconds
 
 SIZE = (32, 12)
 
@@ -167,22 +167,24 @@ def test_a_cache_folder_that_cannot_be_is_named(root: Path, tmp_path: Path) -> N
 
 BUILDER = textwrap.dedent(
     """
-    import sys, time
+    import sys
     from pathlib import Path
     from ivreid.data import CacheKey, open_cache
-    root, folder, wait = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
+    root, folder = Path(sys.argv[1]), Path(sys.argv[2])
     def tick(done, total):
         print(done, flush=True)
-        time.sleep(wait)
+        sys.stdin.read()  # until it is closed
     key = CacheKey(root, tuple(f"{i}.png" for i in range(9)), (32, 12), "a")
     print("rows", len(open_cache(folder, key, workers=1, progress=tick)), flush=True)
     """
 )
 
 
-def builder(root: Path, folder: Path, wait: float) -> subprocess.Popen[str]:
+def builder(root: Path, folder: Path) -> subprocess.Popen[str]:
+    """A process that stands still in the middle of its work until its input is closed."""
     return subprocess.Popen(
-        [sys.executable, "-c", BUILDER, str(root), str(folder), str(wait)],
+        [sys.executable, "-c", BUILDER, str(root), str(folder)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -195,7 +197,7 @@ def builder(root: Path, folder: Path, wait: float) -> subprocess.Popen[str]:
 
 
 def test_a_killed_build_is_no_cache_and_the_next_cleans_up(root: Path, tmp_path: Path) -> None:
-    process = builder(root, tmp_path / "c", 0.5)
+    process = builder(root, tmp_path / "c")
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == "1\n"  # in the middle of its work
@@ -207,15 +209,24 @@ def test_a_killed_build_is_no_cache_and_the_next_cleans_up(root: Path, tmp_path:
 
 
 def test_of_two_builders_one_waits_for_the_other(root: Path, tmp_path: Path) -> None:
-    process = builder(root, tmp_path / "c", 0.1)
+    process = builder(root, tmp_path / "c")
+    built: list[int] = []
+    found: list[ImageCache] = []
+
+    def open_too() -> None:
+        found.append(open_cache(tmp_path / "c", key(root), progress=lambda done, _: built.append(done)))
+
     with process:
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stdin is not None
         assert process.stdout.readline() == "1\n"
-        started = time.monotonic()
-        cache = open_cache(tmp_path / "c", key(root), progress=lambda *_: pytest.fail("built twice"))
-        assert time.monotonic() - started > 0.2
-        assert np.array_equal(cache.read(8), decode(root / "8.png", SIZE))
+        other = threading.Thread(target=open_too)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        process.stdin.close()
+        other.join(seconds(60))
         assert process.stdout.read().endswith("rows 9\n")
+    assert built == [] and np.array_equal(found[0].read(8), decode(root / "8.png", SIZE))
 
 
 def test_threads_of_one_process_build_once_too(root: Path, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from dataset_trees import JPEG, make_csv, make_folder, make_llcm, make_regdb, ma
 
 from ivreid.cli import main
 from ivreid.datasets import load_dataset
+from kill_points import kill_at
 
 MAKERS = {
     "sysu-mm01": make_sysu,
@@ -90,11 +91,20 @@ def test_reading_datasets_loads_neither_torch_nor_scipy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
-def test_a_dataset_of_the_real_size_loads_in_seconds(tmp_path: Path) -> None:
-    """47,136 files: about 0.4 s on an idle core; the bound leaves room for a busy machine."""
-    make_sysu(tmp_path / "d", train=range(1, 297), val=range(297, 396), test=range(396, 492), images=16)
-    started = time.perf_counter()
-    dataset = load_dataset("sysu-mm01", tmp_path / "d")
-    assert time.perf_counter() - started < 6
-    assert sum(map(len, dataset.splits.values())) == 6 * 491 * 16
+def test_loading_lists_each_folder_once_and_opens_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, scanned = os.scandir, list[str]()
+    monkeypatch.setattr(os, "scandir", lambda path: scanned.append(str(path)) or scan(path))
+    events = []
+    for people in (4, 8):
+        pids = [range(1 + part * people, 1 + (part + 1) * people) for part in range(3)]
+        root = make_sysu(tmp_path / str(people), *pids, images=16)
+        scanned.clear()
+        with kill_at(None) as counts:
+            dataset = load_dataset("sysu-mm01", root)
+        assert sum(map(len, dataset.splits.values())) == 6 * 3 * people * 16
+        assert len(scanned) == len(set(scanned)) <= 2 + 6 + 6 * 3 * people
+        events.append(counts)
+    assert events[1]["files"] == events[0]["files"]  # the lists of identities
+    assert events[1]["all"] < 2 * events[0]["all"]  # in step with the images

@@ -11,6 +11,7 @@ from every_loss import IDENTITIES, LOSSES, Inputs, fixed_input
 from torch import nn
 
 from ivreid.distributed.gather import gather_rows
+from time_limits import seconds
 
 WORLD = 2
 
@@ -44,7 +45,7 @@ def work(rank: int, folder: str) -> None:
         init_method=f"file://{folder}/rendezvous",
         rank=rank,
         world_size=WORLD,
-        timeout=datetime.timedelta(seconds=60),
+        timeout=datetime.timedelta(seconds=seconds(120)),
     )
     mine = part(fixed_input(), rank)
     rows = mine["x"].clone().requires_grad_()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from ivreid.cli import main
 from ivreid.config import load_config
 from ivreid.protocols import read_results
 from ivreid.synthetic import synthesise
+from time_limits import seconds
 
 CONFIG = """
 device: cpu
@@ -49,20 +49,35 @@ def ivreid(*words) -> int:
     return 0
 
 
+KILLED = """
+import os, signal, sys
+from ivreid.cli import main
+
+saves = 0
+
+def kill_at_second_save(event, arguments):
+    global saves
+    if event == "os.rename" and str(arguments[1]).endswith("trial-02/checkpoints/last.safetensors"):
+        saves += 1
+        if saves == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+sys.addaudithook(kill_at_second_save)
+main(sys.argv[1:])
+"""
+
+
 def test_a_study_over_splits_killed_and_gone_on_with(config, tmp_path, capsys):
     command = ["train", config, "--trials", "1-2", "--out", tmp_path / "study", "--set", "epochs=4"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "ivreid", *map(str, command)],
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *map(str, command)],
+        check=False,
+        capture_output=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        timeout=seconds(240),
     )
+    assert done.returncode == -signal.SIGKILL, done.stderr
     broken = tmp_path / "study" / "trial-02" / "checkpoints" / "last.safetensors"
-    deadline = time.monotonic() + 120
-    while not broken.exists() and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
     assert broken.exists() and not (tmp_path / "study" / "results.json").exists()
     first = (tmp_path / "study" / "trial-01" / "weights.safetensors").stat().st_mtime_ns
     assert ivreid(*command) == 0

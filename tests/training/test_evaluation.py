@@ -24,6 +24,7 @@ from ivreid.evaluation.leaks import leak_notes
 from ivreid.models import read_weights, weights_fingerprint, write_weights
 from ivreid.protocols import evaluate, make_protocol, read_results
 from ivreid.training import train
+from time_limits import seconds, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +243,6 @@ def test_the_published_commands_train_and_test_on_a_small_scale(
 @pytest.mark.slow
 def test_ctrl_c_at_the_command_line_leaves_with_130_and_no_traceback(tiny: Path, tmp_path: Path) -> None:
     import signal
-    import time
 
     (tmp_path / "run.yaml").write_text(json.dumps({**tiny_tree(tiny, tmp_path / "run"), "epochs": 10000}))
     child = subprocess.Popen(
@@ -251,11 +251,9 @@ def test_ctrl_c_at_the_command_line_leaves_with_130_and_no_traceback(tiny: Path,
         text=True,
     )
     log = tmp_path / "run" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.exists() and log.stat().st_size > 2000):
-        time.sleep(0.05)
+    wait_until(lambda: child.poll() is not None or (log.exists() and log.stat().st_size > 2000))
     child.send_signal(signal.SIGINT)
-    _, said = child.communicate(timeout=60)
+    _, said = child.communicate(timeout=seconds(120))
     assert child.returncode == 130
     assert "stopped by SIGINT after step" in said
     assert "--resume" in said

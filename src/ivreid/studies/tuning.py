@@ -9,10 +9,10 @@ an uninterrupted one would have.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ivreid.config.load import dump_config, to_yaml
@@ -111,7 +111,7 @@ def tune(
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one trial")
     out = Path(str(config.out))
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = None if minutes is None else monotonic() + 60 * minutes
     with only_process(out), open_study(config, space, out) as study:
         search = _Search(config, space, study, train=train, deadline=deadline, notice=notice, watch=watch)
         search.take_up_interrupted()
@@ -165,7 +165,7 @@ class _Search:
 
     def out_of_time(self) -> bool:
         """Whether the call's minutes are over."""
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        return self.deadline is not None and monotonic() >= self.deadline
 
     def ended(self) -> int:
         """Trials that count: complete, stopped early or diverged."""
