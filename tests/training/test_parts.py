@@ -18,7 +18,7 @@ from ivreid.errors import ConfigError, TrainingError
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import choose_precision, make_optimizer, seed_step, set_rates
 from ivreid.training.health import FIRST_STEPS, Health
-from ivreid.training.schedule import rate_factor
+from ivreid.training.schedule import rate_factor, scaled_rate
 from ivreid.training.signals import StopSignal
 
 
@@ -41,6 +41,64 @@ def test_warm_up_rises_in_a_line_and_the_cosine_starts_after_it() -> None:
     both = ScheduleSection(name="cosine", warmup=2)
     assert rate_factor(both, 2, 10) == pytest.approx(1)
     assert rate_factor(both, 6, 10) == pytest.approx(0.5)  # half of the eight epochs left
+
+
+def test_agw_changes_its_rate_between_epochs_only() -> None:
+    """(e + 1) / 10 for e < 10, 1 to e = 19, .1 to 49, .01 after (`per: epoch`)."""
+    schedule = ScheduleSection(name="step", per="epoch", warmup=9, warmup_from=0.1, milestones=(20, 50))
+    for epoch in range(81):
+        expected = (epoch + 1) / 10 if epoch < 10 else 1.0 if epoch < 20 else 0.1 if epoch < 50 else 0.01
+        for fraction in (0.0, 0.5, 0.999):
+            assert rate_factor(schedule, epoch + fraction, 81) == pytest.approx(expected)
+
+
+def test_pmt_counts_epochs_from_one_and_falls_to_one_rate_for_all() -> None:
+    """Epoch t = 1..24: 3e-6 + t (lr - 3e-6) / 3 for t < 3, then the cosine of pi t / 24 down to 3e-6."""
+    schedule = ScheduleSection(
+        name="cosine",
+        per="epoch",
+        first_epoch=1,
+        warmup=3,
+        warmup_from=0,
+        cosine_from="start",
+        floor_rate=3e-6,
+    )
+    for base in (3e-4, 1.5e-4):
+        for t in range(1, 25):
+            share = t / 3 if t < 3 else (1 + math.cos(math.pi * t / 24)) / 2
+            rate = scaled_rate(schedule, rate_factor(schedule, t - 1 + 0.7, 24), base)
+            assert rate == pytest.approx(3e-6 + (base - 3e-6) * share)
+    assert scaled_rate(schedule, rate_factor(schedule, 23, 24), 3e-4) == pytest.approx(3e-6)
+
+
+def test_dns_rises_and_falls_in_straight_lines() -> None:
+    schedule = ScheduleSection(name="triangle", warmup=16, warmup_from=1e-4)
+    for time, expected in ((0, 1e-4), (8, 0.50005), (16, 1), (58, 0.5), (100, 0)):
+        assert rate_factor(schedule, time, 100) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="rises during `warmup`"):
+        ScheduleSection(name="triangle")
+
+
+def test_a_nesterov_step_equals_its_formula() -> None:
+    """v <- .9 v + g; w <- w - lr (g + .9 v), Sutskever et al. (2013) as torch writes it."""
+    parameter = nn.Parameter(torch.tensor([1.0]))
+    settings = OptimizerSection(name="sgd", lr=0.1, weight_decay=0, momentum=0.9, nesterov=True)
+    optimizer = make_optimizer(settings, [{"params": [parameter], "lr": 0.1}], torch.device("cpu"))
+    weight, velocity = 1.0, 0.0
+    for gradient in (0.5, -0.25, 1.0):
+        parameter.grad = torch.tensor([gradient])
+        optimizer.step()
+        velocity = 0.9 * velocity + gradient
+        weight -= 0.1 * (gradient + 0.9 * velocity)
+        assert parameter.item() == pytest.approx(weight)
+    with pytest.raises(ValueError, match="nesterov"):
+        OptimizerSection(name="adam", nesterov=True)
+
+
+def test_a_groups_own_weight_decay_stands() -> None:
+    groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": 0.1, "weight_decay": 0.0}]
+    optimizer = make_optimizer(OptimizerSection(name="sgd", weight_decay=0.5), groups, torch.device("cpu"))
+    assert optimizer.param_groups[0]["weight_decay"] == 0.0
 
 
 @given(
@@ -66,7 +124,9 @@ def test_rates_are_multiples_of_each_groups_own() -> None:
         OptimizerSection(name="sgd", weight_decay=0.5, momentum=0.3), groups, torch.device("cpu")
     )
     for factor in (0.5, 0.25, 1.0):  # not compounding
-        assert set_rates(optimizer, factor) == pytest.approx({"a": 0.1 * factor, "b": factor})
+        assert set_rates(optimizer, ScheduleSection(), factor) == pytest.approx(
+            {"a": 0.1 * factor, "b": factor}
+        )
     assert {(group["weight_decay"], group["momentum"]) for group in optimizer.param_groups} == {(0.5, 0.3)}
 
 

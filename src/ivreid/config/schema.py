@@ -113,18 +113,32 @@ class OptimizerSection(Section):
         default=(0.9, 0.999), description="Adam and AdamW: decay of the gradient's two running means."
     )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="SGD only.")
+    nesterov: bool = Field(default=False, description="SGD only: look ahead along the momentum.")
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and not (self.name == "sgd" and self.momentum > 0):
+            raise ValueError("`nesterov` goes with name: sgd and a momentum above 0")
+        return self
 
 
 class ScheduleSection(Section):
     """The learning rate over time, as a multiple of `optimizer.lr`; times are in epochs."""
 
-    name: Literal["constant", "step", "cosine"] = Field(
+    name: Literal["constant", "step", "cosine", "triangle"] = Field(
         default="constant", description="How the rate goes on after the warm-up."
+    )
+    per: Literal["step", "epoch"] = Field(
+        default="step",
+        description="`epoch`: the rate changes only between epochs, as most published schedules do.",
+    )
+    first_epoch: Literal[0, 1] = Field(
+        default=0, description="`per: epoch`: what the first epoch is called; published programs differ."
     )
     warmup: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="Epochs of linear rise from `warmup_from`."
     )
-    warmup_from: Annotated[float, Field(gt=0, le=1)] = Field(
+    warmup_from: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.1, description="The multiple the rise starts at."
     )
     milestones: tuple[Positive, ...] = Field(
@@ -134,11 +148,20 @@ class ScheduleSection(Section):
         default=0.1, description="`step`: the factor of each cut."
     )
     floor: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.0, description="`cosine`: the multiple it ends at."
+        default=0.0, description="`cosine` and `triangle`: the multiple it ends at."
+    )
+    floor_rate: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="A rate, the same for all parameters, that multiples count from instead of 0.",
+    )
+    cosine_from: Literal["warmup", "start"] = Field(
+        default="warmup", description="`cosine`: its fall is counted from the end of warm-up, or from 0."
     )
 
     @model_validator(mode="after")
     def _milestones_fit(self) -> Self:
+        if self.name == "triangle" and not self.warmup:
+            raise ValueError("a `triangle` schedule rises during `warmup` epochs: give how many, e.g. 16")
         if self.name == "step" and not self.milestones:
             raise ValueError("a `step` schedule needs `milestones`, e.g. [40, 70]")
         if list(self.milestones) != sorted(set(self.milestones)):
@@ -210,6 +233,9 @@ class EvaluationSetting(Section):
 class Config(Section):
     """One training run, fully described."""
 
+    recipe: str | None = Field(
+        default=None, description="A method's published settings, which lie below what stands here."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
         default=2019, description="Of weights, batches and augmentation; another seed is another run."
     )

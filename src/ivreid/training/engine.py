@@ -8,8 +8,9 @@ from typing import Any, Literal
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from ivreid.config.schema import OptimizerSection
+from ivreid.config.schema import OptimizerSection, ScheduleSection
 from ivreid.errors import ConfigError
+from ivreid.training.schedule import scaled_rate
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -47,15 +48,15 @@ def make_optimizer(
     fused = device.type in ("cpu", "cuda")
     common: dict[str, Any] = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": fused}
     if settings.name == "sgd":
-        return SGD(groups, momentum=settings.momentum, **common)
+        return SGD(groups, momentum=settings.momentum, nesterov=settings.nesterov, **common)
     return (Adam if settings.name == "adam" else AdamW)(groups, betas=settings.betas, **common)
 
 
-def set_rates(optimizer: Optimizer, factor: float) -> dict[str, float]:
-    """Multiply each group's own rate by the schedule's factor; returns the rates by group name."""
+def set_rates(optimizer: Optimizer, schedule: ScheduleSection, factor: float) -> dict[str, float]:
+    """Set each group's rate to the schedule's factor of its own base rate; returns the rates by group name."""
     rates = {}
     for index, group in enumerate(optimizer.param_groups):
-        group["lr"] = group.setdefault("base_lr", group["lr"]) * factor
+        group["lr"] = scaled_rate(schedule, factor, group.setdefault("base_lr", group["lr"]))
         rates[str(group.get("name", index))] = float(group["lr"])
     return rates
 

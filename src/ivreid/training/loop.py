@@ -159,7 +159,7 @@ class Run:
         """One optimiser step on the mean loss of a group of batches."""
         config, parts, step = self.config, self.parts, self.at.step + 1
         factor = rate_factor(config.schedule, epoch + self.at.batch / batches, config.epochs)
-        rates = set_rates(parts.optimizer, factor)
+        rates = set_rates(parts.optimizer, config.schedule, factor)
         seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}

@@ -16,18 +16,26 @@ def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> floa
         epochs: Epochs of the whole run.
 
     Returns:
-        A factor in [0, 1]. During warm-up it rises linearly from `warmup_from` to the schedule's own value.
-        The cosine falls from 1 at the end of warm-up to `floor` at the end of the run (Loshchilov & Hutter,
-        2017).
+        A factor in [0, 1]. During warm-up it rises linearly from `warmup_from` to 1 (of what milestones have
+        left). The cosine falls from the end of warm-up, or from 0, to `floor` at the end of the run
+        (Loshchilov & Hutter, 2017), the triangle in a straight line.
     """
+    if schedule.per == "epoch":
+        progress = math.floor(progress) + schedule.first_epoch
     factor = 1.0
     if schedule.name == "step":
         factor = schedule.gamma ** sum(progress >= milestone for milestone in schedule.milestones)
-    elif schedule.name == "cosine":
-        span = max(epochs - schedule.warmup, 1e-9)
-        done = min(max((progress - schedule.warmup) / span, 0.0), 1.0)
-        factor = schedule.floor + (1 - schedule.floor) * 0.5 * (1 + math.cos(math.pi * done))
     if progress < schedule.warmup:
-        start = schedule.warmup_from
-        factor *= start + (1 - start) * progress / schedule.warmup
+        lowest = schedule.warmup_from
+        return factor * (lowest + (1 - lowest) * progress / schedule.warmup)
+    if schedule.name in ("cosine", "triangle"):
+        start = 0.0 if schedule.cosine_from == "start" else schedule.warmup
+        done = min((progress - start) / max(epochs - start, 1e-9), 1.0)
+        height = 0.5 * (1 + math.cos(math.pi * done)) if schedule.name == "cosine" else 1 - done
+        factor = schedule.floor + (1 - schedule.floor) * height
     return factor
+
+
+def scaled_rate(schedule: ScheduleSection, factor: float, base: float) -> float:
+    """The rate of parameters whose own base rate is `base`: from `floor_rate` at 0 to `base` at factor 1."""
+    return schedule.floor_rate + factor * (base - schedule.floor_rate)
