@@ -15,13 +15,21 @@ from rich.logging import RichHandler
 
 def run(
     config: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="CONFIG",
             help="A YAML file, the name of a packaged one (`ivreid config list`), or a published INI file.",
         ),
-    ],
+    ] = None,
     *,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A method's published settings in place of the file's, or without a file: --recipe iv-reid.",
+        ),
+    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="The dataset's layout, e.g. regdb.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +68,7 @@ def run(
     from ivreid.config import load_config
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
+    from ivreid.errors import UsageError
     from ivreid.training import train
 
     process = process_from_environment()
@@ -82,7 +91,11 @@ def run(
             words.append(f"data.trial={trial}")
         if out is not None:
             words.append(f"out={json.dumps(str(out))}")
-        settings = load_config(config, words, notice=notice)
+        if dataset is not None:
+            words.append(f"data.dataset={json.dumps(dataset)}")
+        if config is None and recipe is None:
+            raise UsageError("say what to train: a configuration (ivreid train sysu-mm01), or --recipe NAME")
+        settings = load_config(config, words, recipe=recipe, notice=notice)
         if trials is not None or seeds is not None:
             study_and_show(settings, trials, seeds, notice)
             return

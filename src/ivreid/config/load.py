@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ivreid.config.ini import read_ini
 from ivreid.config.packaged import packaged_names, packaged_text
+from ivreid.config.recipes import apply_recipe, with_command_line_recipe
 from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
 from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import get_method
@@ -20,40 +21,59 @@ from ivreid.types import Notice
 from ivreid.yaml_text import parse_yaml, read_yaml
 
 
-def load_config(path: Path | str, overrides: Iterable[str] = (), *, notice: Notice | None = None) -> Config:
+def load_config(
+    path: Path | str | None,
+    overrides: Iterable[str] = (),
+    *,
+    recipe: str | None = None,
+    notice: Notice | None = None,
+) -> Config:
     """Read a run's configuration.
 
     Args:
         path: A YAML file, one of the published INI files (`.ini`), or the name of a packaged configuration,
-            e.g. "sysu-mm01"; a file of that name goes before it.
+            e.g. "sysu-mm01"; a file of that name goes before it. None: no file.
         overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`; the value is read as YAML. Later ones win.
-        notice: Called with what a reader of an INI file should know (keys without effect, choices made).
+        recipe: A method's published settings in place of the file's method, batch, augmentation, optimiser,
+            schedule, epochs, precision, embedding and image size, e.g. "agw".
+        notice: Called with what a reader of an INI file or of a recipe should know (keys without effect,
+            choices made).
 
     Raises:
         ConfigError: No such file or name, not YAML or INI, an unknown key, or a value of the wrong kind.
     """
-    path = Path(path)
-    if path.suffix.lower() == ".ini":
-        tree, notes = read_ini(path)
-        for note in notes if notice else ():
-            notice(note)  # type: ignore[misc]
+    notice = notice or (lambda _: None)
+    if path is None:
+        tree: dict[str, Any] = {}
+    elif Path(path).suffix.lower() == ".ini":
+        tree, notes = read_ini(Path(path))
+        for note in notes:
+            notice(note)
     else:
-        tree = _read_yaml(path)
+        tree = _read_yaml(Path(path))
+    source = "configuration" if path is None else str(path)
     words = list(overrides)
     tree = copy.deepcopy(tree)
+    if recipe is not None:
+        tree, source = with_command_line_recipe(tree, recipe), f"{source} with --recipe {recipe}"
     for word in words:
         _override(tree, word)
-    return make_config(tree, source=f"{path} with --set {' '.join(words)}" if words else str(path))
+    return make_config(tree, f"{source} with --set {' '.join(words)}" if words else source, notice=notice)
 
 
-def make_config(tree: Mapping[str, Any], source: str = "configuration") -> Config:
-    """Check a nested mapping and fill in every default, the method's settings included.
+def make_config(
+    tree: Mapping[str, Any], source: str = "configuration", *, notice: Notice | None = None
+) -> Config:
+    """Check a nested mapping and fill in what its recipe says, then every default, the method's included.
 
     Raises:
         ConfigError: Every problem of the mapping, one a line.
     """
+    tree, note = apply_recipe(tree, source)
+    if note and notice:
+        notice(note)
     try:
-        config = Config.model_validate(dict(tree))
+        config = Config.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(source, Config, error)) from error
     settings = dict(config.method)

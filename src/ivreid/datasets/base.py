@@ -112,12 +112,14 @@ class Reader(ABC):
         name: Registry name.
         landmarks: Entries of the root by which the layout is recognised.
         trials: The train/test splits the dataset defines; empty where it defines one.
+        has_validation: Whether it defines validation identities of its own.
         released: Counts of the dataset as its authors released it, compared in notices only.
     """
 
     name: ClassVar[str]
     landmarks: ClassVar[tuple[str, ...]] = ()
     trials: ClassVar[tuple[int, ...]] = ()
+    has_validation: ClassVar[bool] = False
     released: ClassVar[Mapping[str, int]] = {}
 
     def open(self, root: Path) -> Tree:

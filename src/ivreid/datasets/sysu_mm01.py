@@ -26,6 +26,7 @@ class SysuMM01(Reader):
     """`ROOT/cam{1..6}/{pid:04d}/{n:04d}.jpg` with identity lists in `ROOT/exp/`."""
 
     name = "sysu-mm01"
+    has_validation = True
     landmarks = ("cam1", "cam3", "exp")
     released = {  # noqa: RUF012
         **{

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ivreid.errors import CheckpointError
+from ivreid.methods.recipe import Recipe
 
 
 class MethodSettings(BaseModel):
@@ -30,6 +31,7 @@ class Method(nn.Module, ABC):
         small: Options that make it quick to build and run: the contract test uses them.
         small_size: Height and width of the contract test's images.
         views: Views of each visible image that `forward` needs in a batch.
+        recipe: The settings of a run that it was published with; None where there are none.
 
     Attributes:
         settings: The options of this instance.
@@ -45,6 +47,7 @@ class Method(nn.Module, ABC):
     small: ClassVar[Mapping[str, Any]] = {}
     small_size: ClassVar[tuple[int, int]] = (64, 32)
     views: ClassVar[int] = 1
+    recipe: ClassVar[Recipe | None] = None
 
     num_classes: int
     size: tuple[int, int]

@@ -30,6 +30,7 @@ from ivreid.distributed.gather import gather_rows
 from ivreid.errors import TrainingError
 from ivreid.losses import Reduction, identity_loss, mutual_loss, triplet_loss
 from ivreid.methods.base import Method, MethodSettings
+from ivreid.methods.recipe import Recipe
 from ivreid.models import RESNETS, NormKind, create_backbone, global_average, make_norm
 
 MODALITY_WIDTH = 512
@@ -83,6 +84,19 @@ class IVReID(Method):
     Settings = IVReIDSettings
     training_only = ("shared_classifier.", "visible_classifier.", "infrared_classifier.")
     small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    recipe = Recipe(
+        {
+            "seed": 2019,
+            "epochs": 100,
+            "data": {"size": [384, 128]},
+            "batch": {"sampler": "balanced", "identities": 8, "instances": 4},
+            "augment": {"flip": 0.5, "padding": 10},
+            "optimizer": {"name": "adam", "lr": 1e-4, "weight_decay": 5e-4},
+            "schedule": {"name": "constant"},
+            "validation": {"every": 2},
+        },
+        {"sysu-mm01": {}, "regdb": {"method": {"margin": 0.2, "mutual_reduction": "mean"}}},
+    )
 
     settings: IVReIDSettings
 

@@ -1,0 +1,90 @@
+"""Recipes: the published settings of a method as the layer between the built-in defaults and a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ivreid.datasets import DATASETS
+from ivreid.errors import ConfigError, did_you_mean
+from ivreid.methods import METHODS, Method
+from ivreid.methods.recipe import merged
+
+PUBLISHED = "-published"
+"""What a recipe's name ends with where the published program is repeated, with its quirks and selection."""
+
+REPLACED = ("method", "batch", "augment", "optimizer", "schedule", "epochs", "precision", "embedding")
+REPLACED_DATA = ("size", "resize")
+"""Keys of a file that a recipe of the command line takes the place of; `REPLACED_DATA` stand under `data`."""
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Every recipe: each method's, and its twin that repeats the published program."""
+    return tuple(name + end for name, kind in METHODS.items() if kind.recipe for end in ("", PUBLISHED))
+
+
+def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str | None]:
+    """Put the recipe that a configuration names below its own values.
+
+    Args:
+        tree: A configuration as read from a file.
+        source: Where it comes from, for messages.
+
+    Returns:
+        The configuration, and what its reader should know: that the settings were published for other
+        datasets.
+
+    Raises:
+        ConfigError: An unknown recipe, or another method than the recipe's.
+    """
+    name = tree.get("recipe")
+    if name is None:
+        return dict(tree), None
+    kind = _method_of(name, source)
+    data = tree.get("data")
+    dataset = (data.get("dataset") if isinstance(data, Mapping) else None) or "sysu-mm01"
+    method = tree.get("method")
+    named = method.get("name", kind.name) if isinstance(method, Mapping) else kind.name
+    if named != kind.name:
+        raise ConfigError(
+            f"{source}: recipe {name} is of method {kind.name}, but method.name is {named}; leave one out"
+        )
+    recipe = kind.recipe
+    if recipe is None:
+        raise ConfigError(f"{source}: method {kind.name} has no recipe")
+    below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
+    if name.endswith(PUBLISHED):
+        below = merged(below, _published(kind, str(dataset)))
+    note = None
+    if recipe.datasets and dataset not in recipe.datasets:
+        note = (
+            f"recipe {name}: its authors published no settings for {dataset}; those for "
+            f"{next(iter(recipe.datasets))} are taken"
+        )
+    return merged(below, tree), note
+
+
+def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A file's values without those that a recipe of the command line replaces."""
+    left = {key: value for key, value in tree.items() if key not in REPLACED}
+    if isinstance(left.get("data"), Mapping):
+        left["data"] = {key: value for key, value in left["data"].items() if key not in REPLACED_DATA}
+    return {**left, "recipe": name}
+
+
+def _method_of(name: Any, source: str) -> type[Method]:
+    names = recipe_names()
+    if not isinstance(name, str) or name not in names:
+        raise ConfigError(f"{source}: unknown recipe {name!r}; {did_you_mean(str(name), names)}")
+    return METHODS[name.removesuffix(PUBLISHED)]
+
+
+def _published(kind: type[Method], dataset: str) -> dict[str, Any]:
+    """What the published program does besides: its quirks, and its choice of weights on the test identities."""
+    quirks = {"published_quirks": True} if "published_quirks" in kind.Settings.model_fields else {}
+    both = dataset in DATASETS and DATASETS[dataset].has_validation  # published runs train on all they may
+    return {
+        "method": quirks,
+        "data": {"train_on": "train+val" if both else "train"},
+        "validation": {"select": "published-test"},
+    }

@@ -1,0 +1,37 @@
+"""A recipe: the settings of a run that a method was published with, written in the method's own file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run of a method uses where nothing else is said: keys and values of a configuration.
+
+    Attributes:
+        values: On every dataset, e.g. `{"epochs": 81, "data": {"size": [288, 144]}}`.
+        datasets: What differs on one dataset, by its registry name; an empty mapping says that the authors
+            published settings for it which are those of `values`.
+        source: Where the settings were published.
+    """
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source: str = ""
+
+    def on(self, dataset: str) -> dict[str, Any]:
+        """The settings for a dataset: its own where it has some, over those of every dataset."""
+        return merged(self.values, self.datasets.get(dataset, {}))
+
+
+def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Two nested mappings as one: where both say something, `above` counts."""
+    out = dict(below)
+    for key, value in above.items():
+        under = out.get(key)
+        both = isinstance(value, Mapping) and isinstance(under, Mapping)
+        out[key] = merged(under, value) if both else value  # type: ignore[arg-type]
+    return out

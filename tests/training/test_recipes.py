@@ -1,0 +1,84 @@
+"""Recipes: published settings below a file's values, or in their place from the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ivreid.config import dump_config, load_config, make_config
+from ivreid.config.recipes import recipe_names
+from ivreid.errors import ConfigError
+from ivreid.methods.recipe import merged
+
+
+def test_a_file_lies_above_its_recipe_and_set_above_both(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("recipe: iv-reid\ndata: {dataset: regdb}\nepochs: 7\nmethod: {mutual_weight: 0.5}\n")
+    config = load_config(file, ["batch.instances=2"])
+    assert config.epochs == 7
+    assert config.batch.instances == 2
+    assert config.batch.identities == 8
+    assert config.method["name"] == "iv-reid"
+    assert config.method["margin"] == 0.2  # the recipe's, on RegDB
+    assert config.method["mutual_weight"] == 0.5
+    assert config.recipe == "iv-reid"
+
+
+def test_a_resolved_configuration_reads_back_equal(tmp_path: Path) -> None:
+    for name in recipe_names():
+        for dataset in ("sysu-mm01", "regdb", "llcm"):
+            config = make_config({"recipe": name, "data": {"dataset": dataset}})
+            assert make_config(dump_config(config)) == config
+
+
+def test_a_recipe_of_the_command_line_replaces_the_files_training_settings(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "seed: 5\nepochs: 3\ndata: {root: here, size: [64, 32]}\naugment: {flip: 0.1}\n"
+        "method: {name: iv-reid, margin: 0.9}\noptimizer: {lr: 7}\nvalidation: {every: 9}\n"
+    )
+    config = load_config(file, recipe="iv-reid")
+    assert (config.seed, config.data.root, config.validation.every) == (5, Path("here"), 9)
+    assert (config.epochs, config.data.size, config.augment.flip) == (100, (384, 128), 0.5)
+    assert (config.method["margin"], config.optimizer.lr) == (0.3, 1e-4)
+    assert load_config(file, ["epochs=4"], recipe="iv-reid").epochs == 4
+
+
+def test_a_recipe_stands_without_a_file() -> None:
+    config = load_config(None, ["data.dataset=regdb"], recipe="iv-reid")
+    assert config.data.dataset == "regdb"
+    assert config.method["mutual_reduction"] == "mean"
+
+
+def test_the_published_twin_selects_as_the_published_program_did() -> None:
+    sysu = make_config({"recipe": "iv-reid-published"})
+    assert (sysu.data.train_on, sysu.validation.select) == ("train+val", "published-test")
+    regdb = make_config({"recipe": "iv-reid-published", "data": {"dataset": "regdb"}})
+    assert (regdb.data.train_on, regdb.validation.select) == ("train", "published-test")
+
+
+def test_settings_of_other_datasets_are_taken_and_said() -> None:
+    said: list[str] = []
+    make_config({"recipe": "iv-reid", "data": {"dataset": "llcm"}}, notice=said.append)
+    assert said == [
+        "recipe iv-reid: its authors published no settings for llcm; those for sysu-mm01 are taken"
+    ]
+    make_config({"recipe": "iv-reid"}, notice=said.append)
+    assert len(said) == 1
+
+
+def test_a_wrong_recipe_is_named_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"c: unknown recipe 'iv-ried'; did you mean iv-reid"):
+        make_config({"recipe": "iv-ried"}, "c")
+    with pytest.raises(ConfigError, match=r"recipe iv-reid is of method iv-reid, but method\.name is other"):
+        make_config({"recipe": "iv-reid", "method": {"name": "other"}})
+
+
+def test_merging_keeps_both_sides_and_the_upper_value() -> None:
+    below = {"a": {"x": 1, "y": {"z": 2}}, "b": 3}
+    assert merged(below, {"a": {"y": {"w": 4}}, "b": {"c": 5}}) == {
+        "a": {"x": 1, "y": {"z": 2, "w": 4}},
+        "b": {"c": 5},
+    }
+    assert below == {"a": {"x": 1, "y": {"z": 2}}, "b": 3}
