@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from privileges import bound_by_permissions
 from time_limits import seconds
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist already uses the cores
@@ -58,6 +61,21 @@ def rng(request: pytest.FixtureRequest) -> Random:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IVREID_CACHE", str(tmp_path_factory.getbasetemp() / "ivreid-cache"))
+
+
+@pytest.fixture
+def permissions_bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Root is bound by permissions for the test's length; without that, a test of them could not fail."""
+    probe = tmp_path_factory.mktemp("probe") / "file"
+    probe.touch(mode=0)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(bound_by_permissions())
+        except OSError as error:
+            pytest.skip(f"this user may read and write anything, and cannot give that up: {error}")
+        if os.access(probe, os.R_OK, effective_ids=True):
+            pytest.skip("permissions do not bind on this system")
+        yield
 
 
 @pytest.fixture(scope="session")

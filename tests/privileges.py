@@ -1,4 +1,4 @@
-"""Root may read and write whatever the permissions say; a test of permissions gives up that right while it runs."""
+"""Root may read and write whatever the permissions say; a test of permissions gives up that right for a while."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-OVERRIDE = (1 << 1) | (1 << 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-VERSION = 0x20080522  # of the structures below: linux/capability.h, _LINUX_CAPABILITY_VERSION_3
-SET_SECUREBITS, GET_SECUREBITS, NOROOT = (
-    28,
-    27,
-    1,
-)  # with NOROOT a program that root starts is given no rights
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
-
-
-def _call(name: str, *args: object) -> int:
-    found: int = getattr(_libc(), name)(*args)
-    if found < 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
-    return found
+# linux/capability.h, linux/prctl.h, linux/securebits.h
+CAPABILITY_VERSION = 0x20080522
+DAC_OVERRIDE, DAC_READ_SEARCH = 1 << 1, 1 << 2
+GET_SECUREBITS, SET_SECUREBITS = 27, 28
+NOROOT = 1  # programs that root starts get no rights of their own
 
 
 @contextmanager
-def permissions_bind() -> Iterator[None]:
-    """Within, this thread and what it starts are bound by permissions, as `setpriv` would have it.
+def bound_by_permissions() -> Iterator[None]:
+    """Within, this thread and all that it starts are bound by permissions, as under `setpriv`.
 
     Raises:
         OSError: This system does not let go of the right.
@@ -39,16 +25,25 @@ def permissions_bind() -> Iterator[None]:
     if sys.platform != "linux" or os.geteuid() != 0:
         yield
         return
-    header = (ctypes.c_uint32 * 2)(VERSION, 0)
-    rights = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: low words, then high words
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    rights = (
+        ctypes.c_uint32 * 6
+    )()  # effective, permitted, inheritable: their low words, then their high words
     _call("capget", header, rights)
-    mine, bits = rights[0], _call("prctl", GET_SECUREBITS)
+    effective, bits = rights[0], _call("prctl", GET_SECUREBITS)
     try:
         _call("prctl", SET_SECUREBITS, bits | NOROOT)
-        rights[0] = mine & ~OVERRIDE
+        rights[0] = effective & ~(DAC_OVERRIDE | DAC_READ_SEARCH)
         _call("capset", header, rights)
         yield
     finally:
-        rights[0] = mine
+        rights[0] = effective
         _call("capset", header, rights)
         _call("prctl", SET_SECUREBITS, bits)
+
+
+def _call(name: str, *arguments: object) -> int:
+    found: int = getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments)
+    if found < 0:
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+    return found

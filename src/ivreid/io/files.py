@@ -75,6 +75,13 @@ def fingerprint(items: Iterable[tuple[str, object]]) -> str:
 
 
 def file_hash(path: Path | str) -> str:
-    """A 16-digit hash of a file's bytes."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    """A 16-digit hash of a file's bytes.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from ivreid.errors import CheckpointError
 from ivreid.models.inert import StandIn, StorageRef, TensorRef
 from ivreid.models.pickles import read_pickle
 from ivreid.models.sealed import read_safetensors
+from ivreid.reading import clean, reason
 
 MAX_PICKLE_BYTES = 64 * 1024 * 1024
 MAX_MODULES = 100_000
@@ -47,12 +48,15 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint file")
-    with path.open("rb") as file:
-        head = file.read(16)
-        file.seek(0)
-        if path.suffix == ".safetensors" or head[8:9] == b"{":
-            return read_safetensors(path)[0]
-        value, storages = _read_zip(file, path) if head[:2] == b"PK" else _read_legacy(file, path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+            file.seek(0)
+            if path.suffix == ".safetensors" or head[8:9] == b"{":
+                return read_safetensors(path)[0]
+            value, storages = _read_zip(file, path) if head[:2] == b"PK" else _read_legacy(file, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {clean(path)}: {reason(error)}") from error
     references = _named(value, path)
     if not references:
         raise CheckpointError(f"{path} holds no named tensors: neither a state dict nor a module")

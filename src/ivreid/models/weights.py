@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ivreid.errors import CheckpointError
 from ivreid.models.sealed import Kind, add_tensors, read_info, read_sealed, write_sealed
+from ivreid.reading import clean, reason
 
 WEIGHTS = Kind("weights", "weights file", "use weights.safetensors of a run, or see `ivreid import`")
 REQUIRED: dict[str, type] = {"method": str, "settings": dict, "num_classes": int}
@@ -74,8 +75,11 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) 
 def _refuse_pickles(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weights file")
-    with path.open("rb") as file:
-        head = file.read(9)
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {clean(path)}: {reason(error)}") from error
     # a safetensors file starts with its header's length, which may look like anything, then "{"
     if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80"):
         raise CheckpointError(
