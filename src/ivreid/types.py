@@ -68,8 +68,35 @@ class Sample:
     frame: int
 
 
+def as_array(values: Any, name: str, kind: str = "real numbers") -> NDArray[Any]:
+    """The array of anything that holds numbers: arrays, lists, tensors on any device, with or without gradients.
+
+    Raises:
+        DataError: It is none; the message says what `name` should hold.
+    """
+    try:
+        if isinstance(values, list | tuple):
+            values = [_detached(value) for value in values]
+        array = np.asarray(_detached(values))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"`{name}` must hold {kind}: {error}") from error
+    if array.dtype.kind not in "biuf":
+        what = type(array.flat[0]).__name__ if array.dtype == np.object_ and array.size else array.dtype
+        raise DataError(f"`{name}` must hold {kind}, it holds {what}")
+    return array
+
+
+def _detached(values: Any) -> Any:
+    """A tensor off its device and out of its graph, in a number format that numpy has; others as they are."""
+    if not callable(getattr(values, "detach", None)):  # torch is not imported for this
+        return values
+    values = values.detach().cpu()
+    return np.asarray(values.float() if str(values.dtype) == "torch.bfloat16" else values)
+
+
 def _frozen(values: Any, dtype: Any, name: str, ndim: int = 1) -> NDArray[Any]:
-    raw = np.asarray(values)
+    kinds = {np.float32: "real numbers", np.int64: "whole numbers", np.bool_: "true or false"}
+    raw = as_array(values, name, kinds[dtype])
     if raw.ndim != ndim:
         raise DataError(f"`{name}` must have {ndim} dimension(s), it has shape {raw.shape}")
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found by its value

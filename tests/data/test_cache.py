@@ -252,3 +252,21 @@ def test_where_caches_live(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("IVREID_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
     assert default_cache_folder() == Path("/x/ivreid")
+
+
+def test_every_rule_for_deep_grey_has_its_own_cache(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(2600, 2740, (20, 10)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    read = {}
+    for rule in ("image", (2600.0, 2800.0), (2500.0, 2800.0)):
+        for cache in (tmp_path / "c", None):
+            source, _ = open_images(tmp_path, ["a.png"], SIZE, deep=rule, cache=cache)
+            assert np.array_equal(source.read(0), decode(tmp_path / "a.png", SIZE, rule))
+        read[rule] = source.read(0)
+    assert len({pixels.tobytes() for pixels in read.values()}) == 3
+    with pytest.raises(ImageError, match=r"a\.png.*no rule"):
+        open_images(tmp_path, ["a.png"], SIZE, cache=tmp_path / "c")
+    assert len(list((tmp_path / "c").glob("*.safetensors"))) == 4
+    path = next(iter((tmp_path / "c").glob("*.safetensors")))
+    with pytest.raises(DataError, match="the rule for deep grey is"):
+        ImageCache(path, CacheKey(tmp_path, ("a.png",), SIZE, deep=(1.0, 2.0)))

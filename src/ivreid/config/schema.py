@@ -17,6 +17,7 @@ from ivreid.data.settings import (
     IMAGENET_STD,
     AugmentSettings,
     BatchSettings,
+    DeepSetting,
     Preprocessing,
     Side,
     Triple,
@@ -67,6 +68,11 @@ class DataSection(Section):
     size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
     mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
     std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
+    deep: DeepSetting = Field(
+        default="refuse",
+        description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each `image`, "
+        "`dataset` (the range of the training images), or [low, high].",
+    )
     train_on: Literal["train", "train+val"] = Field(
         default="train", description="Which identities are trained on."
     )
@@ -97,8 +103,13 @@ class DataSection(Section):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Size, mean and std as the data path and the weights' card take them."""
-        return Preprocessing(size=self.size, mean=self.mean, std=self.std)
+        """Size, mean, std and the rule for deep grey as the data path and the weights' card take them.
+
+        `deep: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
+        """
+        return Preprocessing.model_validate(
+            {"size": self.size, "mean": self.mean, "std": self.std, "deep": self.deep}
+        )
 
 
 class OptimizerSection(Section):

@@ -14,7 +14,7 @@ from ivreid.data.sampler import (
     make_sampler,
 )
 from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing, Views
-from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, open_images, select
+from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, measure_deep, open_images, select
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.machine import available_cores
 
@@ -45,6 +45,7 @@ __all__ = [
     "default_cache_folder",
     "find_unreadable",
     "make_sampler",
+    "measure_deep",
     "normalise",
     "open_cache",
     "open_images",

@@ -26,13 +26,13 @@ import numpy as np
 from ivreid.data.images import Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
-from ivreid.io import atomic_write, fingerprint
+from ivreid.io import REFUSE, Deep, atomic_write, fingerprint
 from ivreid.types import BoolArray, Progress
 
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 1
+FORMAT = 2
 MAX_HEADER = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -54,20 +54,23 @@ class CacheKey:
         paths: Relative paths, in the order of the cache's rows.
         size: Height and width in pixels.
         dataset: The dataset's fingerprint.
+        deep: How grey of more than eight bits became 256 greys.
     """
 
     root: Path
     paths: tuple[str, ...]
     size: tuple[int, int]
     dataset: str = ""
+    deep: Deep = REFUSE
 
     @property
     def name(self) -> str:
-        """The cache's file name: the same files at the same size share it, whatever their state."""
+        """The cache's file name: the same files read in the same way share it, whatever their state."""
         parts = [
             ("root", self.root.resolve()),
             ("paths", self.paths_hash),
             ("size", self.size),
+            ("deep", self.deep),
             ("format", FORMAT),
         ]
         return f"images-{self.size[0]}x{self.size[1]}-{fingerprint(parts)}.safetensors"
@@ -90,6 +93,7 @@ class CacheKey:
             "dataset": self.dataset,
             "height": str(height),
             "width": str(width),
+            "deep": str(self.deep),
             "count": str(len(self.paths)),
             "paths": self.paths_hash,
             "state": self.state,
@@ -162,6 +166,7 @@ _MEANINGS = {
     "dataset": "the dataset's fingerprint",
     "height": "the image height",
     "width": "the image width",
+    "deep": "the rule for deep grey",
     "count": "the number of images",
     "paths": "the list of images",
     "state": "the images' sizes and times of change",
@@ -204,7 +209,7 @@ def build_cache(
 
     def make(row: int) -> tuple[Pixels, str]:
         try:
-            return decode(key.root / key.paths[row], key.size), ""
+            return decode(key.root / key.paths[row], key.size, key.deep), ""
         except ImageError as error:
             return np.zeros((height, width, 3), dtype=np.uint8), str(error)
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ivreid.io import read_image
+from ivreid.io import REFUSE, Deep, read_image
 
 Pixels = NDArray[np.uint8]
 """Images as uint8 of shape (..., height, width, 3)."""
@@ -22,13 +22,18 @@ def resize(image: Image.Image, size: tuple[int, int]) -> Pixels:
     return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
 
 
-def decode(path: Path | str, size: tuple[int, int]) -> Pixels:
+def decode(path: Path | str, size: tuple[int, int], deep: Deep = REFUSE) -> Pixels:
     """Decode a file and resize it: (H, W, 3) uint8.
+
+    Args:
+        path: The file.
+        size: Height and width.
+        deep: How grey of more than eight bits becomes 256 greys.
 
     Raises:
         ImageError: The file is no readable image; the message names it.
     """
-    return resize(read_image(path), size)
+    return resize(read_image(path, deep), size)
 
 
 def to_tensor(pixels: Pixels) -> torch.Tensor:

@@ -17,6 +17,7 @@ from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.errors import ConfigError, ImageError
+from ivreid.io import REFUSE, Deep
 from ivreid.types import BoolArray, IntArray, Modality, Progress, Sample
 
 
@@ -84,6 +85,7 @@ def open_training_set(
     samples: Sequence[Sample],
     size: tuple[int, int],
     *,
+    deep: Deep = REFUSE,
     cache: Path | None = None,
     dataset: str = "",
     on_bad_image: OnBadImage = "stop",
@@ -96,6 +98,7 @@ def open_training_set(
         root: The dataset's folder.
         samples: The split; images of unknown people (pid below 0) are left out.
         size: Height and width in pixels.
+        deep: How grey of more than eight bits becomes 256 greys.
         cache: Folder of the decoded-image cache; None decodes images at every visit.
         dataset: The dataset's fingerprint, which a cache must match.
         on_bad_image: "stop" raises; "skip" leaves unreadable images out, see `TrainingSet.skipped`.
@@ -113,6 +116,7 @@ def open_training_set(
             root,
             [s.path for s in samples],
             size,
+            deep=deep,
             cache=cache,
             dataset=dataset,
             on_bad_image=on_bad_image,

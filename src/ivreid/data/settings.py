@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from ivreid.io import REFUSE, Deep
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -12,6 +15,26 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 Probability = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=8, le=4096)]
 Triple = tuple[float, float, float]
+
+
+def _a_rule(value: Any) -> Any:
+    """One sentence for whatever is no rule for deep grey; pydantic would give one for each part of the union."""
+    words = ("refuse", "image", "dataset")
+    if isinstance(value, str) and value in words:
+        return value
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    if not pair or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
+        raise ValueError(f"must be {', '.join(words)} or [low, high], it is {value!r}")
+    low, high = map(float, value)
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(f"low must be less than high and both finite, it is {list(value)}")
+    return low, high
+
+
+DeepRule = Annotated[Deep, BeforeValidator(_a_rule)]
+"""How grey of more than eight bits becomes 256 greys, see `ivreid.io.to_grey`."""
+DeepSetting = Annotated[Deep | Literal["dataset"], BeforeValidator(_a_rule)]
+"""The same, or "dataset": the range of the training images, measured before training."""
 
 
 class _Settings(BaseModel):
@@ -24,6 +47,11 @@ class Preprocessing(_Settings):
     size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
     mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
     std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
+    deep: DeepRule = Field(
+        default=REFUSE,
+        description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each image, or "
+        "[low, high].",
+    )
 
     @model_validator(mode="after")
     def _positive_std(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from ivreid.data.cache import CacheKey, open_cache
 from ivreid.data.images import Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import ImageError
+from ivreid.io import REFUSE, Deep, deep_span
 from ivreid.types import IntArray, Progress
 
 OnBadImage = Literal["stop", "skip"]
@@ -42,11 +44,13 @@ class DecodedImages:
         root: Folder the paths are relative to.
         paths: One per image.
         size: Height and width to resize to.
+        deep: How grey of more than eight bits becomes 256 greys.
     """
 
     root: Path
     paths: Sequence[str]
     size: tuple[int, int]
+    deep: Deep = REFUSE
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -57,7 +61,7 @@ class DecodedImages:
         Raises:
             ImageError: It cannot be decoded; the message names the file.
         """
-        return decode(self.root / self.paths[row], self.size)
+        return decode(self.root / self.paths[row], self.size, self.deep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +85,19 @@ def select(images: ImageSource, rows: ArrayLike) -> ImageSource:
 
 
 def find_unreadable(
-    root: Path, paths: Sequence[str], *, workers: int = 2, progress: Progress | None = None
+    root: Path,
+    paths: Sequence[str],
+    *,
+    deep: Deep = REFUSE,
+    workers: int = 2,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Decode every file once: relative path -> reason, for those that cannot be decoded."""
     problems = {}
 
     def check(path: str) -> str:
         try:
-            decode(root / path, (8, 8))
+            decode(root / path, (8, 8), deep)
         except ImageError as error:
             return str(error)
         return ""
@@ -103,11 +112,35 @@ def find_unreadable(
     return problems
 
 
+def measure_deep(
+    root: Path, paths: Sequence[str], *, workers: int = 2, progress: Progress | None = None
+) -> tuple[float, float] | None:
+    """Smallest and largest value of all the deep pictures; None where there is none.
+
+    Files that cannot be read are left to whoever reads them next.
+    """
+
+    def look(path: str) -> tuple[float, float] | None:
+        try:
+            return deep_span(root / path)
+        except ImageError:
+            return None
+
+    low, high = math.inf, -math.inf
+    for done, span in enumerate(prefetch(look, paths, workers, ahead=64), 1):
+        if span is not None:
+            low, high = min(low, span[0]), max(high, span[1])
+        if progress is not None:
+            progress(done, len(paths))
+    return (low, high) if low <= high else None
+
+
 def open_images(
     root: Path | str,
     paths: Sequence[str],
     size: tuple[int, int],
     *,
+    deep: Deep = REFUSE,
     cache: Path | None = None,
     dataset: str = "",
     on_bad_image: OnBadImage = "stop",
@@ -120,6 +153,7 @@ def open_images(
         root: The dataset's folder.
         paths: Relative paths.
         size: Height and width in pixels.
+        deep: How grey of more than eight bits becomes 256 greys.
         cache: Folder of the decoded-image cache; None decodes images each time they are read.
         dataset: The dataset's fingerprint.
         on_bad_image: "stop" raises; "skip" leaves unreadable images out and warns, naming each. With "skip"
@@ -136,21 +170,21 @@ def open_images(
         DataError: The cache cannot be written.
     """
     root = Path(root)
-    images: ImageSource = DecodedImages(root, tuple(paths), size)
+    images: ImageSource = DecodedImages(root, tuple(paths), size, deep)
     bad: Mapping[str, str] = {}
     if cache is not None:
         opened = open_cache(
-            cache, CacheKey(root, tuple(paths), size, dataset), workers=workers, progress=progress
+            cache, CacheKey(root, tuple(paths), size, dataset, deep), workers=workers, progress=progress
         )
         images = opened
         unreadable = [paths[row] for row in np.flatnonzero(~opened.readable).tolist()]
-        bad = find_unreadable(root, unreadable, workers=0) if unreadable else {}
+        bad = find_unreadable(root, unreadable, deep=deep, workers=0) if unreadable else {}
         bad = {
             path: bad.get(path, f"{root / path}: not readable when the cache was built")
             for path in unreadable
         }
     elif on_bad_image == "skip":
-        bad = find_unreadable(root, paths, workers=workers, progress=progress)
+        bad = find_unreadable(root, paths, deep=deep, workers=workers, progress=progress)
     if bad and on_bad_image == "stop":
         raise ImageError(list_problems(bad.values()))
     if bad:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional
 
 from ivreid.data import (
     ImageSource,
     Preprocessing,
-    decode,
     normalise,
     prefetch,
-    resize,
     to_tensor,
     usable_workers,
 )
@@ -26,11 +22,9 @@ from ivreid.data.source import list_problems
 from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference.fold import ready
+from ivreid.inference.given import GivenImages, ImageLike, one_by_one
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
-
-ImageLike = str | Path | Image.Image | Pixels
-"""A file, a Pillow image, or uint8 pixels of shape (height, width, 3) or (height, width)."""
 
 CPU_CHUNK = 8
 """Images a CPU computes at a time: more, and the layers' outputs no longer fit its cache."""
@@ -81,7 +75,7 @@ class Embedder:
 
     def embed(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | Iterable[ImageLike],
         modality: Modality | str | Sequence[Modality | str],
         *,
         progress: Progress | None = None,
@@ -89,7 +83,9 @@ class Embedder:
         """Embed images.
 
         Args:
-            images: Files, Pillow images or uint8 arrays; one or many. Grey ones become three equal channels.
+            images: Files, Pillow images, arrays or tensors, one or many, or a batch: an array or tensor of
+                four dimensions, channels first or last. See `GivenImages` for shapes and values. Grey ones
+                become three equal channels.
             modality: "visible" or "infrared", for all images or one for each.
             progress: Called with (done, total).
 
@@ -97,12 +93,11 @@ class Embedder:
             (N, D) float32, each row of length 1.
 
         Raises:
-            ImageError: Files that cannot be decoded, all of them named; none is skipped.
-            UsageError: An unknown modality, or not one per image.
+            ImageError: Images that cannot be used, all of them named; none is skipped.
+            UsageError: An unknown modality, or not one per image, or no images at all.
         """
-        single = isinstance(images, str | Path | Image.Image | np.ndarray)
-        many: Sequence[ImageLike] = [images] if single else list(images)  # type: ignore[list-item, arg-type]
-        source = _Given(many, self.preprocessing.size)
+        many = one_by_one(images)
+        source = GivenImages(many, self.preprocessing.size, self.preprocessing.deep)
         return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
 
     def embed_source(
@@ -175,32 +170,3 @@ def _read(source: ImageSource, rows: range) -> tuple[Pixels, list[str]]:
         except ImageError as error:
             bad.append(str(error))
     return (np.empty(0, dtype=np.uint8) if bad else np.stack(read)), bad
-
-
-class _Given:
-    """Files, Pillow images and arrays as a source."""
-
-    def __init__(self, images: Sequence[ImageLike], size: tuple[int, int]) -> None:
-        self._images, self._size = images, size
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def read(self, row: int) -> Pixels:
-        image = self._images[row]
-        if isinstance(image, str | Path):
-            return decode(image, self._size)
-        if isinstance(image, Image.Image):
-            return resize(image, self._size)
-        array = np.asarray(image)
-        if (
-            array.dtype != np.uint8
-            or array.ndim not in (2, 3)
-            or array.shape[2:] not in ((), (3,))
-            or not array.size
-        ):
-            raise ImageError(
-                f"image {row} is an array of {array.dtype} and shape {array.shape}; it must be uint8 of "
-                "shape (height, width, 3) or (height, width)"
-            )
-        return resize(Image.fromarray(array), self._size)

@@ -45,7 +45,13 @@ def embed_samples(
         raise DataError(f"there is no image to embed in {root}")
     table = ImageTable.from_samples(samples)
     source, _ = open_images(
-        root, table.paths, embedder.preprocessing.size, cache=cache, dataset=dataset, workers=embedder.workers
+        root,
+        table.paths,
+        embedder.preprocessing.size,
+        deep=embedder.preprocessing.deep,
+        cache=cache,
+        dataset=dataset,
+        workers=embedder.workers,
     )
     return Embeddings(embedder.embed_source(source, table.infrared, progress=progress), table)
 

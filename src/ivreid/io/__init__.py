@@ -2,7 +2,7 @@
 
 from ivreid.io.deep import REFUSE, Deep, to_grey
 from ivreid.io.files import atomic_write, file_hash, fingerprint, write_json, write_text
-from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, open_image, read_image, to_rgb
+from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, open_image, read_image, to_rgb
 from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "REFUSE",
     "Deep",
     "atomic_write",
+    "deep_span",
     "file_hash",
     "fingerprint",
     "is_leftover",

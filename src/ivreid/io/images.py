@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ivreid.errors import ImageError
-from ivreid.io.deep import REFUSE, Deep, to_grey
+from ivreid.io.deep import REFUSE, Deep, span, to_grey
 from ivreid.io.jpeg import closed
 from ivreid.io.kinds import START, kind_of, readable_kinds
 from ivreid.io.png import pixels_only
@@ -53,6 +53,18 @@ def read_image(path: Path | str, deep: Deep = REFUSE) -> Image.Image:
     path = Path(path)
     with _told(path):
         return to_rgb(open_image(path), deep)
+
+
+def deep_span(path: Path | str) -> tuple[float, float] | None:
+    """Smallest and largest value of a deep picture; None for one of eight bits, which is not decoded.
+
+    Raises:
+        ImageError: As `read_image`, but for the missing rule.
+    """
+    path = Path(path)
+    with _told(path):
+        image = open_image(path)
+        return span(deep_values(image)) if is_deep(image) else None
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
-from ivreid.types import Progress
+from ivreid.types import Progress, as_array
 
 Metric = Literal["cosine", "euclidean"]
 FloatMatrix = NDArray[np.floating[Any]]
@@ -55,7 +55,9 @@ class Space:
         """
         if metric not in ("cosine", "euclidean"):
             raise UsageError(f"metric {metric!r} is unknown; use 'cosine' or 'euclidean'")
-        vectors = np.asarray(vectors)
+        vectors = as_array(vectors, name)
+        if vectors.dtype == np.float16:  # its sums and squares would overflow
+            vectors = vectors.astype(np.float32)
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise DataError(f"{name} must be a finite (images, dimensions) array, got shape {vectors.shape}")
         if np.abs(vectors).max(initial=0.0) > LARGEST:

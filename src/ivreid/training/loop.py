@@ -36,7 +36,7 @@ from ivreid.training.folder import open_folder
 from ivreid.training.health import Diverged
 from ivreid.training.saving import Position, Saver, Standing
 from ivreid.training.schedule import rate_factor
-from ivreid.training.setup import build_run_parts, check_processes
+from ivreid.training.setup import build_run_parts, check_processes, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
 from ivreid.types import Progress
@@ -101,6 +101,7 @@ def train(
         open_folder(config.out, process, resume=resume) as folder,
     ):
         resuming = broadcast(process, resume and folder.last.exists())
+        config = settle_range(config, preparing)
         parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
         saver = Saver(config, parts, folder)
         standing = saver.restore(notice) if resume else saver.beginning()

@@ -1,0 +1,172 @@
+"""The same picture in every form that a caller may have it gives the same pixels; other things are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ivreid.errors import DataError, ImageError, UsageError
+from ivreid.inference.given import GivenImages, one_by_one
+from ivreid.retrieval import rank
+from ivreid.types import Embeddings, ImageTable
+
+SIZE = (12, 8)
+
+
+def pixels(images: Any, deep: Any = "refuse") -> np.ndarray:
+    source = GivenImages(one_by_one(images), SIZE, deep)
+    return np.stack([source.read(row) for row in range(len(source))])
+
+
+@pytest.fixture(scope="module")
+def batch() -> np.ndarray:
+    """(5, 20, 10, 3) uint8."""
+    return np.random.default_rng(0).integers(0, 256, (5, 20, 10, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def expected(batch: np.ndarray) -> np.ndarray:
+    return np.stack(
+        [np.asarray(Image.fromarray(p).resize((8, 12), Image.Resampling.BILINEAR)) for p in batch]
+    )
+
+
+def test_batches_of_either_layout(batch: np.ndarray, expected: np.ndarray) -> None:
+    first = np.ascontiguousarray(batch.transpose(0, 3, 1, 2))
+    for form in (batch, first):
+        for images in (form, torch.from_numpy(form), list(form), list(torch.from_numpy(form)), tuple(form)):
+            assert np.array_equal(pixels(images), expected)
+        assert np.array_equal(pixels(form[2]), expected[2:3])
+        assert np.array_equal(pixels(torch.from_numpy(form[2])), expected[2:3])
+    strided = torch.from_numpy(batch).permute(0, 3, 1, 2)  # channels-last memory
+    assert np.array_equal(pixels(strided), expected) and len(one_by_one(strided)) == 5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_floats_are_black_to_white(batch: np.ndarray, expected: np.ndarray, dtype: torch.dtype) -> None:
+    tensor = (torch.from_numpy(batch).permute(0, 3, 1, 2).to(dtype) / 255).requires_grad_()
+    assert np.array_equal(pixels(tensor), expected), "as torchvision's ToTensor makes them, with gradients"
+    assert np.array_equal(pixels(tensor.detach().numpy()), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_floats_of_few_bits(batch: np.ndarray, dtype: torch.dtype) -> None:
+    """bf16 holds 8 bits of a number: at most 255 x 2^-9 off, half a level, which rounding makes one."""
+    tensor = torch.from_numpy(batch).to(dtype) / 255
+    found = pixels(tensor.permute(0, 3, 1, 2).requires_grad_())
+    near = pixels(np.rint(tensor.double().numpy() * 255).astype(np.uint8))
+    assert np.array_equal(found, near) and np.abs(found.astype(int) - pixels(batch)).max() <= 1
+
+
+def test_grey_in_every_form(batch: np.ndarray) -> None:
+    grey = batch[:, :, :, 0]
+    three = pixels(np.repeat(grey[..., None], 3, axis=3))
+    assert np.array_equal(pixels(list(grey)), three), "a list of 2-D arrays is a list of grey images"
+    assert np.array_equal(pixels(grey[:, None]), three) and np.array_equal(pixels(grey[..., None]), three)
+    assert np.array_equal(pixels(torch.from_numpy(grey[:, None]).float() / 255), three)
+    assert np.array_equal(pixels(Image.fromarray(grey[1])), three[1:2])
+
+
+def test_deep_grey_follows_the_rule(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(2600, 2740, (20, 10)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    for rule in ("image", (2500.0, 2800.0)):
+        want = pixels(tmp_path / "a.png", rule)
+        forms = (
+            values,
+            values.astype(np.float32),
+            torch.from_numpy(values.astype(np.int32)),
+            Image.open(tmp_path / "a.png"),
+        )
+        for form in forms:
+            assert np.array_equal(pixels([form], rule), want)
+    for form in (values, torch.from_numpy(values.astype(np.float32)), Image.open(tmp_path / "a.png")):
+        with pytest.raises(ImageError, match=r"image 0: .*(must be uint8|no rule)"):
+            pixels([form])
+
+
+def test_pillow_images_are_read_as_their_files_are(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGBA", (20, 30), (250, 10, 10, 0))
+    picture.paste((90, 90, 90, 255), (2, 2, 8, 20))
+    picture.save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(Image.open(tmp_path / "a.png")))
+    assert np.array_equal(pixels(str(tmp_path / "a.png")), pixels([tmp_path / "a.png"]))
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((5, 20, 10), np.uint8), r"uint8 and shape \(5, 20, 10\).*batches have one dimension more"),
+        (np.zeros((2, 20, 10, 4), np.uint8), r"shape \(20, 10, 4\)"),
+        (np.zeros((3, 20, 3), np.uint8), "two ways"),
+        (torch.zeros(3, 20, 10, dtype=torch.int64), "int64"),
+        (torch.zeros(3, 20, 10, dtype=torch.bool), "bool"),
+        (torch.zeros(20, 10), "float32"),
+        (torch.full((3, 20, 10), -2.1), "floats from -2.1 to -2.1"),
+        (torch.full((3, 20, 10), 1.5), "normalised"),
+        (torch.full((3, 20, 10), torch.nan), "floats from nan"),
+        (torch.zeros(3, 20, 10, dtype=torch.complex64), "complex64"),
+        (torch.zeros(3, 20, 10).to_sparse(), "without plain values"),
+        (torch.zeros(3, 20, 10, device="meta"), "without plain values"),
+        ([np.zeros((1, 3, 20, 10), np.uint8)], r"shape \(1, 3, 20, 10\)"),
+        ([None], "object"),
+        ([[[1, 2], [3]]], "list"),
+    ],
+)
+def test_what_is_no_image_is_refused(image: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=f"image 0: .*{message}"):
+        pixels(image)
+
+
+@pytest.mark.parametrize("images", [None, 3, b"\xff\xd8", {"a": 1}, object()])
+def test_what_holds_no_images_is_refused(images: Any) -> None:
+    with pytest.raises(UsageError, match="files, Pillow images, arrays or tensors"):
+        one_by_one(images)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_tensors_on_a_gpu(batch: np.ndarray, expected: np.ndarray) -> None:
+    tensor = torch.from_numpy(batch).permute(0, 3, 1, 2).cuda()
+    assert np.array_equal(pixels(tensor), expected)
+    assert np.array_equal(pixels((tensor / 255).requires_grad_()), expected)
+    vectors = torch.rand(5, 4, device="cuda", requires_grad=True)
+    assert np.array_equal(Embeddings(vectors, table(5)).vectors, vectors.detach().cpu().numpy())
+
+
+def table(count: int) -> ImageTable:
+    ids = torch.arange(count)
+    return ImageTable(pids=ids, camids=ids, frames=ids + 1, infrared=ids % 2 == 0)
+
+
+@given(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]), st.booleans())
+@settings(max_examples=12, deadline=None)
+def test_embeddings_take_tensors(dtype: torch.dtype, grad: bool) -> None:
+    vectors = torch.randn(6, 4, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_(grad)
+    plain = vectors.detach().float().numpy()
+    for form in (vectors, list(vectors), vectors.T.contiguous().T):
+        held = Embeddings(form, table(6))
+        assert np.array_equal(held.vectors, plain) and held.vectors.dtype == np.float32
+        assert not held.vectors.flags.writeable and held.images.pids.tolist() == list(range(6))
+    if not grad:
+        vectors[0, 0] = 99
+        assert held.vectors[0, 0] != 99, "a value, not a view"
+    ranking = rank(vectors, vectors, k=1)
+    assert ranking.indices[:, 0].tolist() == list(range(6))
+
+
+@pytest.mark.parametrize(
+    "wrong", [[[1.0, 2.0], [1.0]], [["a", "b"]], [[None, 1.0]], torch.zeros(1, 2, device="meta")]
+)
+def test_what_is_no_embedding_is_refused(wrong: Any) -> None:
+    with pytest.raises(DataError, match="embeddings"):
+        Embeddings(wrong, table(1))
