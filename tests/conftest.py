@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -36,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
     slow = [HealthCheck.too_slow]
     settings.register_profile("ivreid", deadline=None, derandomize=fixed, suppress_health_check=slow)
     settings.load_profile("ivreid")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """`-n auto`: one for each core that may be used, where 2 GiB are left for it."""
+    from ivreid.machine import available_cores
+
+    return max(1, min(available_cores(), psutil.virtual_memory().available >> 31))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
