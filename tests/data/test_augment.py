@@ -27,7 +27,7 @@ def run(
 ) -> np.ndarray:
     augmenter = Augmenter(AugmentSettings(**{**OFF, **options}), seed=5)  # type: ignore[arg-type]
     one = np.array([index]), np.array([occurrence]), np.array([infrared])
-    return augmenter.batch([pixels], epoch, *one)[0]
+    return augmenter.batch([pixels], epoch, *one).pixels[0]
 
 
 def padded_crops(pixels: np.ndarray, pad: int) -> dict[bytes, tuple[int, int, bool]]:
@@ -63,11 +63,24 @@ def test_padding_is_black_and_large_padding_works(seed: int, epoch: int, index: 
     pixels = image(seed % 7)
     augmenter = Augmenter(AugmentSettings(flip=0.5, padding=W - 1), seed)
     one = np.array([index]), np.array([0]), np.array([False])
-    assert augmenter.batch([pixels], epoch, *one)[0].tobytes() in padded_crops(pixels, W - 1)
+    assert augmenter.batch([pixels], epoch, *one).pixels[0].tobytes() in padded_crops(pixels, W - 1)
 
 
 EVERYTHING = AugmentSettings(
-    padding=3, jitter=0.6, grey=0.3, channel_exchange=0.5, erasing=0.5, channel_erasing=0.5
+    padding=3,
+    padding_fill="symmetric",
+    jitter=0.6,
+    hue=0.2,
+    grey=0.3,
+    channel_exchange=0.3,
+    weighted_grey=0.3,
+    channel_cutmix=0.3,
+    spectrum_jitter=0.3,
+    blur=(5, 0.1, 2.0),
+    erasing=0.5,
+    erasing_law="log",
+    erasing_fill="noise",
+    channel_erasing=0.5,
 )
 
 
@@ -75,10 +88,12 @@ def test_an_image_is_changed_the_same_in_any_company() -> None:
     augmenter = Augmenter(EVERYTHING, seed=1)
     pixels = [image(i) for i in range(12)]
     index, occurrence, infrared = np.arange(12) * 37, np.arange(12) % 3, np.arange(12) % 2 == 0
-    together = augmenter.batch(pixels, 4, index, occurrence, infrared)
-    backwards = augmenter.batch(pixels[::-1], 4, index[::-1], occurrence[::-1], infrared[::-1])[::-1]
+    together = augmenter.batch(pixels, 4, index, occurrence, infrared).pixels
+    backwards = augmenter.batch(pixels[::-1], 4, index[::-1], occurrence[::-1], infrared[::-1]).pixels[::-1]
     alone = [
-        augmenter.batch([pixels[i]], 4, index[i : i + 1], occurrence[i : i + 1], infrared[i : i + 1])[0]
+        augmenter.batch([pixels[i]], 4, index[i : i + 1], occurrence[i : i + 1], infrared[i : i + 1]).pixels[
+            0
+        ]
         for i in range(12)
     ]
     assert np.array_equal(together, backwards)
@@ -96,7 +111,7 @@ def test_seed_epoch_sample_and_occurrence_each_matter() -> None:
     ):
         augmenter = Augmenter(AugmentSettings(padding=9), seed)
         one = np.array([index]), np.array([occurrence]), np.array([False])
-        differing.add(augmenter.batch([pixels], epoch, *one)[0].tobytes())
+        differing.add(augmenter.batch([pixels], epoch, *one).pixels[0].tobytes())
     assert len(differing) == 5
 
 

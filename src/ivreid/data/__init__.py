@@ -1,8 +1,8 @@
 """The training data path: settings, samplers, decoded-image cache, augmentation, loaders."""
 
-from ivreid.data.augment import Augmenter
+from ivreid.data.augment import Augmented, Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
-from ivreid.data.images import decode, normalise, resize, to_tensor
+from ivreid.data.images import decode, exchange_channels, normalise, resize, to_tensor
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
 from ivreid.data.planning import BatchSampler, Plan, check_world_size
 from ivreid.data.sampler import (
@@ -13,7 +13,7 @@ from ivreid.data.sampler import (
     UniformBatchSampler,
     make_sampler,
 )
-from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing, Views
+from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing, Views, ViewSettings
 from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, measure_deep, open_images, select
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.machine import available_cores
@@ -21,6 +21,7 @@ from ivreid.machine import available_cores
 __all__ = [
     "AnyModalityBatchSampler",
     "AugmentSettings",
+    "Augmented",
     "Augmenter",
     "Batch",
     "BatchSampler",
@@ -37,12 +38,14 @@ __all__ = [
     "TrainLoader",
     "TrainingSet",
     "UniformBatchSampler",
+    "ViewSettings",
     "Views",
     "available_cores",
     "build_cache",
     "check_world_size",
     "decode",
     "default_cache_folder",
+    "exchange_channels",
     "find_unreadable",
     "make_sampler",
     "measure_deep",

@@ -36,6 +36,25 @@ def decode(path: Path | str, size: tuple[int, int], deep: Deep = REFUSE) -> Pixe
     return resize(read_image(path, deep), size)
 
 
+LUMA_CODE = 4
+"""The code of `exchange_channels` for the luma; 0 leaves a row as it is, 1 to 3 are R, G and B."""
+
+
+def exchange_channels(inputs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+    """Replace all channels of some rows of the network's input by one of them, or by their luma.
+
+    After normalisation equal channels mean another colour than a grey image has; this is what the published
+    code of Ye et al. (ICCV 2021) does.
+
+    Shape:
+        inputs (B, 3, H, W) float, codes (B,) int8 -> (B, 3, H, W).
+    """
+    table = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.2989, 0.5870, 0.1140]]
+    weights = torch.tensor(table, dtype=inputs.dtype, device=inputs.device)[codes.long()]
+    one = (inputs * weights[:, :, None, None]).sum(1, keepdim=True)
+    return torch.where((codes == 0)[:, None, None, None], inputs, one)
+
+
 def to_tensor(pixels: Pixels) -> torch.Tensor:
     """View (B, H, W, 3) pixels as a uint8 tensor (B, 3, H, W) without a copy: channels-last memory."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ivreid.data.augment import Augmenter
-from ivreid.data.images import to_tensor
+from ivreid.data.images import exchange_channels, normalise, to_tensor
 from ivreid.data.planning import BatchSampler, Int8Array, Plan
 from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
@@ -31,6 +31,8 @@ class Batch:
         infrared: (B,) bool.
         indices: (B,) int64 sample indices.
         view: (B,) int8; which view of its image a row shows, 0 where each stands once.
+        channels: (B,) int8 codes for `exchange_channels`, or None where nothing is to be done after
+            normalisation.
     """
 
     images: torch.Tensor
@@ -38,17 +40,27 @@ class Batch:
     infrared: torch.Tensor
     indices: torch.Tensor
     view: torch.Tensor
+    channels: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, for asynchronous copies to a GPU."""
-        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+        return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; asynchronous from page-locked memory."""
-        return Batch(*(getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def inputs(self, mean: Sequence[float], std: Sequence[float], channels_last: bool = True) -> torch.Tensor:
+        """The network's input: normalised, and then with channels exchanged where that was asked for."""
+        normalised = normalise(self.images, mean, std, channels_last)
+        return normalised if self.channels is None else exchange_channels(normalised, self.channels)
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        values = (getattr(self, field.name) for field in fields(self))
+        return Batch(*(None if value is None else change(value) for value in values))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +187,10 @@ class TrainLoader:
         self._augmenter = Augmenter(augment, seed)
         self._plans: dict[int, Plan] = {}
         height, width = data.images.read(0).shape[:2]
-        if augment.padding >= min(height, width):
+        padding = self._augmenter.padding
+        if padding >= min(height, width):
             raise ConfigError(
-                f"augment.padding is {augment.padding}; it must be less than the image's shorter side "
+                f"augment.padding is {padding}; it must be less than the image's shorter side "
                 f"({min(height, width)})"
             )
 
@@ -207,12 +220,13 @@ class TrainLoader:
         infrared = self.data.infrared[indices]
         once = {i: self.data.images.read(i) for i in dict.fromkeys(indices.tolist())}
         read = [once[i] for i in indices.tolist()]
-        pixels = self._augmenter.batch(read, epoch, indices, occurrences, infrared, views)
+        pixels, codes = self._augmenter.batch(read, epoch, indices, occurrences, infrared, views)
         made = Batch(
             images=to_tensor(pixels),
             labels=torch.from_numpy(self.data.labels[indices]),
             infrared=torch.from_numpy(infrared),
             indices=torch.from_numpy(indices.copy()),
             view=torch.from_numpy(views.copy()),
+            channels=None if codes is None else torch.from_numpy(codes),
         )
         return made.pin_memory() if self.pin_memory else made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from ivreid.io import REFUSE, Deep
 
@@ -114,53 +114,141 @@ class BatchSettings(_Settings):
         return self.identities * self.instances * (self.views.visible + self.views.infrared)
 
 
-class AugmentSettings(_Settings):
-    """Random changes to training images; each stands alone and 0 switches it off.
+ColourOp = Literal[
+    "jitter", "grey", "channel_exchange", "weighted_grey", "channel_cutmix", "spectrum_jitter", "blur"
+]
+COLOUR_KEYS = (
+    "jitter",
+    "grey",
+    "channel_exchange",
+    "weighted_grey",
+    "channel_cutmix",
+    "spectrum_jitter",
+    "blur",
+    "colour_choice",
+)
+"""What infrared images do not inherit: whether colours change."""
 
-    The defaults are those of the published IV-ReID configuration: flip, pad and crop, nothing else.
+
+class ViewSettings(_Settings):
+    """Random changes to one kind of image; each stands alone and 0 switches it off.
+
+    Attributes:
+        flip: Probability of a horizontal flip.
+        padding: Pixels added on every side before a random crop back to size.
+        padding_fill: Grey level of those pixels; "symmetric" mirrors the image at its edge.
+        jitter: Probability of colour jitter.
+        brightness: Jitter multiplies brightness by 1 +- this.
+        contrast: Jitter multiplies the distance from the mean luminance by 1 +- this.
+        saturation: Jitter multiplies the distance from each pixel's luminance by 1 +- this.
+        hue: Jitter turns the hue by +- this share of the circle.
+        grey: Probability of replacing an image by its luminance.
+        channel_exchange: Probability of replacing an image by one of its three channels, chosen at random (Ye
+            et al., ICCV 2021, whose code amounts to 0.75).
+        exclusive: One draw decides between the two before, so that their probabilities add.
+        channel_stage: "raw" applies these two to pixels; "normalized" to the network's input, after erasing,
+            as the published code does, where equal channels mean another colour than a grey image has.
+        weighted_grey: Probability of replacing an image by a random mixture of its channels.
+        channel_cutmix: Probability of replacing an image by a channel with a rectangle of another.
+        spectrum_jitter: Probability of blending an image with one of its channels, in a random proportion.
+        blur: Side of a Gaussian filter, smallest and largest sigma; applied whenever it is set.
+        colour_choice: Of these changes exactly one is drawn, and then has its own probability.
+        erasing: Probability of random erasing (Zhong et al., AAAI 2020).
+        erasing_law: How a rectangle is drawn: "uniform" in area and height/width ratio as published, or "log",
+            with log-uniform ratios of 0.3 to 3.3 and 10 tries as in torchvision.
+        erasing_fill: "mean" is the mean colour of ImageNet, which normalisation maps to 0; three numbers are
+            a colour after normalisation; "noise" is normal noise there, as far as a pixel can hold it.
+        channel_erasing: Probability of a second, channel-level erasing (Ye et al., ICCV 2021) by the law
+            "uniform", whose fill differs from zero in each normalised channel.
+        erasing_area: Smallest and largest share of the image that an erasing covers.
+        channel_erasing_area: The same of `channel_erasing`; null is `erasing_area`.
+        erasing_aspect: Smallest height/width ratio of the law "uniform"; the largest is its inverse.
     """
 
-    flip: Probability = Field(default=0.5, description="Probability of a horizontal flip.")
-    padding: Annotated[int, Field(ge=0, le=1024)] = Field(
-        default=10, description="Black pixels added on every side before a random crop back to size."
-    )
-    jitter: Probability = Field(
-        default=0.0, description="Probability of colour jitter (visible images only)."
-    )
-    brightness: Probability = Field(default=0.3, description="Jitter multiplies brightness by 1 +- this.")
-    contrast: Probability = Field(
-        default=0.3, description="Jitter multiplies the distance from the mean luminance by 1 +- this."
-    )
-    saturation: Probability = Field(
-        default=0.3, description="Jitter multiplies the distance from each pixel's luminance by 1 +- this."
-    )
-    grey: Probability = Field(
-        default=0.0, description="Probability of replacing a visible image by its luminance."
-    )
-    channel_exchange: Probability = Field(
-        default=0.0,
-        description="Probability of replacing a visible image by one of its three channels, chosen at "
-        "random (Ye et al., ICCV 2021, whose code amounts to 0.75).",
-    )
-    erasing: Probability = Field(
-        default=0.0,
-        description="Probability of random erasing (Zhong et al., AAAI 2020) with the mean colour of "
-        "ImageNet.",
-    )
-    channel_erasing: Probability = Field(
-        default=0.0,
-        description="Probability of channel-level random erasing (Ye et al., ICCV 2021), whose fill "
-        "differs from zero in each normalised channel.",
-    )
-    erasing_area: tuple[Probability, Probability] = Field(
-        default=(0.02, 0.4), description="Smallest and largest share of the image that either erasing covers."
-    )
-    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.3, description="Smallest height/width ratio; the largest is its inverse."
-    )
+    flip: Probability = 0.5
+    padding: Annotated[int, Field(ge=0, le=1024)] = 10
+    padding_fill: Annotated[int, Field(ge=0, le=255)] | Literal["symmetric"] = 0
+    jitter: Probability = 0.0
+    brightness: Probability = 0.3
+    contrast: Probability = 0.3
+    saturation: Probability = 0.3
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    grey: Probability = 0.0
+    channel_exchange: Probability = 0.0
+    exclusive: bool = False
+    channel_stage: Literal["raw", "normalized"] = "raw"
+    weighted_grey: Probability = 0.0
+    channel_cutmix: Probability = 0.0
+    spectrum_jitter: Probability = 0.0
+    blur: tuple[Annotated[int, Field(ge=3, le=255)], float, float] | None = None
+    colour_choice: tuple[ColourOp, ...] = ()
+    erasing: Probability = 0.0
+    erasing_law: Literal["uniform", "log"] = "uniform"
+    erasing_fill: Literal["mean", "noise"] | Triple = "mean"
+    channel_erasing: Probability = 0.0
+    erasing_area: tuple[Probability, Probability] = (0.02, 0.4)
+    channel_erasing_area: tuple[Probability, Probability] | None = None
+    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = 0.3
 
     @model_validator(mode="after")
-    def _ordered_area(self) -> Self:
-        if self.erasing_area[0] > self.erasing_area[1]:
-            raise ValueError(f"`erasing_area` must be (smallest, largest), it is {list(self.erasing_area)}")
+    def _consistent(self) -> Self:
+        for name in ("erasing_area", "channel_erasing_area"):
+            area = getattr(self, name)
+            if area is not None and area[0] > area[1]:
+                raise ValueError(f"`{name}` must be (smallest, largest), it is {list(area)}")
+        if self.blur is not None and not (self.blur[0] % 2 and 0 < self.blur[1] <= self.blur[2]):
+            raise ValueError(
+                f"`blur` must be (odd side, smallest sigma, largest sigma), it is {list(self.blur)}"
+            )
+        if "blur" in self.colour_choice and self.blur is None:
+            raise ValueError(
+                "`colour_choice` names blur; set `blur` to [side, smallest sigma, largest sigma]"
+            )
+        if self.exclusive and {"grey", "channel_exchange"} & set(self.colour_choice):
+            raise ValueError(
+                "`exclusive` and a `colour_choice` of grey or channel_exchange exclude each other"
+            )
+        if self.exclusive and self.channel_exchange + self.grey > 1:
+            raise ValueError(
+                f"`exclusive` adds channel_exchange and grey, which are {self.channel_exchange} and "
+                f"{self.grey} and may come to 1 at most"
+            )
         return self
+
+
+class AugmentSettings(ViewSettings):
+    """Random changes to training images: for all, and where one kind of image differs.
+
+    The defaults are those of the published IV-ReID configuration: flip, pad and crop, nothing else.
+    `visible`, `second` and `infrared` hold any of the other keys and win over them. Changes of colour concern
+    visible images only: infrared ones have those alone that `infrared` names.
+
+    Attributes:
+        visible: For visible images, view 0.
+        second: For further views of visible images; inherits from the keys for all, not from `visible`.
+        infrared: For infrared images.
+        grey_epochs: Visible images are grey during so many first epochs.
+    """
+
+    visible: dict[str, Any] = {}
+    second: dict[str, Any] = {}
+    infrared: dict[str, Any] = {}
+    grey_epochs: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _each_kind(self) -> Self:
+        for kind in ("visible", "second", "infrared"):
+            try:
+                self.kind(kind)
+            except ValidationError as error:
+                first = error.errors()[0]
+                key = ".".join(map(str, (kind, *first["loc"])))
+                raise ValueError(f"`{key}`: {first['msg']}") from error
+        return self
+
+    def kind(self, name: Literal["visible", "second", "infrared"]) -> ViewSettings:
+        """What happens to one kind of image."""
+        common = {key: getattr(self, key) for key in ViewSettings.model_fields}
+        if name == "infrared":
+            common = {key: value for key, value in common.items() if key not in COLOUR_KEYS}
+        return ViewSettings.model_validate({**common, **getattr(self, name)})

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ivreid.config.schema import Config
-from ivreid.data import Batch, normalise
+from ivreid.data import Batch
 from ivreid.distributed.exchange import barrier, broadcast, reduce_mean
 from ivreid.distributed.failure import restarted
 from ivreid.distributed.group import process_group
@@ -166,7 +166,7 @@ class Run:
         sums: dict[str, Tensor] = {}
         for number, loaded in enumerate(group, start=1):
             batch = loaded.to(parts.device)
-            images = normalise(batch.images, config.data.mean, config.data.std, config.channels_last)
+            images = batch.inputs(config.data.mean, config.data.std, config.channels_last)
             with accumulate_locally(self.model, number < len(group)):
                 with autocast(parts.precision, parts.device):
                     terms = self.model(images, batch.labels, batch.infrared, batch.view)
