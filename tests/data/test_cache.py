@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -25,17 +26,22 @@ from ivreid.data import (
 )
 from ivreid.errors import DataError, ImageError
 from ivreid.types import Sample
+from kill_points import KillPoint, Tally, count_events, run_until
 from time_limits import seconds
 
 SIZE = (32, 12)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
+def draw_images(folder: Path) -> Path:
     rng = np.random.default_rng(1)
     for i in range(9):
-        Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).save(tmp_path / f"{i}.png")
-    return tmp_path
+        Image.fromarray(rng.integers(0, 256, (20 + i, 30, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return draw_images(tmp_path)
 
 
 PATHS = tuple(f"{i}.png" for i in range(9))
@@ -205,6 +211,29 @@ def test_a_killed_build_is_no_cache_and_the_next_cleans_up(root: Path, tmp_path:
     names = [p.name for p in (tmp_path / "c").iterdir()]
     assert any(name.endswith(".tmp") for name in names) and key(root).name not in names
     assert len(open_cache(tmp_path / "c", key(root))) == 9
+    assert not list((tmp_path / "c").glob(".*.tmp"))
+
+
+def build(root: Path, folder: Path) -> None:
+    open_cache(folder, key(root), workers=1)
+
+
+@pytest.fixture(scope="module")
+def building(tmp_path_factory: pytest.TempPathFactory) -> Tally:
+    """The events of building a cache."""
+    folder = tmp_path_factory.mktemp("building")
+    return count_events(folder / "tally.json", build, draw_images(folder), folder / "c")
+
+
+@pytest.mark.campaign(slice=2)
+def test_a_build_killed_at_a_random_point_is_made_good(
+    rng: Random, building: Tally, root: Path, tmp_path: Path
+) -> None:
+    point = KillPoint.draw(rng, building)
+    status = run_until(point, build, root, tmp_path / "c")
+    assert status == -point.signum or (status == 0 and point.later)
+    cache = open_cache(tmp_path / "c", key(root))
+    assert all(np.array_equal(cache.read(row), decode(root / f"{row}.png", SIZE)) for row in range(9))
     assert not list((tmp_path / "c").glob(".*.tmp"))
 
 

@@ -28,6 +28,7 @@ from ivreid.data import (
 )
 from ivreid.errors import ConfigError, DataError, ImageError, UsageError
 from ivreid.types import Modality, Sample
+from time_limits import wait_until
 
 SIZE = (48, 16)
 BATCH = BatchSettings(identities=4, instances=2)
@@ -195,8 +196,8 @@ def test_prefetch_works_ahead_only_so_far_and_ends_when_left() -> None:
     started: list[int] = []
     made: Iterator[int] = prefetch(lambda i: started.append(i) or i, range(1000), 2, ahead=4)
     assert next(made) == 0
-    time.sleep(0.05)
-    assert len(started) <= 6
+    wait_until(lambda: len(started) >= 5)  # the one taken and four ahead
+    assert sorted(started) == [0, 1, 2, 3, 4]
     made.close()  # type: ignore[attr-defined]
     assert not [t for t in threading.enumerate() if t.name.startswith("ivreid-data")]
 

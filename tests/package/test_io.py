@@ -13,6 +13,7 @@ from PIL import Image
 
 from ivreid import io
 from ivreid.errors import DataError, ImageError
+from kill_points import KillPoint, count_events, run_until
 
 
 def png(width, height):
@@ -93,6 +94,35 @@ def test_an_error_while_writing_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old"
     assert [f.name for f in tmp_path.iterdir()] == ["state.bin"]
+
+
+OLD, NEW = b"old" * 10_000, b"new" * 90_000
+
+
+def replace(path):
+    with io.atomic_write(path) as file:
+        for start in range(0, len(NEW), 30_000):
+            file.write(NEW[start : start + 30_000])
+
+
+@pytest.fixture(scope="module")
+def writing(tmp_path_factory):
+    """The events of writing a file."""
+    folder = tmp_path_factory.mktemp("writing")
+    return count_events(folder / "tally.json", replace, folder / "state.bin")
+
+
+@pytest.mark.campaign(slice=8)
+def test_killed_while_writing_the_old_file_or_the_new_is_there(rng, writing, tmp_path):
+    path = tmp_path / "state.bin"
+    path.write_bytes(OLD)
+    point = KillPoint.draw(rng, writing)
+    status = run_until(point, replace, path)
+    assert status == -point.signum or (status == 0 and point.later)
+    assert path.read_bytes() in (OLD, NEW)
+    assert all(
+        f == path or (f.name.startswith(".state.bin.") and f.suffix == ".tmp") for f in tmp_path.iterdir()
+    )
 
 
 def test_json_refuses_nan(tmp_path):
