@@ -14,13 +14,18 @@ SHOWN = 6
 def run(
     checkpoint: Annotated[Path, typer.Argument(help="The published file (.pth, .pt, .pkl or .safetensors)")],
     out: Annotated[Path, typer.Option("--out", help="The weights to write, WEIGHTS.safetensors")],
-    from_: Annotated[str, typer.Option("--from", help="Whose format it is: iv-reid")] = "iv-reid",
+    from_: Annotated[
+        str, typer.Option("--from", help="The method it is of; `ivreid methods` lists them")
+    ] = "iv-reid",
+    dataset: Annotated[str, typer.Option(help="The dataset it was trained on")] = "sysu-mm01",
     last_stride: Annotated[
-        int, typer.Option("--last-stride", min=1, max=2, help="LAST_STRIDE of its configuration")
-    ] = 1,
+        int | None,
+        typer.Option("--last-stride", min=1, max=2, help="Stride of its last stage  [default: as published]"),
+    ] = None,
     size: Annotated[
-        str, typer.Option("--size", metavar="HxW", help="Height x width of the images it was trained on")
-    ] = "384x128",
+        str | None,
+        typer.Option("--size", metavar="HxW", help="Height x width of its images  [default: as published]"),
+    ] = None,
 ) -> None:
     """Convert a published checkpoint to safe weights, executing nothing it contains.
 
@@ -30,23 +35,27 @@ def run(
     """
     from rich.console import Console
 
-    from ivreid.errors import UsageError, did_you_mean
-    from ivreid.methods.published import IMPORTERS
+    from ivreid.errors import UsageError
+    from ivreid.methods.published import import_published
     from ivreid.models import write_weights
 
-    if from_ not in IMPORTERS:
-        raise UsageError(f"unknown format {from_!r} for --from; {did_you_mean(from_, IMPORTERS)}")
     if out.suffix != ".safetensors":
         raise UsageError(
             f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
         )
     if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
         raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
-    sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size)
-    if sides is None:
+    sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size) if size else None
+    if size and sides is None:
         raise UsageError(f"--size {size!r} must be height x width, for example 384x128")
 
-    imported = IMPORTERS[from_](checkpoint, last_stride=last_stride, size=(int(sides[1]), int(sides[2])))
+    imported = import_published(
+        checkpoint,
+        from_,
+        dataset=dataset,
+        last_stride=last_stride,
+        size=(int(sides[1]), int(sides[2])) if sides else None,
+    )
     write_weights(out, imported.tensors, imported.card)
 
     method = imported.method
@@ -54,10 +63,10 @@ def run(
     console = Console(highlight=False, soft_wrap=True)
     for name, value in (
         ("method", method.name),
-        ("backbone", f"{settings['backbone']}, last stride {last_stride}, no ReLU after the stem"),
-        ("norm", f"{settings['norm']}, embedding of {method.embedding_dim} numbers"),
+        ("settings", ", ".join(f"{key} {value}" for key, value in settings.items() if key != "pretrained")),
+        ("embedding", f"{method.embedding_dim} numbers"),
         ("identities", f"{method.num_classes} in training"),
-        ("images", f"{size} (height x width)"),
+        ("images", "{}x{} (height x width)".format(*method.size)),
         (
             "tensors",
             f"{len(imported.tensors)} used, {len(imported.ignored)} ignored{_some(imported.ignored)}",

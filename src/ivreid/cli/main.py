@@ -23,6 +23,7 @@ VERBS = {
     "compare": "Compare two results files: difference, interval, warnings.",
     "calibrate": "Fit a same-person distance threshold on validation identities.",
     "embed": "Turn a folder of images into a features file.",
+    "methods": "List the methods: paper, cost, published figures; or print one's page.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",
     "doctor": "Say what this machine offers and what would make training faster.",

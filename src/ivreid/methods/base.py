@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ivreid.errors import CheckpointError
+from ivreid.methods.importer import Importer
+from ivreid.methods.publication import Publication
 from ivreid.methods.recipe import Recipe
 
 
@@ -31,6 +33,8 @@ class Method(nn.Module, ABC):
         small: Options that make it quick to build and run: the contract test uses them.
         small_size: Height and width of the contract test's images.
         views: Views of each visible image that `forward` needs in a batch.
+        publication: Paper, code and published figures.
+        importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
 
     Attributes:
@@ -48,6 +52,8 @@ class Method(nn.Module, ABC):
     small_size: ClassVar[tuple[int, int]] = (64, 32)
     views: ClassVar[int] = 1
     recipe: ClassVar[Recipe | None] = None
+    publication: ClassVar[Publication | None] = None
+    importer: ClassVar[Importer | None] = None
 
     num_classes: int
     size: tuple[int, int]

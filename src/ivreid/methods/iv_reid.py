@@ -30,6 +30,8 @@ from ivreid.distributed.gather import gather_rows
 from ivreid.errors import TrainingError
 from ivreid.losses import Reduction, identity_loss, mutual_loss, triplet_loss
 from ivreid.methods.base import Method, MethodSettings
+from ivreid.methods.importer import Importer
+from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import RESNETS, NormKind, create_backbone, global_average, make_norm
 
@@ -84,6 +86,17 @@ class IVReID(Method):
     Settings = IVReIDSettings
     training_only = ("shared_classifier.", "visible_classifier.", "infrared_classifier.")
     small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    publication = Publication(
+        title="IV-ReID: one-stream network with mutual modality classifiers",
+        code="linyq17/IV-REID",
+        licence="MIT",
+        figures=(
+            PublishedFigures("sysu-mm01", "all-search, single-shot", 46.3, 44.2, draw="iv-reid"),
+            PublishedFigures("regdb", "infrared-to-visible", 46.8, 43.7),
+        ),
+        remarks=("The kept epoch was the best on the test identities.",),
+    )
+    importer = Importer(names={}, landmarks=("base.conv1.weight", "share_classifier.weight"))
     recipe = Recipe(
         {
             "seed": 2019,

@@ -11,10 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ivreid.errors import CheckpointError
+from ivreid.data.settings import Preprocessing
+from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.io import file_hash
-from ivreid.methods import build
+from ivreid.methods import METHODS, build
 from ivreid.methods.base import Method
+from ivreid.methods.importer import Importer, Tensors, looks_like
+from ivreid.methods.iv_reid import IVReID
 from ivreid.models import read_tensors
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
@@ -27,7 +30,6 @@ RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
 RENAMED = {"base.": "backbone.", "bottleneck.": "norm.", "share_classifier.": "shared_classifier."}
 LEFT_OUT = "base.fc."
 """ImageNet's classifier, which some files still hold inside the backbone."""
-PREPROCESSING = {"size": [384, 128], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,58 @@ class Imported:
     """
 
     method: Method
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
     card: Mapping[str, Any]
     ignored: tuple[str, ...]
+
+
+def import_published(
+    path: Path | str,
+    source: str,
+    *,
+    dataset: str = "sysu-mm01",
+    last_stride: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Imported:
+    """A published checkpoint as weights, without executing anything in it.
+
+    Args:
+        path: The checkpoint.
+        source: Whose it is: a method's name.
+        dataset: Which dataset it was trained on; some methods have another network there.
+        last_stride: Stride of the last stage, which no tensor tells; None: as published.
+        size: Height and width of the images, which no tensor tells; None: the recipe's on that dataset.
+
+    Raises:
+        UsageError: No importer of that name.
+        CheckpointError: A file that cannot be read safely, or of another method; the message says which it
+            looks like.
+    """
+    if source not in IMPORTERS:
+        raise UsageError(f"unknown format {source!r} for --from; {did_you_mean(source, IMPORTERS)}")
+    if source == "iv-reid":
+        return import_iv_reid(path, last_stride=last_stride or 1, size=size or image_size(IVReID, dataset))
+    kind, importer = METHODS[source], IMPORTERS[source]
+    tensors = finite(read_tensors(path), str(path))
+    lacking = [name for name in importer.landmarks if name not in tensors]
+    if lacking:
+        other = [name for name in looks_like(tensors, IMPORTERS) if name != source]
+        hint = f"; it looks like one of {other[0]}: --from {other[0]}" if other else ""
+        raise CheckpointError(
+            f"{path} is not a checkpoint of {source} on {dataset}: it lacks {lacking[0]!r} (it holds "
+            f"{', '.join(sorted(tensors)[:3])}, ...){hint}"
+        )
+    importer.check(tensors, str(path))
+    renamed, ignored = importer.rename(tensors, str(path))
+    settings = {"pretrained": None, **importer.settings(tensors, dataset)}
+    if last_stride is not None:
+        settings["last_stride"] = last_stride
+    classes = len(tensors[importer.classes]) if importer.classes in tensors else 1
+    height_width = size or image_size(kind, dataset)
+    method = build(source, settings, classes, size=height_width, pretrained=False).eval()
+    fill_counters(method, renamed)
+    method.load_tensors(renamed, str(path))
+    return Imported(method, renamed, card_of(method, source, dataset, Path(path), importer.flip), ignored)
 
 
 def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, int] = (384, 128)) -> Imported:
@@ -61,7 +112,7 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
     Raises:
         CheckpointError: A file that cannot be read safely, or is not such a network; the message says why.
     """
-    source = _finite(read_tensors(path), str(path))
+    source = finite(read_tensors(path), str(path))
     if "base.conv1.weight" not in source or "share_classifier.weight" not in source:
         lacking = next(n for n in ("base.conv1.weight", "share_classifier.weight") if n not in source)
         raise CheckpointError(
@@ -79,27 +130,56 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
     tensors, ignored = _rename(_fold_biases(source, str(path)))
     num_classes = len(source["share_classifier.weight"])
     method = build("iv-reid", settings, num_classes, size=size, pretrained=False).eval()
-    for name, own in method.state_dict().items():  # a counter that nothing reads; early files lack it
-        if name.endswith("num_batches_tracked") and not name.startswith(method.training_only):
-            tensors.setdefault(name, torch.zeros_like(own))
+    fill_counters(method, tensors)
     method.load_tensors(tensors, str(path))
-    card = {
-        **method.card(),
-        "preprocessing": {**PREPROCESSING, "size": list(size)},
-        "source": {"format": "iv-reid", "file": Path(path).name, "sha256_16": file_hash(path)},
-    }
+    card = card_of(method, "iv-reid", "sysu-mm01", Path(path))
     return Imported(method, tensors, card, tuple(ignored))
 
 
-IMPORTERS = {"iv-reid": import_iv_reid}
-"""What `ivreid import --from` knows."""
+IMPORTERS: Mapping[str, Importer] = {
+    name: kind.importer for name, kind in METHODS.items() if kind.importer is not None
+}
+"""What `ivreid import --from` knows, by method."""
 
 
-def _finite(tensors: dict[str, Tensor], path: str) -> dict[str, Tensor]:
+def finite(tensors: Tensors, path: str) -> dict[str, Tensor]:
+    """The tensors in float32 (integers as they are).
+
+    Raises:
+        CheckpointError: NaN or infinite values.
+    """
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise CheckpointError(f"{path} holds NaN or infinite values in {name!r}")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def fill_counters(method: Method, tensors: dict[str, Tensor]) -> None:
+    """Add the batch counters of norm layers, which nothing reads and early files lack."""
+    for name, own in method.state_dict().items():
+        if name.endswith("num_batches_tracked") and not name.startswith(method.training_only or ("\0",)):
+            tensors.setdefault(name, torch.zeros_like(own))
+
+
+def image_size(kind: type[Method], dataset: str) -> tuple[int, int]:
+    """Height and width that the method's recipe has for a dataset."""
+    data = kind.recipe.on(dataset).get("data", {}) if kind.recipe else {}
+    height, width = data.get("size", Preprocessing().size)
+    return int(height), int(width)
+
+
+def card_of(method: Method, source: str, dataset: str, path: Path, flip: str | None = None) -> dict[str, Any]:
+    """The card of converted weights."""
+    data = method.recipe.on(dataset).get("data", {}) if method.recipe else {}
+    read = {key: data[key] for key in ("mean", "std", "resize") if key in data}
+    preprocessing = Preprocessing.model_validate({"size": method.size, **read})
+    advice = {"advice": {"flip": flip}} if flip else {}
+    return {
+        **method.card(),
+        "preprocessing": preprocessing.model_dump(mode="json"),
+        "source": {"format": source, "file": path.name, "sha256_16": file_hash(path)},
+        **advice,
+    }
 
 
 def _depth(tensors: Mapping[str, Tensor], path: str) -> str:

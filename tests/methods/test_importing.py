@@ -1,0 +1,130 @@
+"""What importers share: names, refusals, advice; and the pages of methods."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from ivreid.cli.main import build_app
+from ivreid.errors import CheckpointError, UsageError
+from ivreid.methods import METHODS
+from ivreid.methods import published as importing
+from ivreid.methods.describe import measure_cost
+from ivreid.methods.importer import Importer, looks_like
+from ivreid.methods.iv_reid import IVReID
+from ivreid.methods.publication import Publication
+from ivreid.methods.published import import_published
+
+
+class Renamed(IVReID):
+    """IV-ReID under other names, as another repository might store it."""
+
+    name = "renamed"
+    importer = Importer(
+        names={r"net\.(.+)": r"backbone.\1", r"neck\.(.+)": r"norm.\1"},
+        dropped=(r"head\..+",),
+        landmarks=("net.conv1.weight", "neck.weight"),
+        classes="head.weight",
+        settings=lambda tensors, dataset: {
+            "backbone": "resnet18",
+            "margin": 0.2 if dataset == "regdb" else 0.3,
+        },
+        zero=("neck.bias",),
+        flip="unit",
+    )
+    recipe = None
+    training_only: ClassVar = IVReID.training_only
+
+
+@pytest.fixture
+def checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    monkeypatch.setitem(METHODS, "renamed", Renamed)
+    monkeypatch.setitem(importing.IMPORTERS, "renamed", Renamed.importer)  # type: ignore[index]
+    method = Renamed(Renamed.Settings(backbone="resnet18", pretrained=None), 7, (64, 32))  # type: ignore[call-arg]
+    tensors = {"head.weight": torch.zeros(7, 512)}
+    for name, value in method.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        if name.startswith("backbone."):
+            tensors["net." + name.removeprefix("backbone.")] = value
+        elif name.startswith("norm."):
+            tensors["neck." + name.removeprefix("norm.")] = value
+    torch.save({"net": tensors, "epoch": 3}, tmp_path / "x.pth")
+    return tmp_path / "x.pth", tensors
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    torch.save(tensors, path)
+    return path
+
+
+def test_names_settings_classes_and_advice(checkpoint: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    path, _ = checkpoint
+    imported = import_published(path, "renamed", dataset="regdb", size=(64, 32))
+    assert imported.method.num_classes == 7
+    assert imported.card["settings"]["margin"] == 0.2
+    assert imported.card["settings"]["last_stride"] == 1
+    assert imported.card["advice"] == {"flip": "unit"}
+    assert imported.card["preprocessing"]["size"] == [64, 32]
+    assert imported.ignored == ("head.weight",)
+    assert import_published(path, "renamed", last_stride=2).card["settings"]["last_stride"] == 2
+
+
+def test_what_does_not_belong_is_named(
+    checkpoint: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    _, tensors = checkpoint
+    extra = save(tmp_path / "extra.pth", {**tensors, "extra.weight": torch.zeros(1)})
+    with pytest.raises(CheckpointError, match=r"extra\.pth: unknown tensor 'extra\.weight'"):
+        import_published(extra, "renamed")
+    less = save(tmp_path / "less.pth", {k: v for k, v in tensors.items() if k != "net.bn1.weight"})
+    with pytest.raises(CheckpointError, match=r"'backbone\.bn1\.weight' is missing"):
+        import_published(less, "renamed")
+    biased = save(tmp_path / "biased.pth", {**tensors, "neck.bias": torch.full((512,), 1e-3)})
+    with pytest.raises(CheckpointError, match=r"'neck\.bias' must be 0"):
+        import_published(biased, "renamed")
+
+
+def test_a_checkpoint_of_another_method_is_recognised(
+    checkpoint: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    path, _ = checkpoint
+    other = save(
+        tmp_path / "iv.pth", {"base.conv1.weight": torch.zeros(1), "share_classifier.weight": torch.zeros(1)}
+    )
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of renamed.*--from iv-reid"):
+        import_published(other, "renamed")
+    with pytest.raises(UsageError, match="unknown format 'renam'"):
+        import_published(path, "renam")
+    assert looks_like({"a": torch.zeros(1)}, {"x": Importer({}, landmarks=("a", "b"))}) == ()
+
+
+def test_every_method_has_a_page_and_a_place_in_the_list() -> None:
+    for name in METHODS:
+        done = CliRunner().invoke(build_app("methods"), ["methods", name])
+        assert done.exit_code == 0, done.output
+        assert "options" in done.output
+    listed = CliRunner().invoke(build_app("methods"), ["methods"])
+    assert listed.exit_code == 0
+    assert all(re.search(rf"│\s*{name}\s*│", listed.output) for name in METHODS)
+
+
+def test_the_cost_of_iv_reid_is_the_published_one() -> None:
+    cost = measure_cost("iv-reid")
+    assert (cost.size, cost.embedding_dim, cost.batch) == ((384, 128), 2048, 64)
+    assert cost.parameters == pytest.approx(23.5e6, rel=0.005)
+    assert cost.gmac == pytest.approx(6.1, abs=0.05)
+
+
+def test_how_a_publication_is_cited() -> None:
+    paper = Publication("A Long Title", "Ann Smith and Bo Li and Cy Wu", "TPAMI", 2021)
+    assert paper.short == "Smith et al., TPAMI 2021"
+    assert paper.bibtex.startswith("@article{smith2021a,\n  title = {A Long Title},")
+    two = Publication("T", "Smith, Ann and Li, Bo", "CVPR", 2023)
+    assert two.short == "Smith and Li, CVPR 2023"
+    assert two.bibtex.startswith("@inproceedings{smith2023t,")
