@@ -236,3 +236,43 @@ def test_resuming_needs_the_folder_and_a_new_run_needs_another(tree: dict[str, A
     assert "no checkpoint yet" in told[0]
     with pytest.raises(TrainingError, match="already holds a run; continue it with --resume"):
         train(config)
+
+
+@pytest.mark.parametrize("steps", [None, 1])
+def test_fewer_epochs_than_are_done_are_refused(
+    tree: dict[str, Any], tmp_path: Path, steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {**tree, "schedule": {"name": "constant"}, "out": str(tmp_path / "run")}
+    if steps is None:
+        train(make_config({**plain, "epochs": 2}))
+    else:  # stopped after the first step of the second epoch
+        real = Run.step
+
+        def crashing(self: Run, *args: Any) -> None:
+            if self.at.epoch == 1 and self.at.batch:
+                raise Crash
+            real(self, *args)
+
+        with monkeypatch.context() as patch, pytest.raises(Crash):
+            patch.setattr(Run, "step", crashing)
+            train(make_config({**plain, "epochs": 3, "accumulate": 1}))
+        plain["accumulate"] = 1
+    before = (tmp_path / "run" / "config.yaml").read_bytes()
+    with pytest.raises(CheckpointError, match="2 epochs are done or begun, more than the 1 now asked for"):
+        train(make_config({**plain, "epochs": 1}), resume=True)
+    assert (tmp_path / "run" / "config.yaml").read_bytes() == before
+
+
+def test_a_change_that_moves_the_last_bits_is_warned_of(
+    tree: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_config({**tree, "out": str(tmp_path / "run"), "epochs": 1})
+    train(config)
+    told: list[str] = []
+    train(config, resume=True, notice=told.append)
+    assert not any("up to rounding" in line for line in told)
+    now = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now + 1)
+    train(config, resume=True, notice=told.append)
+    warned = [line for line in told if "up to rounding, not to the last bit" in line]
+    assert len(warned) == 1 and f"threads was {now}, now {now + 1}" in warned[0]

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import struct
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,11 +25,8 @@ import numpy as np
 from ivreid.data.images import Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
-from ivreid.io import REFUSE, Deep, atomic_write, fingerprint
+from ivreid.io import REFUSE, Deep, atomic_write, fingerprint, remove_leftovers, try_lock
 from ivreid.types import BoolArray, Progress
-
-if sys.platform != "win32":
-    import fcntl
 
 FORMAT = 2
 MAX_HEADER = 1 << 20
@@ -257,12 +253,12 @@ def open_cache(
     cache = _open_fresh(path, key)
     if cache is not None:
         return cache
-    with _lock(path):
+    with _lock(path) as alone:
         cache = _open_fresh(path, key, say_why=True)  # another run may have built it meanwhile
         if cache is not None:
             return cache
-        for leftover in folder.glob(f".{path.name}.*.tmp"):  # of builds that were killed: we hold the lock
-            leftover.unlink(missing_ok=True)
+        if alone:
+            remove_leftovers(folder, path.name)  # of builds that were killed
         build_cache(path, key, workers=workers, progress=progress)
         return ImageCache(path, key)
 
@@ -279,11 +275,11 @@ def _open_fresh(path: Path, key: CacheKey, *, say_why: bool = False) -> ImageCac
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the right to build `path`; the system takes it back when this process ends, however it ends."""
-    if sys.platform == "win32":  # two builders do the work twice, and the later rename wins
-        yield
-        return
+def _lock(path: Path) -> Iterator[bool]:
+    """Hold the right to build `path`; the system takes it back when this process ends, however it ends.
+
+    Without locks two builders do the work twice, and the later rename wins; False says so.
+    """
     lock = path.with_name(f"{path.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,13 +291,9 @@ def _lock(path: Path) -> Iterator[None]:
         ) from error
     with file:
         told = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    log.warning("another run is building %s; waiting for it", path)
-                told = True
-                time.sleep(0.2)
-        yield
+        while (held := try_lock(file.fileno(), by_process=False)) == "theirs":
+            if not told:
+                log.warning("another run is building %s; waiting for it", path)
+            told = True
+            time.sleep(0.2)
+        yield held == "mine"

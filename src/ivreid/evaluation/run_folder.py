@@ -39,12 +39,12 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """Training state to resume from."""
-        return self.path / "checkpoints" / "last.safetensors"
+        return self._checkpoints / "last.safetensors"
 
     @property
     def best(self) -> Path:
         """Training state of the best validation so far."""
-        return self.path / "checkpoints" / "best.safetensors"
+        return self._checkpoints / "best.safetensors"
 
     @property
     def weights(self) -> Path:
@@ -53,8 +53,16 @@ class RunFolder:
 
     def epoch(self, number: int) -> Path:
         """Training state kept after `number` epochs."""
-        return self.path / "checkpoints" / f"epoch-{number:04d}.safetensors"
+        return self._checkpoints / f"epoch-{number:04d}.safetensors"
+
+    def states(self) -> list[Path]:
+        """Every training state here."""
+        return sorted(self._checkpoints.glob("*.safetensors"))
 
     def holds_a_run(self) -> bool:
-        """Whether something was trained here before."""
-        return any(path.exists() for path in (self.config, self.metrics, self.last, self.weights))
+        """Whether something was trained here before: there are weights, or a training state."""
+        return self.weights.exists() or bool(self.states())
+
+    @property
+    def _checkpoints(self) -> Path:
+        return self.path / "checkpoints"

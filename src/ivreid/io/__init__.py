@@ -1,9 +1,17 @@
 """Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
 
 from ivreid.io.deep import REFUSE, Deep, to_grey
-from ivreid.io.files import atomic_write, file_hash, fingerprint, write_json, write_text
+from ivreid.io.files import (
+    atomic_write,
+    file_hash,
+    fingerprint,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, open_image, read_image, to_rgb
 from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover
+from ivreid.io.locks import try_lock
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -19,8 +27,10 @@ __all__ = [
     "is_leftover",
     "open_image",
     "read_image",
+    "remove_leftovers",
     "to_grey",
     "to_rgb",
+    "try_lock",
     "write_json",
     "write_text",
 ]

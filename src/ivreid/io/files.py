@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ivreid.errors import DataError
+
+HOUR = 3600.0
 
 
 @contextmanager
@@ -25,6 +29,7 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     tmp: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent, path.name, older_than=HOUR)
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         tmp = Path(name)
         with os.fdopen(fd, "wb") as file:
@@ -45,12 +50,30 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
             tmp.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, *names: str, older_than: float = 0) -> None:
+    """Remove what atomic writes have left that were killed in the middle.
+
+    Args:
+        folder: Where they were written; it may be missing.
+        names: The files that were being written; none given: all.
+        older_than: Seconds since the leftover was last written; 0 where nobody else can be writing.
+    """
+    starts = tuple(f".{name}." for name in names) or (".",)
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(starts) and entry.name.endswith(".tmp"):
+                with contextlib.suppress(OSError):  # another process was faster
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime >= older_than:
+                        Path(entry.path).unlink()
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        with contextlib.suppress(OSError):  # some network file systems cannot; the file itself is synced
+            os.fsync(fd)
     finally:
         os.close(fd)
 

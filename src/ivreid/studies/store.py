@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ivreid.config.load import dump_config
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, TrainingError, UsageError
+from ivreid.io import try_lock
 from ivreid.studies.space import Choices, Range, flat
 from ivreid.studies.study import differences
 from ivreid.training.records import MAY_DIFFER
@@ -122,14 +123,8 @@ def only_process(out: Path) -> Iterator[None]:
             f"cannot write the folder {out}: {error.strerror}; choose another with --out"
         ) from error
     try:
-        try:
-            import fcntl
-
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows has no such locks
-            pass
-        except OSError as error:
-            raise TrainingError(f"{out} is in use: another process searches there; wait for it") from error
+        if try_lock(file) == "theirs":
+            raise TrainingError(f"{out} is in use: another process searches there; wait for it")
         yield
     finally:
         os.close(file)

@@ -130,9 +130,9 @@ def run_status(run: StudyRun) -> Status:
             the keys.
     """
     folder = run.folder
-    if not folder.holds_a_run():
+    if not (folder.config.exists() or folder.holds_a_run()):
         return "new"
-    if folder.config.exists():
+    if folder.config.exists() and folder.holds_a_run():  # a start that failed is taken over
         check_same_settings(run)
     done = _epochs_done(folder.last)
     if done > run.config.epochs:

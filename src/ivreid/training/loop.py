@@ -98,15 +98,15 @@ def train(
     with (
         own_random_state(local_device(config.device, process)),
         process_group(config.device, process),
-        open_folder(config.out, process, resume=resume) as folder,
+        open_folder(config.out, process, resume=resume, notice=notice) as folder,
     ):
-        resuming = broadcast(process, resume and folder.last.exists())
+        resuming = broadcast(process, resume and bool(folder.states()))
         config = settle_range(config, preparing)
         parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
         saver = Saver(config, parts, folder)
         standing = saver.restore(notice) if resume else saver.beginning()
         saver.write_run_files()
-        with closing(open_log(parts, folder, standing)) as log, StopSignal(process) as stop:
+        with closing(open_log(parts, folder, standing, notice)) as log, StopSignal(process) as stop:
             progress = progress if process.is_main else None
             run = Run(saver, standing, log, stop, notice, progress, on_validation)
             run.fit()

@@ -31,7 +31,7 @@ MAY_DIFFER = (
     "evaluation",
     "compile",
 )
-"""Keys that a resumed run may change: none of them moves a weight (but see `_epochs_matter`)."""
+"""Keys that a resumed run may change: none of them moves a weight (but see `_may_differ`)."""
 
 
 def state_info(config: Config, parts: RunParts) -> dict[str, Any]:
@@ -42,8 +42,26 @@ def state_info(config: Config, parts: RunParts) -> dict[str, Any]:
         "dataset": dataset_card(parts),
         "precision": parts.precision,
         "processes": parts.process.world_size,
+        "rounding": rounding(parts),
         "versions": versions(),
     }
+
+
+def rounding(parts: RunParts) -> dict[str, Any]:
+    """What the last bits of a step depend on besides the configuration."""
+    device = parts.device.type
+    return {
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "instruction set": torch.backends.cpu.get_cpu_capability() if device == "cpu" else None,
+        "torch": torch.__version__,
+    }
+
+
+def rounding_changes(state: State, parts: RunParts) -> str:
+    """What of it has changed since a state was saved, in words; empty where the next bits stay the same."""
+    then, now = state.info.get("rounding", {}), rounding(parts)
+    return ", ".join(f"{key} was {then[key]}, now {now[key]}" for key in then if then[key] != now.get(key))
 
 
 def dataset_card(parts: RunParts) -> dict[str, Any]:
@@ -80,6 +98,9 @@ def check_same_run(state: State, config: Config, parts: RunParts) -> None:
             f"it ran in {then} process(es), now {now} (--set checkpoint.any_world_size=true allows it; the "
             "result then differs a little)"
         )
+    begun = state.info["position"]["epoch"] + (state.info["position"]["batch"] > 0)
+    if begun > config.epochs:
+        lines.append(f"{begun} epochs are done or begun, more than the {config.epochs} now asked for")
     if lines:
         raise CheckpointError(
             f"{state.path} is of another configuration: {'; '.join(lines)}. Resume with the values it was "

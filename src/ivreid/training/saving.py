@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,9 +13,16 @@ from ivreid.config.schema import Config
 from ivreid.errors import DataError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.methods import Method
-from ivreid.training.checkpoint import broadcast_state, load_position, load_state, restore_state, save_state
+from ivreid.training.checkpoint import (
+    State,
+    broadcast_state,
+    load_position,
+    load_state,
+    restore_state,
+    save_state,
+)
 from ivreid.training.health import Health
-from ivreid.training.records import check_same_run, state_info, write_card, write_run_files
+from ivreid.training.records import check_same_run, rounding_changes, state_info, write_card, write_run_files
 from ivreid.training.setup import RunParts
 
 
@@ -136,18 +144,43 @@ class Saver:
             CheckpointError: It is damaged, or of another run.
         """
         parts, state = self.parts, None
-        if parts.process.is_main and self.folder.last.exists():
-            state = load_state(self.folder.last)
-            check_same_run(state, self.config, parts)
+        if parts.process.is_main:
+            state = self._newest()
+            if state is not None:
+                check_same_run(state, self.config, parts)
         state = broadcast_state(parts.process, state)  # other machines need not see the folder
         if state is None:
             notice(f"{self.folder.path} holds no checkpoint yet: training from the start")
+            self._set_weights_aside(notice)
             return self.beginning()
+        if changed := rounding_changes(state, parts):
+            notice(
+                f"from here on the run equals one never stopped up to rounding, not to the last bit: {changed}"
+            )
         restore_state(state, parts.network, parts.optimizer, parts.average)
         info = state.info
         if parts.scaler.is_enabled():
             parts.scaler.load_state_dict(info["scaler"])
         at = Position(**info["position"])
-        notice(f"resuming {self.folder.path} after step {at.step} (epoch {at.epoch + 1})")
+        source = (
+            "" if state.path == self.folder.last else f" from {state.path.name}, for there is no last state"
+        )
+        notice(f"resuming {self.folder.path} after step {at.step} (epoch {at.epoch + 1}){source}")
         health = Health.from_json(self.config.health.diverged, info["health"])
         return Standing(at, info["best"], health, info["log_bytes"])
+
+    def _newest(self) -> State | None:
+        """The last state; without it (deleted, or killed between the first best and the first last) the newest."""
+        last = self.folder.last
+        states = [last] if last.exists() else self.folder.states()
+        newest = max(states, key=lambda path: load_position(path)["step"], default=None)
+        return None if newest is None else load_state(newest)
+
+    def _set_weights_aside(self, notice: Callable[[str], None]) -> None:
+        """Keep finished weights whose training states have been deleted: a run from the start makes others."""
+        if not self.parts.process.is_main or not self.folder.weights.exists():
+            return
+        names = (f"weights-before-{number}.safetensors" for number in itertools.count(1))
+        aside = next(path for name in names if not (path := self.folder.path / name).exists())
+        self.folder.weights.rename(aside)
+        notice(f"the weights that lay there without a training state are kept as {aside}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.reading import reason
 from ivreid.training.curves import Curves
 from ivreid.training.engine import memory_gib
 from ivreid.training.health import Health
@@ -91,7 +94,9 @@ class StepLog:
             self.file.close()
 
 
-def open_log(parts: RunParts, folder: RunFolder, standing: Standing) -> StepLog:
+def open_log(
+    parts: RunParts, folder: RunFolder, standing: Standing, notice: Callable[[str], None]
+) -> StepLog:
     """Open a run's log at the point where it stands.
 
     Raises:
@@ -99,6 +104,16 @@ def open_log(parts: RunParts, folder: RunFolder, standing: Standing) -> StepLog:
     """
     file = None
     if parts.process.is_main:
-        curves = Curves(folder.tensorboard, standing.at.step)
-        file = RunLog(folder.metrics, keep=standing.log_bytes, callbacks=[curves])
+        curves = _curves(folder.tensorboard, standing.at.step, notice)
+        file = RunLog(folder.metrics, keep=standing.log_bytes, callbacks=curves, notice=notice)
     return StepLog(file, standing.health, parts.device, scaled=parts.scaler.is_enabled())
+
+
+def _curves(folder: Path, step: int, notice: Callable[[str], None]) -> list[Curves]:
+    try:
+        return [Curves(folder, step)]
+    except ImportError:
+        notice("no TensorBoard curves: tensorboard is not installed (pip install tensorboard)")
+    except OSError as error:
+        notice(f"no TensorBoard curves: cannot write {folder}: {reason(error)}")
+    return []
