@@ -54,7 +54,7 @@ def test_unknown_name_is_an_attribute_error():
 
 
 def loaded_after(statement: str) -> set[str]:
-    code = f"import sys; before = set(sys.modules); {statement}; print(*sorted({{m.split('.')[0] for m in set(sys.modules) - before}}))"
+    code = f"import sys; before = set(sys.modules); {statement}\nprint(*sorted({{m.split('.')[0] for m in set(sys.modules) - before}}))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(out.stdout.split())
 
@@ -76,3 +76,11 @@ def test_scoring_loads_no_torch():
 def test_help_loads_no_numpy():
     loaded = loaded_after("from ivreid.cli.main import build_app; build_app(None)")
     assert not loaded & {"numpy", "torch", "PIL", "scipy"}
+
+
+def test_showing_the_help_loads_nothing_heavy():
+    shown = "contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit)"
+    loaded = loaded_after(
+        f"import contextlib, io; from ivreid.cli import main\nwith {shown}: main(['--help'])\n"
+    )
+    assert "rich" in loaded and not loaded & {"numpy", "torch", "PIL", "scipy", "pydantic", "yaml"}

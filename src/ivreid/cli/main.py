@@ -17,6 +17,7 @@ VERBS = {
     "synth": "Write a synthetic dataset in a real dataset's layout.",
     "data": "Check a dataset on disk: counts, and every problem in one pass.",
     "train": "Train a model from a configuration file (YAML, or the published INI).",
+    "config": "Look at configurations: packaged ones, and every key.",
     "tune": "Search for better hyper-parameters on validation identities.",
     "evaluate": "Evaluate a trained model by its dataset's protocol.",
     "score": "Score anyone's features file by a protocol; needs no model.",

@@ -2,10 +2,14 @@
 
 from ivreid.config.load import dump_config, load_config, make_config, to_yaml
 from ivreid.config.packaged import packaged_names, packaged_text
+from ivreid.config.reference import ConfigKey, config_schema, describe_keys
 from ivreid.config.schema import Config
 
 __all__ = [
     "Config",
+    "ConfigKey",
+    "config_schema",
+    "describe_keys",
     "dump_config",
     "load_config",
     "make_config",

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ivreid.data.settings import (
     IMAGENET_MEAN,
@@ -24,25 +24,10 @@ from ivreid.data.settings import (
 )
 from ivreid.datasets import DATASETS
 from ivreid.errors import did_you_mean
+from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
 Positive = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """A group of settings: immutable, unknown keys refused, numbers finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """`lr: true` is a mistake, though Python counts True as 1."""
-        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError(
-                f"{str(value).lower()} does not fit here; only keys that are on or off take true or false"
-            )
-        return value
 
 
 class SyntheticSection(Section):
@@ -123,7 +108,9 @@ class OptimizerSection(Section):
     betas: tuple[float, float] = Field(
         default=(0.9, 0.999), description="Adam and AdamW: decay of the gradient's two running means."
     )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.9, description="SGD only.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.9, description="SGD: the share of a step that goes on in the next."
+    )
     nesterov: bool = Field(default=False, description="SGD only: look ahead along the momentum.")
 
     @model_validator(mode="after")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ivreid.io import REFUSE, Deep
+from ivreid.section import Section
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -37,11 +38,7 @@ DeepSetting = Annotated[Deep | Literal["dataset"], BeforeValidator(_a_rule)]
 """The same, or "dataset": the range of the training images, measured before training."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Preprocessing(_Settings):
+class Preprocessing(Section):
     """How an image becomes the network's input; it travels with the weights."""
 
     size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
@@ -60,14 +57,14 @@ class Preprocessing(_Settings):
         return self
 
 
-class Views(_Settings):
+class Views(Section):
     """How often an image stands in its batch, changed in another way each time."""
 
     visible: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Views of a visible image.")
     infrared: Annotated[int, Field(ge=1, le=8)] = Field(default=1, description="Views of an infrared image.")
 
 
-class BatchSettings(_Settings):
+class BatchSettings(Section):
     """What a training batch holds."""
 
     sampler: Literal["balanced", "uniform", "paired", "identity", "random"] = Field(
@@ -130,65 +127,88 @@ COLOUR_KEYS = (
 """What infrared images do not inherit: whether colours change."""
 
 
-class ViewSettings(_Settings):
-    """Random changes to one kind of image; each stands alone and 0 switches it off.
+class ViewSettings(Section):
+    """Random changes to one kind of image; each stands alone and 0 switches it off."""
 
-    Attributes:
-        flip: Probability of a horizontal flip.
-        padding: Pixels added on every side before a random crop back to size.
-        padding_fill: Grey level of those pixels; "symmetric" mirrors the image at its edge.
-        jitter: Probability of colour jitter.
-        brightness: Jitter multiplies brightness by 1 +- this.
-        contrast: Jitter multiplies the distance from the mean luminance by 1 +- this.
-        saturation: Jitter multiplies the distance from each pixel's luminance by 1 +- this.
-        hue: Jitter turns the hue by +- this share of the circle.
-        grey: Probability of replacing an image by its luminance.
-        channel_exchange: Probability of replacing an image by one of its three channels, chosen at random (Ye
-            et al., ICCV 2021, whose code amounts to 0.75).
-        exclusive: One draw decides between the two before, so that their probabilities add.
-        channel_stage: "raw" applies these two to pixels; "normalized" to the network's input, after erasing,
-            as the published code does, where equal channels mean another colour than a grey image has.
-        weighted_grey: Probability of replacing an image by a random mixture of its channels.
-        channel_cutmix: Probability of replacing an image by a channel with a rectangle of another.
-        spectrum_jitter: Probability of blending an image with one of its channels, in a random proportion.
-        blur: Side of a Gaussian filter, smallest and largest sigma; applied whenever it is set.
-        colour_choice: Of these changes exactly one is drawn, and then has its own probability.
-        erasing: Probability of random erasing (Zhong et al., AAAI 2020).
-        erasing_law: How a rectangle is drawn: "uniform" in area and height/width ratio as published, or "log",
-            with log-uniform ratios of 0.3 to 3.3 and 10 tries as in torchvision.
-        erasing_fill: "mean" is the mean colour of ImageNet, which normalisation maps to 0; three numbers are
-            a colour after normalisation; "noise" is normal noise there, as far as a pixel can hold it.
-        channel_erasing: Probability of a second, channel-level erasing (Ye et al., ICCV 2021) by the law
-            "uniform", whose fill differs from zero in each normalised channel.
-        erasing_area: Smallest and largest share of the image that an erasing covers.
-        channel_erasing_area: The same of `channel_erasing`; null is `erasing_area`.
-        erasing_aspect: Smallest height/width ratio of the law "uniform"; the largest is its inverse.
-    """
-
-    flip: Probability = 0.5
-    padding: Annotated[int, Field(ge=0, le=1024)] = 10
-    padding_fill: Annotated[int, Field(ge=0, le=255)] | Literal["symmetric"] = 0
-    jitter: Probability = 0.0
-    brightness: Probability = 0.3
-    contrast: Probability = 0.3
-    saturation: Probability = 0.3
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    grey: Probability = 0.0
-    channel_exchange: Probability = 0.0
-    exclusive: bool = False
-    channel_stage: Literal["raw", "normalized"] = "raw"
-    weighted_grey: Probability = 0.0
-    channel_cutmix: Probability = 0.0
-    spectrum_jitter: Probability = 0.0
-    blur: tuple[Annotated[int, Field(ge=3, le=255)], float, float] | None = None
-    colour_choice: tuple[ColourOp, ...] = ()
-    erasing: Probability = 0.0
-    erasing_law: Literal["uniform", "log"] = "uniform"
-    erasing_fill: Literal["mean", "noise"] | Triple = "mean"
-    channel_erasing: Probability = 0.0
-    erasing_area: tuple[Probability, Probability] = (0.02, 0.4)
-    channel_erasing_area: tuple[Probability, Probability] | None = None
-    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = 0.3
+    flip: Probability = Field(default=0.5, description="Probability of a horizontal flip.")
+    padding: Annotated[int, Field(ge=0, le=1024)] = Field(
+        default=10, description="Pixels added on every side before a random crop back to size."
+    )
+    padding_fill: Annotated[int, Field(ge=0, le=255)] | Literal["symmetric"] = Field(
+        default=0, description='Grey level of those pixels; "symmetric" mirrors the image at its edge.'
+    )
+    jitter: Probability = Field(default=0.0, description="Probability of colour jitter.")
+    brightness: Probability = Field(default=0.3, description="Jitter multiplies brightness by 1 +- this.")
+    contrast: Probability = Field(
+        default=0.3, description="Jitter multiplies the distance from the mean luminance by 1 +- this."
+    )
+    saturation: Probability = Field(
+        default=0.3, description="Jitter multiplies the distance from each pixel's luminance by 1 +- this."
+    )
+    hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.0, description="Jitter turns the hue by +- this share of the circle."
+    )
+    grey: Probability = Field(default=0.0, description="Probability of replacing an image by its luminance.")
+    channel_exchange: Probability = Field(
+        default=0.0,
+        description="Probability of replacing an image by one of its three channels, chosen at random (Ye et "
+        "al., ICCV 2021, whose code amounts to 0.75).",
+    )
+    exclusive: bool = Field(
+        default=False, description="One draw decides between the two before, so that their probabilities add."
+    )
+    channel_stage: Literal["raw", "normalized"] = Field(
+        default="raw",
+        description='"raw" applies these two to pixels; "normalized" to the network\'s input, after erasing, '
+        "as the published code does, where equal channels mean another colour than a grey image "
+        "has.",
+    )
+    weighted_grey: Probability = Field(
+        default=0.0, description="Probability of replacing an image by a random mixture of its channels."
+    )
+    channel_cutmix: Probability = Field(
+        default=0.0, description="Probability of replacing an image by a channel with a rectangle of another."
+    )
+    spectrum_jitter: Probability = Field(
+        default=0.0,
+        description="Probability of blending an image with one of its channels, in a random proportion.",
+    )
+    blur: tuple[Annotated[int, Field(ge=3, le=255)], float, float] | None = Field(
+        default=None,
+        description="Side of a Gaussian filter, smallest and largest sigma; applied whenever it is set.",
+    )
+    colour_choice: tuple[ColourOp, ...] = Field(
+        default=(), description="Of these changes exactly one is drawn, and then has its own probability."
+    )
+    erasing: Probability = Field(
+        default=0.0, description="Probability of random erasing (Zhong et al., AAAI 2020)."
+    )
+    erasing_law: Literal["uniform", "log"] = Field(
+        default="uniform",
+        description='How a rectangle is drawn: "uniform" in area and height/width ratio as published, or '
+        '"log", with log-uniform ratios of 0.3 to 3.3 and 10 tries as in torchvision.',
+    )
+    erasing_fill: Literal["mean", "noise"] | Triple = Field(
+        default="mean",
+        description='"mean" is the mean colour of ImageNet, which normalisation maps to 0; three numbers are '
+        'a colour after normalisation; "noise" is normal noise there, as far as a pixel can hold '
+        "it.",
+    )
+    channel_erasing: Probability = Field(
+        default=0.0,
+        description="Probability of a second, channel-level erasing (Ye et al., ICCV 2021) by the law "
+        '"uniform", whose fill differs from zero in each normalised channel.',
+    )
+    erasing_area: tuple[Probability, Probability] = Field(
+        default=(0.02, 0.4), description="Smallest and largest share of the image that an erasing covers."
+    )
+    channel_erasing_area: tuple[Probability, Probability] | None = Field(
+        default=None, description="The same of `channel_erasing`; null is `erasing_area`."
+    )
+    erasing_aspect: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.3,
+        description='Smallest height/width ratio of the law "uniform"; the largest is its inverse.',
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -222,18 +242,17 @@ class AugmentSettings(ViewSettings):
     The defaults are those of the published IV-ReID configuration: flip, pad and crop, nothing else.
     `visible`, `second` and `infrared` hold any of the other keys and win over them. Changes of colour concern
     visible images only: infrared ones have those alone that `infrared` names.
-
-    Attributes:
-        visible: For visible images, view 0.
-        second: For further views of visible images; inherits from the keys for all, not from `visible`.
-        infrared: For infrared images.
-        grey_epochs: Visible images are grey during so many first epochs.
     """
 
-    visible: dict[str, Any] = {}
-    second: dict[str, Any] = {}
-    infrared: dict[str, Any] = {}
-    grey_epochs: Annotated[int, Field(ge=0)] = 0
+    visible: dict[str, Any] = Field(default={}, description="For visible images, view 0.")
+    second: dict[str, Any] = Field(
+        default={},
+        description="For further views of visible images; inherits from the keys for all, not from `visible`.",
+    )
+    infrared: dict[str, Any] = Field(default={}, description="For infrared images.")
+    grey_epochs: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="Visible images are grey during so many first epochs."
+    )
 
     @model_validator(mode="after")
     def _each_kind(self) -> Self:

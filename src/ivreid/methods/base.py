@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from ivreid.errors import CheckpointError
 from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication
 from ivreid.methods.recipe import Recipe
+from ivreid.section import Section
 
 
-class MethodSettings(BaseModel):
+class MethodSettings(Section):
     """A method's options: unknown keys are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Method(nn.Module, ABC):

@@ -73,8 +73,8 @@ class IVReIDSettings(MethodSettings):
     def _published_resnet(cls, values: Any) -> Any:
         """Write out what null means for the published ResNets, so that a resolved configuration says it."""
         if isinstance(values, dict) and values.get("backbone", "resnet50") in RESNETS:
-            chosen = {key: value for key, value in values.items() if value is not None or key == "pretrained"}
-            return {"last_stride": 1, "stem_relu": False, **chosen}
+            published = {"last_stride": 1, "stem_relu": False}
+            return {**values, **{key: one for key, one in published.items() if values.get(key) is None}}
         return values
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from ivreid.config.load import dump_config, make_config
-from ivreid.config.schema import Config, Section
+from ivreid.config.schema import Config
 from ivreid.errors import ConfigError, IvreidError
+from ivreid.section import Section
 from ivreid.yaml_text import read_yaml
 
 Scalar = bool | int | float | str | None
