@@ -43,6 +43,12 @@ def whole(i: Inputs, *names: str) -> list[Tensor]:
     return [gather_rows(i[name]) for name in names]
 
 
+def by_modality(i: Inputs, *names: str) -> list[Tensor]:
+    """All processes' visible and infrared rows of each input."""
+    infrared = gather_rows(i["infrared"])
+    return [gather_rows(i[name])[rows] for name in names for rows in (~infrared, infrared)]
+
+
 LOSSES: dict[str, Callable[[Inputs], Tensor]] = {
     # own rows alone; the teacher must learn from one of them, or its gradients would be missing
     "identity_loss": lambda i: losses.identity_loss(i["logits"], i["labels"]),
@@ -50,6 +56,7 @@ LOSSES: dict[str, Callable[[Inputs], Tensor]] = {
     "mutual_loss": lambda i: losses.mutual_loss(i["logits"], i["teacher"]),
     "mutual_loss:mean": lambda i: losses.mutual_loss(i["logits"], i["teacher"], "mean"),
     "reverse_mutual_loss": lambda i: losses.reverse_mutual_loss(i["logits"], i["teacher"]),
+    "symmetric_mutual_loss": lambda i: losses.symmetric_mutual_loss(i["logits"], i["teacher"]),
     "soft_identity_loss": lambda i: losses.soft_identity_loss(i["logits"], i["teacher"]),
     "orthogonality_loss": lambda i: losses.orthogonality_loss(i["x"], i["y"]),
     "separation_loss": lambda i: losses.separation_loss(i["maps"].unflatten(2, (3, 2))),
@@ -84,5 +91,16 @@ LOSSES: dict[str, Callable[[Inputs], Tensor]] = {
     "discriminative_centre_loss": lambda i: losses.discriminative_centre_loss(*whole(i, "x", "labels")),
     "shared_enhancement_loss": lambda i: losses.shared_enhancement_loss(*whole(i, "x", "labels", "infrared")),
     "cross_retrieval_loss": lambda i: losses.cross_retrieval_loss(*whole(i, "x", "labels", "infrared")),
+    "graph_alignment_loss": lambda i: losses.graph_alignment_loss(*by_modality(i, "x", "y")),
+    "graph_alignment_loss:published": lambda i: losses.graph_alignment_loss(
+        *by_modality(i, "x", "y"), published=True
+    ),
+    "class_alignment_loss": lambda i: losses.class_alignment_loss(*by_modality(i, "logits", "teacher")),
+    "class_alignment_loss:joined": lambda i: losses.class_alignment_loss(
+        *by_modality(i, "logits", "teacher"), identities=IDENTITIES, specific_weight=0.3
+    ),
+    "purification_loss": lambda i: losses.purification_loss(
+        *whole(i, "logits", "teacher", "x", "y", "labels", "infrared")
+    ),
     "mmd_loss": lambda i: losses.mmd_loss(*whole(i, "x", "y")),
 }

@@ -229,3 +229,42 @@ def diversity(attention: torch.Tensor) -> float:
         ]
         images.append(mean(pairs))
     return -mean(images)
+
+
+def symmetric_mutual(a: list[Row], b: list[Row]) -> float:
+    total = 0.0
+    for one, other in zip(a, b, strict=True):
+        for p, q in zip(softmax(one), softmax(other), strict=True):
+            total += p * math.log(p / q) + q * math.log(q / p)
+    return total / len(a)
+
+
+def graph_alignment(v, r, own_v, own_r, weight: float, mixed: list[Row]) -> float:
+    graphs = []
+    for rows in (v.tolist(), r.tolist(), mixed, own_v.tolist(), own_r.tolist()):
+        graphs.append(
+            [[max(distance(a, b), 1e-6) for j, b in enumerate(rows) if j != i] for i, a in enumerate(rows)]
+        )
+    v_, r_, m_, p_, q_ = graphs
+    shared = symmetric_mutual(v_, r_) + symmetric_mutual(v_, m_) + symmetric_mutual(m_, r_)
+    return shared + weight * (symmetric_mutual(v_, p_) + symmetric_mutual(r_, q_))
+
+
+def entropy(row: Row) -> float:
+    return -sum(p * math.log(p) for p in softmax(row))
+
+
+def purification(masked_logits, logits, masked, plain, labels, infrared) -> float:
+    costs = [
+        math.exp(max(entropy(m) - entropy(p), 0)) - 1
+        for m, p in zip(masked_logits.tolist(), logits.tolist(), strict=True)
+    ]
+
+    def gaps(rows):
+        sides = [
+            by_identity(rows, labels, lambda i, s=side: bool(infrared[i]) == s) for side in (False, True)
+        ]
+        return {i: distance(centre(sides[0][i]), centre(sides[1][i])) for i in sides[0]}
+
+    behind, before = gaps(masked), gaps(plain)
+    return mean(costs) + mean([max(behind[i] - before[i], 0) for i in behind])

@@ -18,7 +18,7 @@ def mutual_loss(student: Tensor, teacher: Tensor, reduction: Reduction = "batchm
 
     Source: Zhang et al., "Deep Mutual Learning" (CVPR 2018), eq. 4, with the gradient of the teacher stopped.
 
-    In several processes: the mean over each one's rows, where all hold equally many; so the two below.
+    In several processes: the mean over each one's rows, where all hold equally many; so all of this file.
 
     Args:
         student: (B, C) logits that learn.
@@ -69,3 +69,20 @@ def soft_identity_loss(student: Tensor, teacher: Tensor) -> Tensor:
         Scalar.
     """
     return functional.cross_entropy(student, teacher.detach().softmax(1))
+
+
+@without_autocast
+def symmetric_mutual_loss(one: Tensor, other: Tensor) -> Tensor:
+    """KL(softmax(one) || softmax(other)) + KL(softmax(other) || softmax(one)), both with their gradient.
+
+    Source: Jeffreys' divergence; Ren & Zhang (CVPR 2024, IDKL) align features by it.
+
+    Args:
+        one: (B, C) logits.
+        other: (B, C) logits.
+
+    Returns:
+        Scalar, at least 0: the sum over classes, the mean over rows.
+    """
+    log_p, log_q = functional.log_softmax(one, dim=1), functional.log_softmax(other, dim=1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(1).mean()
