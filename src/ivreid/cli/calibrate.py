@@ -95,8 +95,8 @@ def run(
 def _sentence(found: Calibration) -> str:
     threshold, tpr = found.threshold, found.tpr
     return (
-        f"same person where the {found.metric} distance is at most {threshold.estimate:.4f} "
-        f"({threshold.confidence:.0%} interval {threshold.low:.4f} to {threshold.high:.4f})\n"
+        f"same person where the {found.metric} distance is at most {threshold.estimate:z.4f} "
+        f"({threshold.confidence:.0%} interval {threshold.low:z.4f} to {threshold.high:z.4f})\n"
         f"at this false-positive rate, {found.fpr:.2%}, {tpr.estimate:.1%} of pairs of one person pass "
         f"({tpr.low:.1%} to {tpr.high:.1%}); equal error rate {found.equal_error_rate:.1%}\n"
         f"from {found.genuine_pairs:,} pairs of one person and {found.impostor_pairs:,} of two, "
