@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ivreid.analysis import compare_results
     from ivreid.config import load_config
     from ivreid.datasets import Dataset, check_dataset, load_dataset
     from ivreid.datasets.features import read_features, write_features
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from ivreid.doctor import examine_machine
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
-    from ivreid.inference import Embedder, load
+    from ivreid.inference import Embedder, embed_folder, load
+    from ivreid.methods.published import import_checkpoint
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol
     from ivreid.report import write_report
     from ivreid.retrieval import Ranking, rank
@@ -38,9 +40,12 @@ _HOMES = {
     "Sample": "ivreid.types",
     "calibrate": "ivreid.evaluation",
     "check_dataset": "ivreid.datasets",
+    "compare_results": "ivreid.analysis",
+    "embed_folder": "ivreid.inference",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
     "examine_machine": "ivreid.doctor",
+    "import_checkpoint": "ivreid.methods.published",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",
@@ -67,9 +72,12 @@ __all__ = [
     "Sample",
     "calibrate",
     "check_dataset",
+    "compare_results",
+    "embed_folder",
     "evaluate",
     "evaluate_run",
     "examine_machine",
+    "import_checkpoint",
     "load",
     "load_config",
     "load_dataset",

@@ -41,16 +41,23 @@ def run(
 
     from ivreid.cli.progress import progress_bar
     from ivreid.datasets.features import write_features
-    from ivreid.inference import UNKNOWN_PID, embed_samples, find_samples, load
+    from ivreid.inference import UNKNOWN_PID, embed_folder
 
-    root, samples = find_samples(images, modality)
-    embedder = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
     with progress_bar("Embedding") as tick:
-        embeddings = embed_samples(embedder, root, samples, progress=tick)
+        embeddings = embed_folder(
+            model,
+            images,
+            modality,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            flip=flip,
+            progress=tick,
+        )
     write_features(out, embeddings)
-    known = {s.pid for s in samples} - {UNKNOWN_PID}
+    known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
     Console(highlight=False, soft_wrap=True).print(
-        f"{len(samples):,} {modality.value} image(s) of {len(known):,} known identities, "
-        f"{embedder.embedding_dim} values each -> {out}",
+        f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "
+        f"{embeddings.vectors.shape[1]} values each -> {out}",
         markup=False,
     )

@@ -36,27 +36,20 @@ def run(
     from rich.console import Console
 
     from ivreid.errors import UsageError
-    from ivreid.methods.published import import_published
-    from ivreid.models import write_weights
+    from ivreid.methods.published import import_checkpoint
 
-    if out.suffix != ".safetensors":
-        raise UsageError(
-            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
-        )
-    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
-        raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
     sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size) if size else None
     if size and sides is None:
         raise UsageError(f"--size {size!r} must be height x width, for example 384x128")
 
-    imported = import_published(
+    imported = import_checkpoint(
         checkpoint,
+        out,
         from_,
         dataset=dataset,
         last_stride=last_stride,
         size=(int(sides[1]), int(sides[2])) if sides else None,
     )
-    write_weights(out, imported.tensors, imported.card)
 
     method = imported.method
     settings = imported.card["settings"]

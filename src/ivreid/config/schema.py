@@ -272,6 +272,10 @@ class Config(Section):
         description="Protocol settings that `--configured` and the demo report.",
     )
 
+    def protocol_settings(self) -> list[dict[str, Any]]:
+        """Options of `ivreid.make_protocol` for every entry of `evaluation`."""
+        return [setting.model_dump() for setting in self.evaluation]
+
     @field_validator("device")
     @classmethod
     def _a_device(cls, name: str) -> str:

@@ -161,6 +161,20 @@ def open_model_on_dataset(
     return ModelOnDataset(embedder, data, embedder.fingerprint or "", tuple(notes))
 
 
+def configured_settings(path: Path | str) -> list[dict[str, Any]]:
+    """The protocol settings that a run folder's configuration lists.
+
+    Raises:
+        UsageError: No run folder with a configuration.
+    """
+    file = RunFolder(Path(path)).config
+    if not file.is_file():
+        raise UsageError(
+            f"{path} is no run folder with a config.yaml; name the setting instead of --configured"
+        )
+    return load_config(file).protocol_settings()
+
+
 def configured_root(path: Path | str, dataset: str) -> Path | None:
     """Where a run folder's configuration says that dataset lies; None where it does not."""
     file = RunFolder(Path(path)).config

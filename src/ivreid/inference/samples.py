@@ -11,6 +11,7 @@ from pathlib import Path
 from ivreid.data import open_images
 from ivreid.errors import DataError, UsageError
 from ivreid.inference.embedder import Embedder
+from ivreid.inference.loading import load
 from ivreid.io import IMAGE_SUFFIXES
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
 
@@ -109,8 +110,41 @@ def _pid_and_camera(file: str) -> tuple[int, int]:
 
 
 def embed_folder(
-    embedder: Embedder, path: Path | str, modality: Modality | str, *, progress: Progress | None = None
+    model: Embedder | Path | str,
+    path: Path | str,
+    modality: Modality | str,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    flip: bool = False,
+    progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed the images that `find_samples` finds."""
-    root, samples = find_samples(path, modality)
-    return embed_samples(embedder, root, samples, progress=progress)
+    """Embed the images in a folder (and folders in it), or one image file; all of one modality.
+
+    A folder named by a number gives the pid of its images (`7/a.jpg`), a folder `camN` their camera; images in
+    no numbered folder have the pid `UNKNOWN_PID`.
+
+    Args:
+        model: A run folder, a weights file, or what `ivreid.load` gave.
+        path: The folder or image.
+        modality: "visible" or "infrared".
+        device: auto, cpu, cuda, cuda:N or mps; of a loaded model, its own.
+        batch_size: Images per batch; of a loaded model, its own.
+        workers: Decoding threads; of a loaded model, its own.
+        flip: Average with the mirror image's embedding; of a loaded model, as it was loaded.
+        progress: Called with (done, total).
+
+    Returns:
+        L2-normalised embeddings with their images' ids; `ivreid.write_features` writes them.
+
+    Raises:
+        DataError: No such path, or no image in it.
+        ImageError: Unreadable images, all of them named.
+        UsageError: Images of the other modality in it, by the names of its folders.
+        CheckpointError: Weights that cannot be used.
+    """
+    root, samples = find_samples(path, modality)  # first: a wrong path is told at once
+    if not isinstance(model, Embedder):
+        model = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
+    return embed_samples(model, root, samples, progress=progress)

@@ -18,7 +18,7 @@ from ivreid.methods import METHODS, build
 from ivreid.methods.base import Method
 from ivreid.methods.importer import Importer, Tensors, looks_like
 from ivreid.methods.iv_reid import IVReID
-from ivreid.models import read_tensors
+from ivreid.models import read_tensors, write_weights
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -47,6 +47,41 @@ class Imported:
     tensors: Tensors
     card: Mapping[str, Any]
     ignored: tuple[str, ...]
+
+
+def import_checkpoint(
+    path: Path | str,
+    out: Path | str,
+    source: str = "iv-reid",
+    *,
+    dataset: str = "sysu-mm01",
+    last_stride: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Imported:
+    """Convert a published checkpoint to safe weights and write them, executing nothing it contains.
+
+    Args:
+        path: The checkpoint.
+        out: The weights to write, `.safetensors`.
+        source: Whose it is: a method's name.
+        dataset: The dataset it was trained on.
+        last_stride: Stride of its last stage; as published where not given.
+        size: Height and width of its images; as published where not given.
+
+    Raises:
+        UsageError: A source or name of the output that does not fit.
+        CheckpointError: A file that cannot be read safely, or is not of that source.
+    """
+    path, out = Path(path), Path(out)
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
+        )
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
+    imported = import_published(path, source, dataset=dataset, last_stride=last_stride, size=size)
+    write_weights(out, imported.tensors, imported.card)
+    return imported
 
 
 def import_published(

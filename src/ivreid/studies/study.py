@@ -186,11 +186,6 @@ def _epochs_done(checkpoint: Path) -> int:
         return 0
 
 
-def settings_of(config: Config) -> list[dict[str, Any]]:
-    """The protocol settings that a configuration asks to be tested under."""
-    return [setting.model_dump() for setting in config.evaluation]
-
-
 def _tested(run: StudyRun) -> list[Result] | None:
     """The figures of the run's weights in the order of its settings, or None where one is missing."""
     model = weights_fingerprint(*read_weights(run.folder.weights))
@@ -211,7 +206,7 @@ def _tested(run: StudyRun) -> list[Result] | None:
 def _wanted_options(config: Config) -> list[dict[str, Any]]:
     """What each setting's result must say; which draw a null means depends on the dataset's files."""
     wanted = []
-    for setting in settings_of(config):
+    for setting in config.protocol_settings():
         given = {key: value for key, value in setting.items() if value is not None}
         options = dict(make_protocol(config.data.dataset, **given, trial=config.data.trial).options)
         if "draw" not in given:
@@ -265,7 +260,7 @@ def run_study(
             found = evaluate(
                 run.folder.path,
                 data_root=run.config.data.root,
-                settings=settings_of(run.config),
+                settings=run.config.protocol_settings(),
                 device=run.config.device,
                 workers=run.config.data.workers,
                 progress=tick,
