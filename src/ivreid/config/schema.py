@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from ivreid.data.images import Filter
 from ivreid.data.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -58,6 +59,7 @@ class DataSection(Section):
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each `image`, "
         "`dataset` (the range of the training images), or [low, high].",
     )
+    resize: Filter = Field(default="bilinear", description="The filter that images are resized by.")
     train_on: Literal["train", "train+val"] = Field(
         default="train", description="Which identities are trained on."
     )
@@ -88,12 +90,18 @@ class DataSection(Section):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Size, mean, std and the rule for deep grey as the data path and the weights' card take them.
+        """Size, mean, std, the rule for deep grey and the filter as the data path and the weights' card take them.
 
         `deep: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
         """
         return Preprocessing.model_validate(
-            {"size": self.size, "mean": self.mean, "std": self.std, "deep": self.deep}
+            {
+                "size": self.size,
+                "mean": self.mean,
+                "std": self.std,
+                "deep": self.deep,
+                "resize": self.resize,
+            }
         )
 
 

@@ -50,6 +50,7 @@ def embed_samples(
         table.paths,
         embedder.preprocessing.size,
         deep=embedder.preprocessing.deep,
+        resize=embedder.preprocessing.resize,
         cache=cache,
         dataset=dataset,
         workers=embedder.workers,
