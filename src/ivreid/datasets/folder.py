@@ -1,4 +1,4 @@
-"""A folder of one's own: `ROOT/{visible,infrared}/{pid}/*.{jpg,png,bmp}`. The shortest reader to copy."""
+"""A folder of one's own: `ROOT/{visible,infrared}/{pid}/*.{jpg,png,bmp,webp,tif}`. The shortest reader to copy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
+from ivreid.io import OWN_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality
 
 
@@ -14,6 +15,12 @@ class OwnFolder(Reader):
 
     name = "folder"
     landmarks = ("visible", "infrared")
+    suffixes = OWN_SUFFIXES
+
+    def modality_of(self, path: str) -> Modality | None:
+        """By the first folder."""
+        top = path.partition("/")[0]
+        return Modality(top) if top in tuple(Modality) else None
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image below the folders of the two modalities."""

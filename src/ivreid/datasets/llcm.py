@@ -22,6 +22,10 @@ class LLCM(Reader):
     landmarks = ("test_vis", "test_nir", "idx")
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012
 
+    def modality_of(self, path: str) -> Modality | None:
+        """By the first folder."""
+        return WORDS.get(path.partition("/")[0].removeprefix("test_"))
+
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Training images by their lists, test images by the identity list."""
         sizes: dict[str, int] = {}

@@ -27,6 +27,10 @@ class RegDB(Reader):
         **{"train identities": 206, "test identities": 206},
     }
 
+    def modality_of(self, path: str) -> Modality | None:
+        """By the first folder."""
+        return {"Visible": Modality.VISIBLE, "Thermal": Modality.INFRARED}.get(path.partition("/")[0])
+
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the lists of one trial."""
         facts: dict[str, int] = {}

@@ -38,6 +38,13 @@ class SysuMM01(Reader):
         **{f"camera {c} test identities": n for c, n in zip(CAMERAS, (56, 56, 93, 94, 95, 96), strict=True)},
     }
 
+    def modality_of(self, path: str) -> Modality | None:
+        """By the camera's folder."""
+        camid = whole_number(path.partition("/")[0].removeprefix("cam"))
+        if camid not in CAMERAS:
+            return None
+        return Modality.INFRARED if camid in INFRARED_CAMERAS else Modality.VISIBLE
+
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the identity lists."""
         samples, sizes = self._images(tree)

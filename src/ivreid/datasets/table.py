@@ -9,11 +9,12 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
+from ivreid.datasets.examine import note_shared_cameras, pictures_beside, some
 from ivreid.datasets.lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree, bad_path
 from ivreid.errors import DataError, did_you_mean
-from ivreid.io import IMAGE_SUFFIXES
+from ivreid.io import OWN_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality, Sample
 
 NEEDED = ("path", "pid", "modality")
@@ -24,17 +25,19 @@ class OwnTable(Reader):
     """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test"."""
 
     name = "csv"
+    suffixes = OWN_SUFFIXES
+    owns_root = False
 
     def open(self, root: Path) -> Tree:
         """The files under the CSV's folder."""
         if root.is_file():
-            return Tree(root.parent, given=root)
-        tree = Tree(root)
+            return Tree(root.parent, given=root, suffixes=self.suffixes)
+        tree = Tree(root, suffixes=self.suffixes)
         tables = [name for name in tree.folder("").files if name.lower().endswith(".csv") and name[0] != "."]
         if len(tables) != 1:
             found = f"it holds {len(tables)}: {', '.join(tables)}" if tables else "it holds none"
             raise DataError(f"{root}: give a CSV file or a folder with exactly one; {found}")
-        return Tree(root, given=root / tables[0])
+        return Tree(root, given=root / tables[0], suffixes=self.suffixes)
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every row of the table."""
@@ -61,6 +64,15 @@ class OwnTable(Reader):
         for sample in number_frames(list(found.values())):
             splits[split_of[sample.path]].append(sample)
         return DatasetScan(splits, sizes, has_cameras=bool(rows) and "camid" in rows[0][1])
+
+    def examine(self, tree: Tree, scan: DatasetScan) -> None:
+        """Cameras of two modalities, and pictures that stand in no row."""
+        note_shared_cameras(tree, scan)
+        beside = pictures_beside(tree, scan.images)
+        if beside:
+            scan.notices.append(
+                f"{len(beside):,} picture(s) beside the table's stand in no row: {some(beside)}"
+            )
 
 
 def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -115,8 +127,8 @@ def _image(tree: Tree, where: str, row: dict[str, str]) -> tuple[str, int, int, 
     if reason:
         kind = Kind.ESCAPE if "out of" in reason or "absolute" in reason else Kind.MALFORMED
         tree.problems.add(kind, where, f"the path {path[:80]!r} {reason}")
-    elif not path.lower().endswith(IMAGE_SUFFIXES):
-        tree.problems.add(Kind.WRONG_NAME, where, f"{path} must end in {', '.join(IMAGE_SUFFIXES)}")
+    elif not path.lower().endswith(OWN_SUFFIXES):
+        tree.problems.add(Kind.WRONG_NAME, where, f"{path} must end in {', '.join(OWN_SUFFIXES)}")
         reason = "suffix"
     pid = _number(tree, where, "pid", row["pid"], 0)
     camid = _number(tree, where, "camid", row["camid"], 1) if "camid" in row else NO_CAMERA
