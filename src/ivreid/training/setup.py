@@ -135,13 +135,14 @@ def check_processes(config: Config, process: ProcessRank) -> None:
 
     Raises:
         UsageError: A batch of identities that the number of processes does not divide.
-        ConfigError: The random sampler.
+        ConfigError: A sampler whose shares of a batch hold unequal numbers of each modality.
     """
     if process.is_single:
         return
-    if config.batch.sampler == "random":
+    by_modality = methods.get_method(config.method["name"]).means_by_modality
+    if config.batch.sampler == "random" or (config.batch.sampler == "identity" and by_modality):
         raise ConfigError(
-            f"batch.sampler = random does not fit {process.world_size} processes: their shares of a batch hold "
+            f"batch.sampler = {config.batch.sampler} does not fit {process.world_size} processes: their shares of a batch hold "
             "unequal numbers of each modality, whose losses are means; use balanced, or one process"
         )
     check_world_size("identities", config.batch.identities, process.world_size)
