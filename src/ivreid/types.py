@@ -48,6 +48,17 @@ class Modality(StrEnum):
     VISIBLE = "visible"
     INFRARED = "infrared"
 
+    @classmethod
+    def called(cls, word: str) -> Modality | None:
+        """The modality that a word stands for, in capitals or not: RGB, thermal, NIR...; None for any other word."""
+        return _MODALITY_WORDS.get(word.strip().lower())
+
+
+_MODALITY_WORDS = {
+    **dict.fromkeys(("visible", "vis", "rgb", "colour", "color"), Modality.VISIBLE),
+    **dict.fromkeys(("infrared", "ir", "nir", "near-infrared", "tir", "thermal"), Modality.INFRARED),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
