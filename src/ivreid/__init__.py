@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol
     from ivreid.report import write_report
     from ivreid.retrieval import Ranking, rank
+    from ivreid.studies import run_study, tune
     from ivreid.synthetic import synthesise
     from ivreid.training import train
     from ivreid.types import Embeddings, ImageTable, Modality, Sample
@@ -53,8 +54,10 @@ _HOMES = {
     "rank": "ivreid.retrieval",
     "read_features": "ivreid.datasets.features",
     "run_demo": "ivreid.demo",
+    "run_study": "ivreid.studies",
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
+    "tune": "ivreid.studies",
     "write_features": "ivreid.datasets.features",
     "write_report": "ivreid.report",
 }
@@ -85,8 +88,10 @@ __all__ = [
     "rank",
     "read_features",
     "run_demo",
+    "run_study",
     "synthesise",
     "train",
+    "tune",
     "write_features",
     "write_report",
 ]

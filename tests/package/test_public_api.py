@@ -34,8 +34,10 @@ NAMES = [
     "rank",
     "read_features",
     "run_demo",
+    "run_study",
     "synthesise",
     "train",
+    "tune",
     "write_features",
     "write_report",
 ]
