@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -43,9 +43,14 @@ def get_reader(name: str) -> Reader:
 def recognise(root: Path | str) -> str | None:
     """The name of the dataset whose layout a folder has, or None where it has that of none."""
     try:
-        entries = {entry.name for entry in Path(root).iterdir()}
+        return recognise_entries(entry.name for entry in Path(root).iterdir())
     except OSError:
         return None
+
+
+def recognise_entries(names: Iterable[str]) -> str | None:
+    """The name of the dataset whose layout a folder with these entries has, or None."""
+    entries = set(names)
     return next((n for n, r in DATASETS.items() if r.landmarks and entries.issuperset(r.landmarks)), None)
 
 
