@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_people import plain_camera, values, with_surfaces
 
-from ivreid.synthetic.identity import draw_identity
+from ivreid.synthetic.appearance import draw_identity
 from ivreid.synthetic.occlude import OCCLUDERS
 from ivreid.synthetic.render import Shot, draw_shot, render
 from ivreid.synthetic.shot.canvas import Canvas, Light

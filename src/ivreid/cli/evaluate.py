@@ -61,8 +61,8 @@ def run(
     `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
     trial n.
     """
-    from ivreid.cli.processes import bar_of_rank_0, say_error
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.rank_output import bar_of_rank_0, print_error
+    from ivreid.cli.results_table import show_results
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
     from ivreid.evaluation import configured_settings, evaluate_run
@@ -74,7 +74,7 @@ def run(
             "--configured takes the settings from the run's configuration; drop the other options"
         )
     process = process_from_environment()
-    with fail_once(process, say_error), bar_of_rank_0("Embedding", process) as tick:
+    with fail_once(process, print_error), bar_of_rank_0("Embedding", process) as tick:
         results = evaluate_run(
             path,
             data_root=data,

@@ -89,7 +89,7 @@ def run(
     """
     from ivreid.analysis import evaluate_in_full
     from ivreid.cli.progress import progress_bar
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.results_table import show_results
     from ivreid.datasets.features import read_features
     from ivreid.io import file_hash
     from ivreid.protocols import make_protocol, write_results

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.lists import whole_number
+from ivreid.datasets.id_lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.io import OWN_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality
 
 
-class OwnFolder(Reader):
+class FolderDataset(Reader):
     """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
 
     name = "folder"

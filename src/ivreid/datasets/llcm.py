@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
+from ivreid.datasets.id_lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import NO_CAMERA, Modality, Sample

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.lists import check_labels, read_entries, require_files, whole_number
+from ivreid.datasets.id_lists import check_labels, read_entries, require_files, whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import Modality, Sample

@@ -10,19 +10,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ivreid.datasets.base import Dataset, Reader, shared_identities
-from ivreid.datasets.folder import OwnFolder
+from ivreid.datasets.csv_table import CsvDataset
+from ivreid.datasets.folder import FolderDataset
 from ivreid.datasets.llcm import LLCM
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.regdb import RegDB
 from ivreid.datasets.sysu_mm01 import SysuMM01
-from ivreid.datasets.table import OwnTable
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError, did_you_mean
 from ivreid.io import fingerprint
 from ivreid.types import Modality, Sample
 
 DATASETS: Mapping[str, Reader] = MappingProxyType(
-    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), OwnFolder(), OwnTable())}
+    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), FolderDataset(), CsvDataset())}
 )
 """Every dataset by its name; a new reader is one file and one entry here."""
 

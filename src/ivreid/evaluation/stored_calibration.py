@@ -11,7 +11,7 @@ from ivreid.analysis.calibration import Calibration, fit_threshold
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import CheckpointError, ProtocolError, UsageError
-from ivreid.evaluation.run import configured_root
+from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.inference import embed_samples, load, weights_file
 from ivreid.io import file_hash
 from ivreid.models.weights import read_card, read_weights, write_weights

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ivreid.analysis.merge import format_numbers
-from ivreid.config.load import dump_config, load_config, make_config
+from ivreid.config.parse import dump_config, load_config, make_config
 from ivreid.config.schema import Config
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError

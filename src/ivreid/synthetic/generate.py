@@ -19,7 +19,7 @@ from ivreid.errors import DataError, UsageError
 from ivreid.io import write_json
 from ivreid.machine import available_cores
 from ivreid.reading import read_json
-from ivreid.synthetic.identity import Identity, draw_identity
+from ivreid.synthetic.appearance import Identity, draw_identity
 from ivreid.synthetic.layouts import LAYOUTS
 from ivreid.synthetic.plan import Picture, Plan
 from ivreid.synthetic.render import draw_shot, render

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ivreid.synthetic.appearance import draw_identity
 from ivreid.synthetic.camera import draw_camera
-from ivreid.synthetic.identity import draw_identity
 from ivreid.synthetic.plan import TRIALS, Picture, Plan, deal, one_line, permutations, present
 from ivreid.synthetic.streams import generator
 from ivreid.synthetic.surface import Band

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.camera import Camera
 from ivreid.synthetic.develop import develop
-from ivreid.synthetic.identity import Identity
 from ivreid.synthetic.occlude import draw_occluder, occlude
 from ivreid.synthetic.scene import scene
 from ivreid.synthetic.shot.canvas import Canvas, Light

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ivreid.synthetic.identity import Identity
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.shot.canvas import Array, Canvas, Patch, Profile
 from ivreid.synthetic.shot.cloth import cloth_colour
 from ivreid.synthetic.shot.pose import Point, Pose

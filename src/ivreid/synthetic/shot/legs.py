@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivreid.synthetic.identity import Identity
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.shot.figure import Figure, void
 from ivreid.synthetic.shot.pose import Point
 from ivreid.synthetic.surface import Fabric, plain

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ivreid.synthetic.identity import Identity
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.shot.arms import add_arms
 from ivreid.synthetic.shot.bags import add_bag
 from ivreid.synthetic.shot.canvas import Canvas

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
 from ivreid.datasets.examine import note_shared_cameras, pictures_beside, some
-from ivreid.datasets.lists import whole_number
+from ivreid.datasets.id_lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree, bad_path
 from ivreid.errors import DataError, did_you_mean
@@ -23,7 +23,7 @@ NEEDED = ("path", "pid", "modality")
 COLUMNS = (*NEEDED, "camid", "split")
 
 
-class OwnTable(Reader):
+class CsvDataset(Reader):
     """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test"."""
 
     name = "csv"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivreid.analysis.full import evaluate_in_full
-from ivreid.config.load import load_config
+from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.config.parse import load_config
 from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.datasets.features import write_features
 from ivreid.distributed.group import process_group
@@ -16,7 +16,7 @@ from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import UsageError
 from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.run_folder import RunFolder
-from ivreid.evaluation.shares import embed_in_shares
+from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples, load, weights_file
 from ivreid.protocols import Result, make_protocol, read_results, write_results
 from ivreid.retrieval import get_reranker
@@ -105,7 +105,7 @@ def evaluate_run(
             for setting in settings or ({},)
         ]
         reranker = get_reranker(rerank, metric=metric) if rerank else None
-        embeddings = embed_in_shares(
+        embeddings = embed_sharded(
             process,
             images.split("test"),
             lambda share: embed_samples(subject.embedder, images.root, share, progress=progress),
