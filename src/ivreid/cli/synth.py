@@ -42,8 +42,11 @@ def run(
     from rich.console import Console
 
     from ivreid.cli.progress import progress_bar
+    from ivreid.io import check_output
 
     shape = parse_size(size)
+    if contact_sheet is not None:
+        check_output(contact_sheet)
     with progress_bar("Drawing") as tick:
         summary = synthesise(
             out,

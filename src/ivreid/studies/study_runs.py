@@ -41,7 +41,7 @@ class StudyRun:
     @property
     def results(self) -> Path:
         """Its own figures."""
-        return self.folder.path / "results.json"
+        return self.folder.results
 
 
 def plan_study(config: Config, trials: Sequence[int] = (), seeds: Sequence[int] = ()) -> tuple[StudyRun, ...]:
