@@ -67,10 +67,8 @@ def run(
 
     from ivreid.cli.progress import progress_bar
     from ivreid.evaluation import calibrate
-    from ivreid.io import check_output, write_json
+    from ivreid.io import write_json
 
-    if json is not None:
-        check_output(json, inputs=[source, *([weights] if weights else [])])
     with progress_bar("Embedding validation images") as tick:
         stored = calibrate(
             source,
@@ -86,19 +84,19 @@ def run(
             batch_size=batch_size,
             progress=tick,
         )
+    if json is not None:
+        write_json(json, stored.to_json())
     console = Console(soft_wrap=True, highlight=False)
     console.print(_sentence(stored.calibration), markup=False)
     if stored.weights is not None:
         console.print(f"stored in the card of {stored.weights}", markup=False)
-    if json is not None:
-        write_json(json, stored.to_json())
 
 
 def _sentence(found: Calibration) -> str:
     threshold, tpr = found.threshold, found.tpr
     return (
-        f"same person where the {found.metric} distance is at most {threshold.estimate:z.4f} "
-        f"({threshold.confidence:.0%} interval {threshold.low:z.4f} to {threshold.high:z.4f})\n"
+        f"same person where the {found.metric} distance is at most {threshold.estimate:.4f} "
+        f"({threshold.confidence:.0%} interval {threshold.low:.4f} to {threshold.high:.4f})\n"
         f"at this false-positive rate, {found.fpr:.2%}, {tpr.estimate:.1%} of pairs of one person pass "
         f"({tpr.low:.1%} to {tpr.high:.1%}); equal error rate {found.equal_error_rate:.1%}\n"
         f"from {found.genuine_pairs:,} pairs of one person and {found.impostor_pairs:,} of two, "

@@ -19,7 +19,6 @@ app = typer.Typer(
 )
 
 SHOWN = 20
-UNDECODED = "without decoding the images"
 
 
 @app.callback()
@@ -32,15 +31,8 @@ def check(
     dataset: Annotated[str, typer.Argument(help="sysu-mm01, regdb, llcm, folder or csv", metavar="DATASET")],
     root: Annotated[Path, typer.Argument(help="The dataset's folder; for csv also the file itself")],
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image whole: finds damage inside, takes minutes")
+        bool, typer.Option("--decode", help="Decode every image whole: finds files cut short, takes minutes")
     ] = False,
-    deep: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RULE",
-            help="How grey of more than eight bits will become grey, image or LOW,HIGH: then it is no problem",
-        ),
-    ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every problem, not the first {SHOWN} of a kind")
     ] = False,
@@ -54,11 +46,9 @@ def check(
     from ivreid.cli.progress import progress_bar
     from ivreid.datasets import check_dataset
     from ivreid.errors import CheckFailed
-    from ivreid.io import parse_deep
 
-    rule = parse_deep(deep) if deep is not None else None
     with progress_bar("Decoding images" if decode else "Looking at images") as tick:
-        report = check_dataset(dataset, root, decode=decode, deep=rule, progress=tick)
+        report = check_dataset(dataset, root, decode=decode, progress=tick)
     console = Console(highlight=False, soft_wrap=True)
     console.print(_counts_table(report))
     console.print(f"fingerprint {report.fingerprint}", markup=False)
@@ -71,7 +61,7 @@ def check(
         raise CheckFailed(
             f"{len(report.problems):,} problems in {report.root}, {fatal:,} of them make it unusable"
         )
-    console.print("no problems found" if decode else f"no problems found {UNDECODED}", style="green")
+    console.print("no problems found", style="green")
 
 
 def _counts_table(report: DatasetReport) -> Table:

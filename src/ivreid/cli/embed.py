@@ -15,8 +15,8 @@ def run(
     images: Annotated[
         Path,
         typer.Argument(
-            help="One image, or a folder with all folders in it, linked ones too; a folder named by a number "
-            "gives the pid of its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)",
+            help="One image, or a folder with all folders in it; a folder named by a number gives the pid of "
+            "its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)",
             metavar="IMAGES",
         ),
     ],
@@ -28,20 +28,12 @@ def run(
         int | None, typer.Option(help="Decoding threads; chosen by the cores otherwise")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirror image's embedding")] = False,
-    identity: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WHICH",
-            help="Of several numbered folders above an image, which names the person: outer, inner or none",
-        ),
-    ] = None,
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
     It holds L2-normalised embeddings with pids, cameras and paths.
 
-    JPEG, PNG, BMP, WebP and TIFF files are images. Every other file is named and left out. An image or folder
-    that cannot be read stops the command, which names all of them.
+    An image that cannot be read stops the command, which names all such images.
 
     Images in no numbered folder have the unknown pid -1: good for search only.
     """
@@ -49,26 +41,16 @@ def run(
 
     from ivreid.cli.progress import progress_bar
     from ivreid.datasets.features import write_features
-    from ivreid.inference import UNKNOWN_PID, embed_folder
+    from ivreid.inference import UNKNOWN_PID, embed_samples, find_samples, load
 
-    notices = Console(stderr=True, highlight=False, soft_wrap=True)
+    root, samples = find_samples(images, modality)
+    embedder = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
     with progress_bar("Embedding") as tick:
-        embeddings = embed_folder(
-            model,
-            images,
-            modality,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            flip=flip,
-            identity=identity,
-            notice=lambda line: notices.print(line, markup=False),
-            progress=tick,
-        )
+        embeddings = embed_samples(embedder, root, samples, progress=tick)
     write_features(out, embeddings)
-    known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
+    known = {s.pid for s in samples} - {UNKNOWN_PID}
     Console(highlight=False, soft_wrap=True).print(
-        f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "
-        f"{embeddings.vectors.shape[1]} values each -> {out}",
+        f"{len(samples):,} {modality.value} image(s) of {len(known):,} known identities, "
+        f"{embedder.embedding_dim} values each -> {out}",
         markup=False,
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,49 +65,55 @@ def run(
     `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
     trial n.
     """
-    from ivreid.cli.rank_output import bar_of_rank_0, print_error
-    from ivreid.distributed.failure import fail_once
-    from ivreid.distributed.processes import process_from_environment
-    from ivreid.evaluation import ResultsNotKept, configured_settings, evaluate_run
-    from ivreid.io import check_output
-
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
         raise UsageError(
             "--configured takes the settings from the run's configuration; drop the other options"
         )
-    process = process_from_environment()
-    with fail_once(process, print_error):
-        if json_out is not None and process.is_main:
-            check_output(json_out, inputs=[path])
-        try:
-            with bar_of_rank_0("Embedding", process) as tick:
-                results = evaluate_run(
-                    path,
-                    data_root=data,
-                    dataset=dataset,
-                    trial=trial,
-                    settings=configured_settings(path) if configured else [asked],
-                    permutations=permutations,
-                    metric=metric,
-                    device=device,
-                    flip=flip,
-                    rerank=rerank,
-                    allow_leak=allow_leak,
-                    progress=tick,
-                )
-        except ResultsNotKept as error:
-            _show(error.results, json_out)
-            raise
-        if process.is_main:
-            _show(results, json_out)
+    evaluate_and_show(
+        path,
+        _configured(path) if configured else [asked],
+        data_root=data,
+        dataset=dataset,
+        trial=trial,
+        permutations=permutations,
+        metric=metric,
+        device=device,
+        flip=flip,
+        rerank=rerank,
+        allow_leak=allow_leak,
+        json_out=json_out,
+    )
 
 
-def _show(results: Sequence[Result], json_out: Path | None) -> None:
-    """Print first: whatever happens to the file, the figures are seen."""
-    from ivreid.cli.results_table import show_results
+def evaluate_and_show(
+    path: Path, settings: Sequence[Mapping[str, Any]], *, json_out: Path | None = None, **options: Any
+) -> list[Result]:
+    """Evaluate with a progress bar, print the table, write the JSON file; options as `evaluate_run`."""
+    from ivreid.cli.processes import bar_of_rank_0, say_error
+    from ivreid.cli.tables import show_results
+    from ivreid.distributed.failure import fail_once
+    from ivreid.distributed.processes import process_from_environment
+    from ivreid.evaluation import evaluate_run
     from ivreid.protocols import write_results
 
-    show_results(results)
+    process = process_from_environment()
+    with fail_once(process, say_error), bar_of_rank_0("Embedding", process) as tick:
+        results = evaluate_run(path, settings=settings, progress=tick, **options)
+    if not process.is_main:
+        return results
     if json_out is not None:
         write_results(json_out, results[0] if len(results) == 1 else results)
+    show_results(results)
+    return results
+
+
+def _configured(path: Path) -> list[dict[str, Any]]:
+    from ivreid.config import load_config
+
+    file = path / "config.yaml"
+    if not file.is_file():
+        raise UsageError(
+            f"{path} is no run folder with a config.yaml; name the setting instead of --configured"
+        )
+    return [setting.model_dump() for setting in load_config(file).evaluation]

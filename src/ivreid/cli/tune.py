@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ivreid.studies.tuning_result import TuningResult
+    from ivreid.studies.findings import Tuning
 
 
 def run(
@@ -48,12 +48,16 @@ def run(
     the same command goes on where it stood. DIR/best.yaml holds the best settings, ready for `ivreid train`;
     DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid\[tune]'.
     """
-    from ivreid.cli.progress import progress_bars
+    from ivreid.cli.progress import progress_bar
+    from ivreid.cli.studies import one_process
     from ivreid.config import load_config
-    from ivreid.studies import tune
-    from ivreid.studies.optuna_store import require_optuna
+    from ivreid.studies.space import default_space, read_space
+    from ivreid.studies.store import require_optuna
+    from ivreid.studies.tuning import tune
+    from ivreid.training import train
 
     require_optuna()
+    one_process("a search")
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     logging.basicConfig(format="%(message)s")
 
@@ -65,13 +69,16 @@ def run(
         *(f"{k}={v}" for k, v in (("data.root", data), ("out", out)) if v is not None),
     ]
     settings = load_config(config, words, notice=notice)
-    found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
+    chosen = default_space(settings) if space is None else read_space(space, settings)
+    found = tune(
+        settings, chosen, train=train, trials=trials, minutes=timeout, notice=notice, watch=progress_bar
+    )
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
     _show(found)
 
 
-def _show(found: TuningResult) -> None:
+def _show(found: Tuning) -> None:
     from ivreid.cli.name import command
 
     console = Console(soft_wrap=True, highlight=False)
@@ -89,7 +96,7 @@ def _show(found: TuningResult) -> None:
     console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
 
 
-def _table(found: TuningResult) -> Table:
+def _table(found: Tuning) -> Table:
     from rich.table import Table
 
     table = Table("setting", "best")

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from ivreid.data.pixels import Filter
 from ivreid.data.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -59,7 +58,6 @@ class DataSection(Section):
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each `image`, "
         "`dataset` (the range of the training images), or [low, high].",
     )
-    resize: Filter = Field(default="bilinear", description="The filter that images are resized by.")
     train_on: Literal["train", "train+val"] = Field(
         default="train", description="Which identities are trained on."
     )
@@ -90,18 +88,12 @@ class DataSection(Section):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Size, mean, std, the rule for deep grey and the filter as the data path and the weights' card take them.
+        """Size, mean, std and the rule for deep grey as the data path and the weights' card take them.
 
         `deep: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
         """
         return Preprocessing.model_validate(
-            {
-                "size": self.size,
-                "mean": self.mean,
-                "std": self.std,
-                "deep": self.deep,
-                "resize": self.resize,
-            }
+            {"size": self.size, "mean": self.mean, "std": self.std, "deep": self.deep}
         )
 
 
@@ -279,10 +271,6 @@ class Config(Section):
         default=(EvaluationSetting(),),
         description="Protocol settings that `--configured` and the demo report.",
     )
-
-    def protocol_settings(self) -> list[dict[str, Any]]:
-        """Options of `ivreid.make_protocol` for every entry of `evaluation`."""
-        return [setting.model_dump() for setting in self.evaluation]
 
     @field_validator("device")
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError
-from ivreid.io import IMAGE_SUFFIXES, fingerprint
+from ivreid.io import fingerprint
 from ivreid.types import ImageTable, Modality, Sample
 
 SPLITS = ("train", "val", "test")
@@ -114,8 +114,6 @@ class Reader(ABC):
         trials: The train/test splits the dataset defines; empty where it defines one.
         has_validation: Whether it defines validation identities of its own.
         released: Counts of the dataset as its authors released it, compared in notices only.
-        suffixes: What pictures end in; one more would move the frame numbers of a released dataset.
-        owns_root: Whether all pictures below the root belong to the dataset, so that others are worth telling.
     """
 
     name: ClassVar[str]
@@ -123,16 +121,10 @@ class Reader(ABC):
     trials: ClassVar[tuple[int, ...]] = ()
     has_validation: ClassVar[bool] = False
     released: ClassVar[Mapping[str, int]] = {}
-    suffixes: ClassVar[tuple[str, ...]] = IMAGE_SUFFIXES
-    owns_root: ClassVar[bool] = True
 
     def open(self, root: Path) -> Tree:
         """The files under `root`."""
-        return Tree(root, suffixes=self.suffixes)
-
-    def modality_of(self, path: str) -> Modality | None:
-        """Which modality the layout gives a file, by its path from the root; None where it says nothing."""
-        return None
+        return Tree(root)
 
     @abstractmethod
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:

@@ -1,26 +1,19 @@
-"""A folder of one's own: `ROOT/{visible,infrared}/{pid}/*.{jpg,png,bmp,webp,tif}`. The shortest reader to copy."""
+"""A folder of one's own: `ROOT/{visible,infrared}/{pid}/*.{jpg,png,bmp}`. The shortest reader to copy."""
 
 from __future__ import annotations
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.id_lists import whole_number
+from ivreid.datasets.lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
-from ivreid.io import OWN_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality
 
 
-class FolderDataset(Reader):
+class OwnFolder(Reader):
     """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
 
     name = "folder"
     landmarks = ("visible", "infrared")
-    suffixes = OWN_SUFFIXES
-
-    def modality_of(self, path: str) -> Modality | None:
-        """By the first folder."""
-        top = path.partition("/")[0]
-        return Modality(top) if top in tuple(Modality) else None
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image below the folders of the two modalities."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.id_lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
+from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import NO_CAMERA, Modality, Sample
@@ -21,10 +21,6 @@ class LLCM(Reader):
     name = "llcm"
     landmarks = ("test_vis", "test_nir", "idx")
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012
-
-    def modality_of(self, path: str) -> Modality | None:
-        """By the first folder."""
-        return WORDS.get(path.partition("/")[0].removeprefix("test_"))
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Training images by their lists, test images by the identity list."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.id_lists import check_labels, read_entries, require_files, whole_number
+from ivreid.datasets.lists import check_labels, read_entries, require_files, whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.types import Modality, Sample
@@ -26,10 +26,6 @@ class RegDB(Reader):
         },
         **{"train identities": 206, "test identities": 206},
     }
-
-    def modality_of(self, path: str) -> Modality | None:
-        """By the first folder."""
-        return {"Visible": Modality.VISIBLE, "Thermal": Modality.INFRARED}.get(path.partition("/")[0])
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the lists of one trial."""

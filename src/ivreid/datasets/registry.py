@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
 from ivreid.datasets.base import Dataset, Reader, shared_identities
-from ivreid.datasets.csv_table import CsvDataset
-from ivreid.datasets.folder import FolderDataset
+from ivreid.datasets.folder import OwnFolder
 from ivreid.datasets.llcm import LLCM
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.regdb import RegDB
 from ivreid.datasets.sysu_mm01 import SysuMM01
+from ivreid.datasets.table import OwnTable
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError, did_you_mean
 from ivreid.io import fingerprint
 from ivreid.types import Modality, Sample
 
 DATASETS: Mapping[str, Reader] = MappingProxyType(
-    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), FolderDataset(), CsvDataset())}
+    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), OwnFolder(), OwnTable())}
 )
 """Every dataset by its name; a new reader is one file and one entry here."""
 
@@ -43,14 +43,9 @@ def get_reader(name: str) -> Reader:
 def recognise(root: Path | str) -> str | None:
     """The name of the dataset whose layout a folder has, or None where it has that of none."""
     try:
-        return recognise_entries(entry.name for entry in Path(root).iterdir())
+        entries = {entry.name for entry in Path(root).iterdir()}
     except OSError:
         return None
-
-
-def recognise_entries(names: Iterable[str]) -> str | None:
-    """The name of the dataset whose layout a folder with these entries has, or None."""
-    entries = set(names)
     return next((n for n, r in DATASETS.items() if r.landmarks and entries.issuperset(r.landmarks)), None)
 
 

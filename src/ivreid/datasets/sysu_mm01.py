@@ -7,8 +7,8 @@ from collections import defaultdict
 import numpy as np
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
-from ivreid.datasets.id_lists import read_ids, whole_number
-from ivreid.datasets.matlab import read_mat
+from ivreid.datasets.lists import read_ids, whole_number
+from ivreid.datasets.mat import read_mat
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError
@@ -37,13 +37,6 @@ class SysuMM01(Reader):
         **{"train + val visible images": 22258, "train + val infrared images": 11909},
         **{f"camera {c} test identities": n for c, n in zip(CAMERAS, (56, 56, 93, 94, 95, 96), strict=True)},
     }
-
-    def modality_of(self, path: str) -> Modality | None:
-        """By the camera's folder."""
-        camid = whole_number(path.partition("/")[0].removeprefix("cam"))
-        if camid not in CAMERAS:
-            return None
-        return Modality.INFRARED if camid in INFRARED_CAMERAS else Modality.VISIBLE
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the identity lists."""

@@ -17,7 +17,7 @@ from ivreid.data import (
     to_tensor,
     usable_workers,
 )
-from ivreid.data.pixels import Pixels
+from ivreid.data.images import Pixels
 from ivreid.data.source import list_problems
 from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
@@ -97,8 +97,7 @@ class Embedder:
             UsageError: An unknown modality, or not one per image, or no images at all.
         """
         many = one_by_one(images)
-        how = self.preprocessing
-        source = GivenImages(many, how.size, how.deep, how.resize)
+        source = GivenImages(many, self.preprocessing.size, self.preprocessing.deep)
         return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
 
     def embed_source(

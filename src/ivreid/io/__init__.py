@@ -1,6 +1,6 @@
 """Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
 
-from ivreid.io.deep import REFUSE, Deep, parse_deep, to_grey
+from ivreid.io.deep import REFUSE, Deep, to_grey
 from ivreid.io.files import (
     atomic_write,
     file_hash,
@@ -9,12 +9,9 @@ from ivreid.io.files import (
     write_json,
     write_text,
 )
-from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, to_rgb
-from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover, is_picture
+from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, open_image, read_image, to_rgb
+from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, START, is_leftover, kind_of, way_out
 from ivreid.io.locks import try_lock
-from ivreid.io.look import Look, look_at
-from ivreid.io.outputs import check_output
-from ivreid.io.paths import refuse_control_characters, user_path
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -22,24 +19,21 @@ __all__ = [
     "MAX_PIXELS",
     "OWN_SUFFIXES",
     "REFUSE",
+    "START",
     "Deep",
-    "Look",
     "atomic_write",
-    "check_output",
     "deep_span",
     "file_hash",
     "fingerprint",
     "is_leftover",
-    "is_picture",
-    "look_at",
-    "parse_deep",
+    "kind_of",
+    "open_image",
     "read_image",
-    "refuse_control_characters",
     "remove_leftovers",
     "to_grey",
     "to_rgb",
     "try_lock",
-    "user_path",
+    "way_out",
     "write_json",
     "write_text",
 ]

@@ -31,8 +31,6 @@ class Method(nn.Module, ABC):
         small: Options that make it quick to build and run: the contract test uses them.
         small_size: Height and width of the contract test's images.
         views: Views of each visible image that `forward` needs in a batch.
-        means_by_modality: Whether a loss is a mean over one modality's rows, so that several processes must
-            hold equally many of them each to act as one.
         publication: Paper, code and published figures.
         importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
@@ -51,7 +49,6 @@ class Method(nn.Module, ABC):
     small: ClassVar[Mapping[str, Any]] = {}
     small_size: ClassVar[tuple[int, int]] = (64, 32)
     views: ClassVar[int] = 1
-    means_by_modality: ClassVar[bool] = True
     recipe: ClassVar[Recipe | None] = None
     publication: ClassVar[Publication | None] = None
     importer: ClassVar[Importer | None] = None

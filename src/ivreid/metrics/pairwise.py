@@ -10,17 +10,6 @@ from numpy.typing import NDArray
 from ivreid.errors import DataError, UsageError
 
 Vectors = NDArray[np.floating[Any]]
-METRICS = ("cosine", "euclidean")
-
-
-def check_metric(metric: str) -> None:
-    """Refuse a metric that is not in `METRICS`.
-
-    Raises:
-        UsageError: An unknown metric.
-    """
-    if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}; known metrics: {', '.join(METRICS)}")
 
 
 class Distances:
@@ -39,7 +28,8 @@ class Distances:
     def __init__(
         self, gallery: Vectors, metric: str = "cosine", dtype: type[np.floating[Any]] = np.float64
     ) -> None:
-        check_metric(metric)
+        if metric not in ("cosine", "euclidean"):
+            raise UsageError(f"unknown metric {metric!r}; known metrics: cosine, euclidean")
         self._cosine, self._dtype = metric == "cosine", dtype
         self._gallery, self._squares = self._prepared(gallery)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ivreid.config.parse import dump_config, make_config, to_yaml
+from ivreid.config.load import dump_config, make_config, to_yaml
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, IvreidError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder

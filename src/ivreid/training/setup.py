@@ -20,7 +20,7 @@ from ivreid.data import (
 )
 from ivreid.data.planning import check_world_size
 from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
-from ivreid.distributed.collectives import local_rank_0_first
+from ivreid.distributed.exchange import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
 from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.errors import ConfigError, UsageError
@@ -89,7 +89,6 @@ def build_run_parts(
             training_samples(config, dataset),
             config.data.size,
             deep=config.data.preprocessing.deep,
-            resize=config.data.resize,
             cache=default_cache_folder() if config.data.cache else None,
             dataset=dataset.fingerprint,
             on_bad_image=config.data.on_bad_image,
@@ -135,14 +134,13 @@ def check_processes(config: Config, process: ProcessRank) -> None:
 
     Raises:
         UsageError: A batch of identities that the number of processes does not divide.
-        ConfigError: A sampler whose shares of a batch hold unequal numbers of each modality.
+        ConfigError: The random sampler.
     """
     if process.is_single:
         return
-    by_modality = methods.get_method(config.method["name"]).means_by_modality
-    if config.batch.sampler == "random" or (config.batch.sampler == "identity" and by_modality):
+    if config.batch.sampler == "random":
         raise ConfigError(
-            f"batch.sampler = {config.batch.sampler} does not fit {process.world_size} processes: their shares of a batch hold "
+            f"batch.sampler = random does not fit {process.world_size} processes: their shares of a batch hold "
             "unequal numbers of each modality, whose losses are means; use balanced, or one process"
         )
     check_world_size("identities", config.batch.identities, process.world_size)
@@ -166,7 +164,6 @@ def check_validation_images(
             [sample.path for sample in samples],
             config.data.size,
             deep=config.data.preprocessing.deep,
-            resize=config.data.resize,
             cache=default_cache_folder(),
             dataset=dataset.fingerprint,
             workers=usable_workers(config.data.workers),

@@ -1,0 +1,36 @@
+"""What one of several processes shows: rank 0 everything, the first to fail its error, the others nothing."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from ivreid.cli.progress import Tick, progress_bar, progress_bars
+from ivreid.errors import IvreidError
+
+if TYPE_CHECKING:
+    from ivreid.distributed.processes import ProcessRank
+
+
+def bar_of_rank_0(label: str, process: ProcessRank) -> AbstractContextManager[Tick | None]:
+    """A progress bar in the process that speaks for all, nothing in the others."""
+    return progress_bar(label) if process.is_main else nullcontext()
+
+
+def training_bars(process: ProcessRank) -> AbstractContextManager[Sequence[Tick | None]]:
+    """Two bars in the process that speaks for all: images made ready, batches trained on."""
+    return progress_bars("Preparing images", "Training") if process.is_main else nullcontext((None, None))
+
+
+def say_error(error: BaseException) -> None:
+    """Show what a process died of: a message, or where it is a bug the traceback."""
+    if not isinstance(error, IvreidError):
+        traceback.print_exception(error)
+        return
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    console.print("[bold red]error:[/]", end=" ")
+    console.print(str(error), markup=False)

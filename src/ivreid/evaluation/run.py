@@ -1,0 +1,198 @@
+"""Evaluates trained weights by their dataset's protocol, never on people they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ivreid.analysis.full import evaluate_in_full
+from ivreid.config.load import load_config
+from ivreid.datasets import Dataset, load_dataset, recognise
+from ivreid.datasets.features import write_features
+from ivreid.distributed.group import process_group
+from ivreid.distributed.processes import local_device, process_from_environment
+from ivreid.errors import UsageError
+from ivreid.evaluation.leaks import leak_notes
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.shares import embed_in_shares
+from ivreid.inference import Embedder, embed_samples, load, weights_file
+from ivreid.protocols import Result, make_protocol, read_results, write_results
+from ivreid.retrieval import get_reranker
+from ivreid.types import Embeddings, Progress
+
+
+@dataclass(frozen=True)
+class ModelOnDataset:
+    """What is evaluated.
+
+    Attributes:
+        embedder: The network.
+        dataset: The images, with the split to test on.
+        fingerprint: Of the weights.
+        notes: What a reader of the results must know.
+    """
+
+    embedder: Embedder
+    dataset: Dataset
+    fingerprint: str
+    notes: tuple[str, ...]
+
+
+def evaluate_run(
+    path: Path | str,
+    *,
+    data_root: Path | str | None = None,
+    dataset: str | None = None,
+    trial: int | None = None,
+    settings: Sequence[Mapping[str, Any]] | None = None,
+    permutations: Path | str | None = None,
+    metric: str = "cosine",
+    device: str = "auto",
+    workers: int | None = None,
+    flip: bool = False,
+    rerank: str | None = None,
+    allow_leak: bool = False,
+    progress: Progress | None = None,
+) -> list[Result]:
+    """Embed the test images and evaluate them under one or several protocol settings.
+
+    Results carry intervals, breakdowns and verification figures (docs/statistics.md). Given a run folder, it
+    writes the embeddings to `features.npz` there and the results into `results.json`. Processes that torchrun
+    started embed a share each; rank 0 does the rest.
+
+    Args:
+        path: A run folder or a weights file.
+        data_root: The dataset's folder; a run folder knows where it was.
+        dataset: The dataset's registry name; weights know what they were trained on.
+        trial: RegDB's split; the weights' own where not given.
+        settings: Options of `make_protocol` per result (mode, shots, draw, direction, cmc); None: its
+            defaults.
+        permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
+        metric: "cosine" or "euclidean".
+        device: auto, cpu, cuda, cuda:N or mps.
+        workers: Decoding threads; None chooses.
+        flip: Average each embedding with that of the mirror image; the results are marked.
+        rerank: Re-rank by this method of `ivreid.retrieval.RERANKERS`; the results are marked.
+        allow_leak: Evaluate although test identities were trained on; the results are marked.
+        progress: Called with (images embedded, images in all).
+
+    Returns:
+        One result per setting, in their order; on other processes than rank 0 none.
+
+    Raises:
+        ProtocolError: The model was trained on identities it would be tested on.
+        UsageError: Unknown options, or no way to know the dataset.
+        DataError, ImageError, CheckpointError: Files that cannot be used.
+    """
+    process = process_from_environment()
+    with process_group(device, process):
+        subject = open_model_on_dataset(
+            path,
+            data_root=data_root,
+            dataset=dataset,
+            trial=trial,
+            device=str(local_device(device, process)),
+            workers=workers,
+            flip=flip,
+            allow_leak=allow_leak,
+        )
+        images = subject.dataset
+        draw = permutations or images.permutations
+        protocols = [  # before the work: a wrong option is told at once
+            make_protocol(images.name, **_given(setting), permutations=draw, trial=images.trial)
+            for setting in settings or ({},)
+        ]
+        reranker = get_reranker(rerank, metric=metric) if rerank else None
+        embeddings = embed_in_shares(
+            process,
+            images.split("test"),
+            lambda share: embed_samples(subject.embedder, images.root, share, progress=progress),
+        )
+        if embeddings is None:
+            return []
+        results = [
+            evaluate_in_full(
+                embeddings,
+                protocol,
+                metric=metric,
+                distance=reranker,
+                rerank=reranker.label if reranker else None,
+                tta="flip" if flip else None,
+                fingerprints={"dataset": images.fingerprint, "model": subject.fingerprint},
+                notes=(*subject.notes, *([reranker.note] if reranker else [])),
+            )
+            for protocol in protocols
+        ]
+        if Path(path).is_dir():
+            keep(Path(path), embeddings, results)
+        return results
+
+
+def open_model_on_dataset(
+    path: Path | str,
+    *,
+    data_root: Path | str | None = None,
+    dataset: str | None = None,
+    trial: int | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    flip: bool = False,
+    allow_leak: bool = False,
+) -> ModelOnDataset:
+    """Load weights and the images they are to be tested on; arguments and errors as for `evaluate_run`."""
+    file = weights_file(path)
+    embedder = load(file, device=device, workers=workers, flip=flip)
+    trained_on = embedder.card.get("dataset") or {}
+    name = dataset or (recognise(data_root) if data_root else None) or trained_on.get("name")
+    if name is None:
+        raise UsageError(
+            f"{file} does not say which dataset it was trained on; say which to test on with --data ROOT, and "
+            "with --dataset where its layout is none of the known ones"
+        )
+    root = data_root or configured_root(path, name)
+    if root is None:
+        raise UsageError(f"say where {name} lies with --data ROOT")
+    if trial is None and name == trained_on.get("name"):
+        trial = trained_on.get("trial")
+    data = load_dataset(name, root, trial=trial)
+    notes = [*leak_notes(embedder.card, data, allow_leak=allow_leak), *_selection_notes(embedder.card)]
+    return ModelOnDataset(embedder, data, embedder.fingerprint or "", tuple(notes))
+
+
+def configured_root(path: Path | str, dataset: str) -> Path | None:
+    """Where a run folder's configuration says that dataset lies; None where it does not."""
+    file = RunFolder(Path(path)).config
+    if not file.is_file():
+        return None
+    data = load_config(file).data
+    return data.root if data.dataset == dataset else None
+
+
+def _given(setting: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in setting.items() if value is not None}
+
+
+def _selection_notes(card: Mapping[str, Any]) -> list[str]:
+    if (card.get("selection") or {}).get("on") != "published-test":
+        return []
+    return ["the weights were selected on test identities (the published selection): the figures flatter"]
+
+
+def keep(folder: Path, embeddings: Embeddings, results: Sequence[Result]) -> None:
+    """Write features and results into a run folder.
+
+    Results of other settings stay beside the new ones where they are of the same model on the same images.
+    """
+    write_features(folder / "features.npz", embeddings)
+    path = folder / "results.json"
+    new = {_setting(result) for result in results}
+    prints = [dict(result.fingerprints) for result in results]
+    old = read_results(path) if path.exists() else []
+    kept = [one for one in old if dict(one.fingerprints) in prints and _setting(one) not in new]
+    write_results(path, [*kept, *results])
+
+
+def _setting(result: Result) -> str:
+    return repr((result.protocol, sorted(result.options.items()), result.rerank, result.tta))
