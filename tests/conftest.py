@@ -12,6 +12,7 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ivreid.catalogue import REGISTRIES
 from privileges import bound_by_permissions
 from time_limits import seconds
 
@@ -85,6 +86,15 @@ def permissions_bind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         if os.access(probe, os.R_OK, effective_ids=True):
             pytest.skip("permissions do not bind on this system")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_names() -> Iterator[None]:
+    """What a test registers is forgotten after it."""
+    before = {kind: registry.snapshot() for kind, registry in REGISTRIES.items()}
+    yield
+    for kind, snapshot in before.items():
+        REGISTRIES[kind].restore(snapshot)
 
 
 @pytest.fixture(scope="session")

@@ -10,17 +10,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ivreid.analysis import compare_results
     from ivreid.config import load_config
-    from ivreid.datasets import Dataset, check_dataset, load_dataset
+    from ivreid.datasets import Dataset, check_dataset, load_dataset, register_dataset
     from ivreid.datasets.features import read_features, write_features
     from ivreid.demo import run_demo
     from ivreid.doctor import examine_machine
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
-    from ivreid.inference import Embedder, load
-    from ivreid.protocols import Protocol, Result, evaluate, make_protocol
+    from ivreid.inference import Embedder, embed_folder, load
+    from ivreid.methods import register_method
+    from ivreid.methods.published import import_checkpoint
+    from ivreid.plugins import load_plugin
+    from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol
     from ivreid.report import write_report
     from ivreid.retrieval import Ranking, rank
+    from ivreid.studies import run_study, tune
     from ivreid.synthetic import synthesise
     from ivreid.training import train
     from ivreid.types import Embeddings, ImageTable, Modality, Sample
@@ -38,18 +43,27 @@ _HOMES = {
     "Sample": "ivreid.types",
     "calibrate": "ivreid.evaluation",
     "check_dataset": "ivreid.datasets",
+    "compare_results": "ivreid.analysis",
+    "embed_folder": "ivreid.inference",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
     "examine_machine": "ivreid.doctor",
+    "import_checkpoint": "ivreid.methods.published",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",
+    "load_plugin": "ivreid.plugins",
     "make_protocol": "ivreid.protocols",
     "rank": "ivreid.retrieval",
     "read_features": "ivreid.datasets.features",
+    "register_dataset": "ivreid.datasets",
+    "register_method": "ivreid.methods",
+    "register_protocol": "ivreid.protocols",
     "run_demo": "ivreid.demo",
+    "run_study": "ivreid.studies",
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
+    "tune": "ivreid.studies",
     "write_features": "ivreid.datasets.features",
     "write_report": "ivreid.report",
 }
@@ -67,18 +81,27 @@ __all__ = [
     "Sample",
     "calibrate",
     "check_dataset",
+    "compare_results",
+    "embed_folder",
     "evaluate",
     "evaluate_run",
     "examine_machine",
+    "import_checkpoint",
     "load",
     "load_config",
     "load_dataset",
+    "load_plugin",
     "make_protocol",
     "rank",
     "read_features",
+    "register_dataset",
+    "register_method",
+    "register_protocol",
     "run_demo",
+    "run_study",
     "synthesise",
     "train",
+    "tune",
     "write_features",
     "write_report",
 ]

@@ -78,8 +78,7 @@ def run_demo(
         )
     stage(3, STAGES[2])
     with progress_bars("Embedding") as (tick,):
-        settings = [setting.model_dump() for setting in config.evaluation]
-        results = evaluate_run(training.folder, settings=settings, progress=tick)
+        results = evaluate_run(training.folder, settings=config.protocol_settings(), progress=tick)
     show_results(results)
     stage(4, STAGES[3])
     report = write_report(training.folder)

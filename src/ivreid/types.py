@@ -48,6 +48,42 @@ class Modality(StrEnum):
     VISIBLE = "visible"
     INFRARED = "infrared"
 
+    @classmethod
+    def called(cls, word: str) -> Modality | None:
+        """The modality that a word stands for, in capitals or not: RGB, thermal, NIR...; None for any other word."""
+        return _MODALITY_WORDS.get(word.strip().lower())
+
+
+_MODALITY_WORDS = {
+    **dict.fromkeys(("visible", "vis", "rgb", "colour", "color"), Modality.VISIBLE),
+    **dict.fromkeys(("infrared", "ir", "nir", "near-infrared", "tir", "thermal"), Modality.INFRARED),
+}
+
+
+def infrared_of(modality: Any) -> BoolArray:
+    """(N,) True for infrared, from N words ("visible", "infrared", and the usual others) or N booleans.
+
+    Raises:
+        DataError: An unknown word, or numbers: 0 and 1, or 1 and 2, do not say which is which.
+    """
+    values = np.asarray(modality)
+    if values.dtype == np.bool_:
+        return values
+    if values.dtype.kind not in "US":
+        shown = (
+            repr(values.flat[0].item()) if values.size and values.dtype.kind in "iufc" else str(values.dtype)
+        )
+        raise DataError(
+            f"`modality` holds {shown}; it must be visible or infrared, or booleans that are True for infrared"
+        )
+    words, index = np.unique(values.astype(str), return_inverse=True)
+    known = [Modality.called(str(word)) for word in words]
+    for word, meaning in zip(words, known, strict=True):
+        if meaning is None:
+            raise DataError(f"`modality` holds {str(word)!r}; it must be {' or '.join(Modality)}")
+    infrared = np.array([meaning is Modality.INFRARED for meaning in known], dtype=np.bool_)
+    return infrared[index].reshape(values.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -207,8 +243,13 @@ class Embeddings:
         vectors = _frozen(self.vectors, np.float32, "embeddings", ndim=2)
         object.__setattr__(self, "vectors", vectors)
         if len(vectors) != len(self.images):
+            hint = (
+                "; are they (dimensions, images)? transpose them"
+                if vectors.shape[1] == len(self.images)
+                else ""
+            )
             raise DataError(
-                f"{len(vectors)} embeddings for {len(self.images)} images; they must be equal in number"
+                f"{len(vectors)} embeddings for {len(self.images)} images; they must be equal in number{hint}"
             )
         finite = np.isfinite(vectors).all(axis=1)
         if not finite.all():

@@ -154,3 +154,13 @@ def test_each_bad_call_has_its_message(built, run_folder, tmp_path, capsys):
     change_card(run_folder, selection={"on": "last", "pids": []})
     assert call(run_folder, "--data", built / "data") == 2
     assert "names no validation identities" in capsys.readouterr().err
+
+
+def test_a_threshold_is_never_printed_as_minus_zero():
+    from ivreid.analysis.calibration import Calibration
+    from ivreid.cli.calibrate import _sentence
+    from ivreid.metrics.bootstrap import Interval
+
+    below = np.nextafter(0.0, -1.0)
+    found = Calibration("cosine", 0.01, Interval(0.1, below, 0.2), Interval(0.5, 0.4, 0.6), 0.1, 9, 9, 900)
+    assert "interval 0.0000 to 0.2000" in _sentence(found)

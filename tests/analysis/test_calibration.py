@@ -115,3 +115,29 @@ def test_unknown_people_are_impostors_to_the_known_and_no_pair_with_each_other()
     assert found.genuine_pairs == sum(a == b for a, b in pairs)
     assert found.impostor_pairs == sum(a != b for a, b in pairs)
     assert found.identities == 9
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("noise", [0, 1e-8])
+def test_collapsed_features_meet_no_rate(metric, noise):
+    embeddings = people()
+    point = 1 + noise * np.random.default_rng(0).normal(size=embeddings.vectors.shape)
+    with pytest.raises(DataError, match=r"false-positive rate of 0\.01 cannot be met: COLLAPSED: 150 of 150"):
+        fit_threshold(Embeddings(point, embeddings.images), metric=metric)
+
+
+def test_a_rate_below_the_share_of_pairs_at_distance_zero_cannot_be_met():
+    embeddings = people(20, 4)
+    codes = np.sign(embeddings.vectors[:, :3])  # eight codes for twenty people
+    with pytest.raises(
+        DataError, match=r"cannot be met: 1\d\.\d% of the pairs of two people have the smallest"
+    ):
+        fit_threshold(Embeddings(codes, embeddings.images), fpr=0.05)
+    assert fit_threshold(Embeddings(codes, embeddings.images), fpr=0.5).threshold.estimate > 0
+
+
+def test_a_rate_is_met_where_true_pairs_are_nearer_than_the_equal_impostors():
+    # distances: 0 for each person's own, 1 for all others
+    ids = ImageTable(np.repeat(np.arange(9), 2), np.tile([1, 2], 9), np.ones(18), np.tile([False, True], 9))
+    found = fit_threshold(Embeddings(np.eye(9)[ids.pids], ids), fpr=0.1)
+    assert 0.9 < found.threshold.estimate < 1 and found.tpr.estimate == 1

@@ -4,7 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ivreid.analysis.compare import compare, match_results, per_identity, per_identity_json, role_swapped
+from ivreid.analysis.compare import compare, per_identity, per_identity_json, role_swapped
+from ivreid.analysis.comparisons import match_results
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics.bootstrap import IdentitySums
 from ivreid.protocols.result import Result, TrialResult

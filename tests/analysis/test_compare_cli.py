@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+import ivreid
 from ivreid.analysis.full import analyse
 from ivreid.cli.main import main
 from ivreid.protocols import evaluate, make_protocol, write_results
@@ -63,6 +64,18 @@ def test_warnings_and_run_folders_of_many_settings(files, capsys):
     with pytest.raises(SystemExit):
         call("compare", files / "a.json", files / "c.json")
     assert "option direction differs" in capsys.readouterr().err
+
+
+def test_python_users_compare_files_folders_and_results(files):
+    folder = files / "run"
+    folder.mkdir()
+    write_results(folder / "results.json", result(0.7))
+    of_files = ivreid.compare_results(files / "a.json", str(folder), seed=4)
+    assert of_files == ivreid.compare_results(result(1.0), [result(0.7)], seed=4)
+    assert len(of_files.settings) == 1 and of_files.unmatched == ()
+    assert of_files.to_json()["differences"].keys() == result(1.0).mean.keys()
+    several = ivreid.compare_results([result(1.0), result(1.0, "visible-to-infrared")], result(0.7))
+    assert len(several.settings) == 1 and "only the first file holds" in several.unmatched[0]
 
 
 @pytest.mark.parametrize(

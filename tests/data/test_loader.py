@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from ivreid.data import (
     usable_workers,
 )
 from ivreid.errors import ConfigError, DataError, ImageError, UsageError
+from ivreid.inference.given import GivenImages
 from ivreid.types import Modality, Sample
 from time_limits import wait_until
 
@@ -233,6 +235,21 @@ def test_a_second_view_is_the_same_image_changed_anew_and_read_once(data: Traini
         assert torch.equal(batch.indices[~first], plain.indices[~plain.infrared])
         differing += sum(not torch.equal(a, b) for a, b in zip(second, beside, strict=True))
     assert differing > 0.9 * 8 * len(once)
+
+
+@pytest.mark.parametrize("name", ["bilinear", "bicubic", "lanczos"])
+def test_images_are_resized_by_the_filter_that_is_asked_for(
+    image_folder: Path, samples: tuple[Sample, ...], tmp_path: Path, name: Any
+) -> None:
+    with Image.open(image_folder / samples[0].path) as opened:
+        whole = opened.convert("RGB")
+    wanted = np.asarray(whole.resize((16, 48), getattr(Image.Resampling, name.upper())))
+    for cache in (None, tmp_path):
+        for other in ("bilinear", name):  # a cache of another filter is another file
+            data = open_training_set(image_folder, samples, SIZE, resize=other, cache=cache, dataset="x")
+        assert np.array_equal(data.images.read(0), wanted)
+    given = GivenImages([whole, np.asarray(whole), image_folder / samples[0].path], SIZE, by=name)
+    assert all(np.array_equal(given.read(row), wanted) for row in range(3))
 
 
 def test_workers_are_checked(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +19,16 @@ def pixel(kind: str) -> bytes:
 
 
 JPEG, PNG, BMP = pixel("JPEG"), pixel("PNG"), pixel("BMP")
+
+
+def empty_png(width: int, height: int) -> bytes:
+    """A PNG whose structure is whole, but which holds 100 bytes instead of its pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
 
 
 def put(path: Path, data: bytes = JPEG) -> Path:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from dataset_trees import JPEG, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
+from dataset_trees import empty_png, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
 
 from ivreid.cli import main
 from ivreid.datasets import load_dataset
@@ -66,9 +66,9 @@ def test_problems_leave_with_one_and_are_grouped(tmp_path: Path, capsys: pytest.
 
 def test_decode_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = make_folder(tmp_path / "d")
-    put(root / "infrared/1/a.JPG", JPEG[:-100])
+    put(root / "visible/1/a.png", empty_png(60, 60))
     assert run("folder", root) == 0
-    assert "decoded none" in capsys.readouterr().out
+    assert "--decode decodes each" in capsys.readouterr().out
     assert run("folder", root, "--decode") == 1
     assert "undecodable image (1)" in capsys.readouterr().out
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from dataset_trees import (
     BMP,
-    JPEG,
     PNG,
+    empty_png,
     ids,
     make_csv,
     make_folder,
@@ -396,10 +396,10 @@ def test_an_enormous_file_is_refused_by_its_size(folder: Path) -> None:
     assert (Kind.HUGE_FILE, "visible/1/a.png") in found("folder", folder)
 
 
-def test_decoding_finds_what_the_first_bytes_do_not(folder: Path) -> None:
-    put(folder / "infrared/1/a.JPG", JPEG[: len(JPEG) // 2])
+def test_decoding_finds_what_the_structure_does_not(folder: Path) -> None:
+    put(folder / "visible/1/a.png", empty_png(60, 60))
     assert found("folder", folder) == {}
-    assert set(found("folder", folder, decode=True)) == {(Kind.UNDECODABLE, "infrared/1/a.JPG")}
+    assert set(found("folder", folder, decode=True)) == {(Kind.UNDECODABLE, "visible/1/a.png")}
     ticks: list[tuple[int, int]] = []
     check_dataset("folder", folder, decode=True, workers=1, progress=lambda *tick: ticks.append(tick))
     assert ticks == [(12, 12)]
@@ -410,11 +410,11 @@ CSV_FAULTS = {
         Kind.MALFORMED,
         "pid is 'one'; it must be a whole number, 0 or more",
     ),
-    "pictures/1vx.png,1.0,visible,1,test": (Kind.MALFORMED, "pid is '1.0'"),
-    "pictures/1vx.png,1,Visible,1,test": (Kind.MALFORMED, "did you mean visible?"),
-    "pictures/1vx.png,1,thermal,1,test": (Kind.MALFORMED, "known: visible, infrared"),
+    "pictures/1vx.png,1.5,visible,1,test": (Kind.MALFORMED, "pid is '1.5'"),
+    "pictures/1vx.png,1,visibel,1,test": (Kind.MALFORMED, "did you mean visible?"),
+    "pictures/1vx.png,1,sonar,1,test": (Kind.MALFORMED, "known: visible, infrared"),
     "pictures/1vx.png,1,visible,0,test": (Kind.MALFORMED, "leave the column out"),
-    "pictures/1vx.png,1,visible,,test": (Kind.MALFORMED, "camid is ''"),
+    "pictures/1vx.png,1,visible,2.5,test": (Kind.MALFORMED, "camid is '2.5'"),
     "pictures/1vx.png,1,visible,1,training": (Kind.MALFORMED, "did you mean train?"),
     "pictures/1vx.png,1,visible,1": (Kind.MALFORMED, "4 values for 5 columns"),
     "pictures/1vx.png,1,visible,1,train": (Kind.LISTED_TWICE, "already stands"),
@@ -443,6 +443,22 @@ def test_csv_faults_name_their_line(line: str, tmp_path: Path) -> None:
     assert path == "people.csv:14" or kind == Kind.MISSING_FILE
     with pytest.raises(DataError, match="unusable"):
         load_dataset("csv", table)
+
+
+def test_a_fault_that_runs_through_a_column_is_told_once(tmp_path: Path) -> None:
+    table = make_csv(tmp_path / "c")
+    edit(table, lambda text: text.replace("visible", "VIS-cam").replace("test", "probe"))
+    problems = [p for p in check_dataset("csv", table).problems if p.kind == Kind.MALFORMED]
+    assert [p.path for p in problems] == ["people.csv:10", "people.csv:2"]
+    assert problems[0].message.startswith("split is 'probe'")
+    assert "modality is 'VIS-cam'" in problems[1].message
+    assert problems[0].message.endswith("(and 3 more line(s) like it)")
+    assert problems[1].message.endswith("(and 5 more line(s) like it)")
+    edit(table, lambda text: "\n".join(line + ",x" * bool(i) for i, line in enumerate(text.splitlines())))
+    (wide,) = (p for p in check_dataset("csv", table).problems if p.kind == Kind.MALFORMED)
+    assert wide.message == (
+        "6 values for 5 columns; quote a value that holds a comma (and 11 more line(s) like it)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dataset_trees import JPEG, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
 
-from ivreid.datasets import DATASETS, Dataset, hold_out, load_dataset
+from ivreid.datasets import DATASETS, Dataset, check_dataset, hold_out, load_dataset
 from ivreid.errors import DataError, UsageError
 from ivreid.io import fingerprint
 from ivreid.types import NO_CAMERA, Modality, Sample
@@ -181,6 +181,37 @@ def test_csv_from_a_spreadsheet(tmp_path: Path) -> None:
         ("a, b/1.png", 7),
         ("2.png", 7),
     ]
+
+
+def test_csv_as_programs_write_it(tmp_path: Path) -> None:
+    """Numbers as fractions, an unknown camera, usual words for the modality, commas at the ends of lines."""
+    for name in "abcdef":
+        put(tmp_path / f"{name}.png")
+    rows = [
+        ",path,pid,modality,camid,,",
+        "0,a.png,7.0,RGB,1.0,,",
+        "1,b.png,7.00,Thermal,,,",
+        "2,c.png,8,IR,3",
+        "3,d.png,8,Visible,1,,,,",
+        "4,e.png,9,nir,3,,",
+        "5,f.png,9,vis,1,remark,",
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    dataset = load_dataset("csv", tmp_path)
+    samples = sorted(dataset.split("test"), key=lambda sample: sample.path)
+    assert [(s.path[0], s.pid, s.camid, s.modality.value[0]) for s in samples] == [
+        ("a", 7, 1, "v"),
+        ("b", 7, NO_CAMERA, "i"),
+        ("c", 8, 3, "i"),
+        ("d", 8, 1, "v"),
+        ("e", 9, 3, "i"),
+        ("f", 9, 1, "v"),
+    ]
+    assert dataset.has_cameras
+    notices = check_dataset("csv", tmp_path).notices
+    assert "1 of 6 pictures have no camid: no camera rule holds for them" in notices
+    (tmp_path / "t.csv").write_text("path,pid,modality,camid\na.png,7,rgb,\nb.png,7,ir,\n")
+    assert not load_dataset("csv", tmp_path).has_cameras
 
 
 def test_dataset_is_immutable_and_travels_to_workers(tmp_path: Path) -> None:

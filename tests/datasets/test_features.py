@@ -78,7 +78,16 @@ def test_cameras_imply_the_modality_where_they_can(protocol, camids, infrared, t
         ({"pids": [np.nan, 2]}, "`pids` must hold whole numbers"),
         ({"embeddings": [[1e300, 0], [0, 1]]}, "hold NaN or infinite values, first row 0"),
         ({"pids": ["a", "b"]}, "`pids` must hold whole numbers"),
-        ({"modality": ["visible", "thermal"]}, "holds 'thermal'; it must be visible or infrared"),
+        ({"modality": ["visible", "sonar"]}, "holds 'sonar'; it must be visible or infrared"),
+        (
+            {"modality": [0, 1]},
+            "holds 0; it must be visible or infrared, or booleans that are True for infrared",
+        ),
+        (
+            {"embeddings": np.ones((3, 2))},
+            r"3 embeddings for 2 images.*\(dimensions, images\)\? transpose them",
+        ),
+        ({"paths": [1, 2]}, "`paths` must be a list of text, it is int64"),
         ({"modality": ["visible"]}, "infrared has 1"),
     ],
 )
@@ -99,6 +108,31 @@ def test_a_pickle_inside_is_never_loaded(tmp_path):
     with pytest.raises(DataError, match=r"not a readable \.npz file"):
         read_features(tmp_path / "f.npz", protocol="sysu-mm01")
     assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("paths", r"text \(dtype str\)"),
+        ("modality", r"text \(dtype str\)"),
+        ("pids", "whole numbers"),
+        ("embeddings", "one float32 matrix"),
+    ],
+)
+def test_a_field_of_python_objects_is_named_with_the_remedy(name, remedy, tmp_path):
+    np.savez(tmp_path / "f.npz", **{**ARRAYS, name: np.array(["a", None], dtype=object)})
+    with pytest.raises(DataError, match=f"f.npz.*`{name}` holds Python objects.*save it as {remedy}"):
+        read_features(tmp_path / "f.npz", protocol="sysu-mm01")
+
+
+@pytest.mark.parametrize(
+    "words", [["RGB", "thermal"], [b"vis", b"NIR"], [False, True], np.array(["Visible", "IR"])]
+)
+def test_usual_words_for_the_modality_and_booleans_are_read(words, tmp_path):
+    np.savez(tmp_path / "f.npz", **ARRAYS, modality=words, paths=[b"a.jpg", "\u00e9.jpg".encode()])
+    images = read_features(tmp_path / "f.npz").images
+    assert images.infrared.tolist() == [False, True]
+    assert images.paths == ("a.jpg", "\u00e9.jpg")
 
 
 def test_files_that_are_something_else(tmp_path):
@@ -195,6 +229,25 @@ def test_matlab_files_that_do_not_fit(tmp_path):
     write_matlab(tmp_path, matlab_cells(), variable="features")
     with pytest.raises(DataError, match="no variable `feature`; it has features"):
         read_features(tmp_path / "net")
+
+
+def test_matlab_features_given_as_dimensions_by_images(tmp_path):
+    rng = np.random.default_rng(0)
+    counts = dict.fromkeys(range(1, 7), (2, 2, 2))
+    cells = {camid: [rng.normal(size=(8, n)) for n in c] for camid, c in counts.items()}
+    write_matlab(tmp_path, cells)
+    with pytest.warns(
+        UserWarning, match="every cell of `feature` is 8 x 2, more images a person than dimensions"
+    ):
+        read_features(tmp_path / "net")
+    cells[2][1] = rng.normal(size=(8, 3))
+    write_matlab(tmp_path, cells)
+    with pytest.raises(
+        DataError, match=r"cell 2 .* shape \(8, 3\); .*with \(dimensions, images\), transpose them"
+    ):
+        read_features(tmp_path / "net")
+    write_matlab(tmp_path, {camid: [cell.T[:2] for cell in c] for camid, c in cells.items()})
+    assert len(read_features(tmp_path / "net")) == 36  # warnings are errors here: nothing is suspected
 
 
 @settings(max_examples=100, deadline=None, database=None)

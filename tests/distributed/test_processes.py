@@ -11,6 +11,7 @@ from processes import tree
 from ivreid.config import make_config
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device, process_from_environment
 from ivreid.errors import ConfigError, UsageError
+from ivreid.methods.iv_reid import IVReID
 from ivreid.training.setup import check_processes
 
 
@@ -40,15 +41,18 @@ def test_each_process_of_a_machine_takes_its_own_card(monkeypatch: pytest.Monkey
         local_device("cuda", ProcessRank(2, 3, local_rank=2))
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = make_config(tree(tmp_path, tmp_path / "run"))
     check_processes(config, ProcessRank(0, 4))
     with pytest.raises(
         UsageError, match="3 processes cannot share a batch of 4 identities equally; use 1, 2, 4"
     ):
         check_processes(config, ProcessRank(0, 3))
-    batch = {"identities": 4, "instances": 2, "sampler": "random"}
-    loose = make_config(tree(tmp_path, tmp_path / "run", batch=batch))
-    check_processes(loose, SINGLE_PROCESS)
-    with pytest.raises(ConfigError, match=r"batch\.sampler = random does not fit 2 processes"):
-        check_processes(loose, ProcessRank(0, 2))
+    for sampler in ("random", "identity"):  # shares with unequal numbers of each modality
+        batch = {"identities": 4, "instances": 2, "sampler": sampler}
+        loose = make_config(tree(tmp_path, tmp_path / "run", batch=batch))
+        check_processes(loose, SINGLE_PROCESS)
+        with pytest.raises(ConfigError, match=rf"batch\.sampler = {sampler} does not fit 2 processes"):
+            check_processes(loose, ProcessRank(0, 2))
+    monkeypatch.setattr(IVReID, "means_by_modality", False)
+    check_processes(loose, ProcessRank(0, 2))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import ivreid
 from ivreid import methods
 from ivreid.cli.main import main
 from ivreid.errors import CheckpointError, DataError, UsageError
@@ -86,6 +87,19 @@ def test_weights_bring_their_preprocessing(run_folder: Path, people: Path) -> No
     out = embed_folder(one, people, "visible")
     assert np.abs(out.vectors - embed_folder(other, people, "visible").vectors).max() <= 1e-6
     np.testing.assert_allclose((out.vectors.astype(np.float64) ** 2).sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_folder_is_embedded_by_a_path_to_weights_too(
+    run_folder: Path, people: Path, tmp_path: Path
+) -> None:
+    loaded = embed_folder(load(run_folder, device="cpu", flip=True), people, "visible")
+    by_path = ivreid.embed_folder(str(run_folder), people, "visible", device="cpu", workers=0, flip=True)
+    np.testing.assert_array_equal(by_path.vectors, loaded.vectors)
+    assert by_path.images.paths == loaded.images.paths
+    plain = embed_folder(run_folder, people, "visible", device="cpu")
+    assert np.abs(plain.vectors - loaded.vectors).max() > 1e-4
+    with pytest.raises(DataError, match="no such folder"):  # said before the weights are read
+        embed_folder(tmp_path / "no-weights", tmp_path / "nowhere", "visible")
 
 
 def test_paths_without_weights_are_refused(run_folder: Path, tmp_path: Path) -> None:

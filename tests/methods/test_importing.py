@@ -10,15 +10,16 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import ivreid
 from ivreid.cli.main import build_app
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import METHODS
-from ivreid.methods import published as importing
 from ivreid.methods.describe import measure_cost
 from ivreid.methods.importer import Importer, looks_like
 from ivreid.methods.iv_reid import IVReID
 from ivreid.methods.publication import Publication
 from ivreid.methods.published import import_published
+from ivreid.models import read_weights
 
 
 class Renamed(IVReID):
@@ -42,9 +43,8 @@ class Renamed(IVReID):
 
 
 @pytest.fixture
-def checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
-    monkeypatch.setitem(METHODS, "renamed", Renamed)
-    monkeypatch.setitem(importing.IMPORTERS, "renamed", Renamed.importer)  # type: ignore[index]
+def checkpoint(tmp_path: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    METHODS.register(Renamed)
     method = Renamed(Renamed.Settings(backbone="resnet18", pretrained=None), 7, (64, 32))  # type: ignore[call-arg]
     tensors = {"head.weight": torch.zeros(7, 512)}
     for name, value in method.state_dict().items():
@@ -73,6 +73,18 @@ def test_names_settings_classes_and_advice(checkpoint: tuple[Path, dict[str, tor
     assert imported.card["preprocessing"]["size"] == [64, 32]
     assert imported.ignored == ("head.weight",)
     assert import_published(path, "renamed", last_stride=2).card["settings"]["last_stride"] == 2
+
+
+def test_a_checkpoint_is_converted_and_written_in_one_call(
+    checkpoint: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    path, _ = checkpoint
+    imported = ivreid.import_checkpoint(path, tmp_path / "w.safetensors", "renamed", size=(64, 32))
+    tensors, card = read_weights(tmp_path / "w.safetensors")
+    assert card["settings"] == imported.card["settings"] and card["preprocessing"]["size"] == [64, 32]
+    assert tensors.keys() == imported.tensors.keys()
+    with pytest.raises(UsageError, match=r"weights are written as \.safetensors; give .*w\.safetensors"):
+        ivreid.import_checkpoint(path, tmp_path / "w.pth", "renamed")
 
 
 def test_what_does_not_belong_is_named(

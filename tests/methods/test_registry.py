@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from ivreid import methods
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.methods import iv_reid
 from ivreid.models import create_backbone, read_weights, write_weights
+from ivreid.plugins import load_plugin
 
 SMALL = {"backbone": "resnet18", "pretrained": None}
 EVERY = pytest.mark.parametrize("name", sorted(methods.METHODS))
@@ -136,7 +135,7 @@ def test_unknown_names_and_settings_say_what_is_right():
         methods.build("iv-reid", {**SMALL, "backbone": "resnet10t", "last_stride": 1}, 4)
 
 
-def test_copying_one_file_makes_a_method(tmp_path, monkeypatch):
+def test_copying_one_file_makes_a_method(tmp_path):
     """What docs/methods.md promises."""
     source = Path(iv_reid.__file__).read_text(encoding="utf-8")
     copy = source.replace('name = "iv-reid"', 'name = "mine"').replace(
@@ -144,17 +143,12 @@ def test_copying_one_file_makes_a_method(tmp_path, monkeypatch):
     )
     assert copy != source
     (tmp_path / "mine.py").write_text(copy, encoding="utf-8")
-    spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "mine", module)
-    spec.loader.exec_module(module)
-    monkeypatch.setitem(methods.METHODS, "mine", module.IVReID)
-
+    load_plugin(tmp_path / "mine.py")
     method = methods.build("mine", SMALL, 4)
     assert method.settings.margin == 0.7
     write_weights(tmp_path / "w.safetensors", method.state_dict(), method.card())
     restored, card = methods.restore(tmp_path / "w.safetensors")
-    assert type(restored) is module.IVReID
+    assert type(restored) is methods.METHODS["mine"]
     assert card["method"] == "mine"
 
 

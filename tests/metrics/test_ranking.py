@@ -164,6 +164,28 @@ def test_laws():
     check()
 
 
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("images", [255, 256, 257, 511, 512, 700])
+def test_galleries_of_more_images_than_a_byte_counts(images):
+    rng = np.random.default_rng(images)
+    pids = np.arange(images)  # one image each, so that identities are as many
+    distances = np.stack(
+        [
+            np.arange(images) / 7,  # the match last: all others are nearer
+            np.zeros(images),  # all at one distance, the match last in gallery order
+            np.where(pids == images - 1, 1, rng.integers(0, 2, images)),
+            rng.permutation(images) / 7,
+        ]
+    )
+    query_pids = np.full(4, images - 1)
+    assert_equal(rank_queries(distances, query_pids, pids), by_definition(distances, query_pids, pids))
+    three = pids // 3  # and three images each
+    query_pids = np.full(4, three[-1])
+    excluded = rng.random((4, images)) < 0.1
+    expected = by_definition(distances, query_pids, three, excluded)
+    assert_equal(rank_queries(distances, query_pids, three, excluded), expected)
+
+
 def test_inputs_are_left_alone():
     rng = np.random.default_rng(0)
     for order in "CF":

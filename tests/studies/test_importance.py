@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ivreid.studies.importance import FEWEST, importance
-from ivreid.studies.space import Choices, Range
+from ivreid.studies.search_space import Choices, Range
 
 SPACE = {
     "lr": Range(low=1e-5, high=1e-1, log=True),

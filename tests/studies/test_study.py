@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 from study_fakes import FakeTest, FakeTraining, Killed
 
+import ivreid
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.protocols import read_results, write_results
-from ivreid.studies.study import differences, merge_study, plan_study, run_status, run_study
+from ivreid.studies.study import merge_study, run_all
+from ivreid.studies.study_runs import differences, plan_study, run_status
 
 
 def flat_score(config, epoch):
@@ -19,7 +21,7 @@ def flat_score(config, epoch):
 
 
 def play(runs, training=None, test=None, said=None):
-    return run_study(
+    return run_all(
         runs,
         train=training or FakeTraining(flat_score),
         evaluate=test or FakeTest(),
@@ -157,3 +159,14 @@ def test_differences_name_every_key_with_both_values():
     after = {"a": 1, "b": {"c": 3, "d": [1]}, "e": 5, "g": None}
     assert differences(before, after) == [("b.c", 2, 3), ("e", {"f": 1}, 5)]
     assert json.dumps(differences(before, before)) == "[]"
+
+
+def test_python_users_have_the_call_of_the_command(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("ivreid.studies.study.run_all", lambda runs, **how: [run.name for run in runs])
+    assert ivreid.run_study(config(), trials=(1, 10), seeds=[3]) == ["trial-01-seed-3", "trial-10-seed-3"]
+    with pytest.raises(UsageError, match="--trials or --seeds"):
+        ivreid.run_study(config())
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="a study runs in one process"):
+        ivreid.run_study(config(), trials=(1,))

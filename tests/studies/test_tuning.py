@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 from study_fakes import FakeTraining, Killed
 
+import ivreid
 from ivreid.config import load_config, make_config
 from ivreid.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
-from ivreid.studies.space import Choices, Range, check_space, default_space, read_space, with_values
-from ivreid.studies.store import require_optuna
+from ivreid.studies.optuna_store import require_optuna
+from ivreid.studies.search_space import Choices, Range, check_space, default_space, read_space, with_values
 from ivreid.studies.tuning import tune
 from ivreid.training.health import Diverged
 from ivreid.training.signals import TrainingStopped
@@ -308,3 +309,17 @@ def test_a_second_process_is_refused(config):
     finally:
         child.communicate("")
     assert len(search(config(), trials=1).attempts) == 1
+
+
+def test_the_space_may_be_a_file_or_left_out(config, tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    (tmp_path / "space.yaml").write_text("search: {optimizer.lr: {choices: [0.001, 0.002]}}\n")
+    found = ivreid.tune(config(), str(tmp_path / "space.yaml"), train=FakeTraining(hill), trials=3)
+    assert set(found.space) == {"optimizer.lr"} and len(found.attempts) == 3
+    assert {one.values["optimizer.lr"] for one in found.attempts[1:]} <= {0.001, 0.002}
+    plain = config(out=tmp_path / "other")
+    assert ivreid.tune(plain, train=FakeTraining(hill), trials=1).space == default_space(plain)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(UsageError, match="a search runs in one process"):
+        ivreid.tune(config(), train=FakeTraining(hill))

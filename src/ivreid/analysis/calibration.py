@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics.bootstrap import CONFIDENCE, Interval
 from ivreid.metrics.pairwise import pairwise
-from ivreid.metrics.verification import Pairs, bootstrap_threshold, roc
+from ivreid.metrics.verification import Pairs, bootstrap_threshold, roc, threshold_at_fpr
 from ivreid.protocols.base import Protocol
+from ivreid.protocols.collapse import collapse_notes
 from ivreid.types import Embeddings
 
 MAX_IMAGES = 2000
@@ -82,7 +83,8 @@ def fit_threshold(
 
     Raises:
         UsageError: A rate outside (0, 1), or an unknown metric.
-        DataError: One modality is missing, no person stands in both, or too few pairs to see such a rate.
+        DataError: One modality is missing, no person stands in both, too few pairs to see such a rate, or one
+            that no threshold keeps.
     """
     if not 0 < fpr < 1:
         raise UsageError(f"a false-positive rate to calibrate for lies between 0 and 1, got {fpr}")
@@ -105,6 +107,7 @@ def fit_threshold(
             f"{len(impostor):,} pairs of two people cannot show a false-positive rate of {fpr:g}: that takes "
             f"at least {math.ceil(1 / fpr):,}, and many more for a narrow interval"
         )
+    _refuse_what_no_threshold_keeps(embeddings, pairs, fpr, metric)
     threshold, tpr = bootstrap_threshold(pairs, fpr, rng=rng, confidence=confidence)
     return Calibration(
         metric=metric,
@@ -115,6 +118,19 @@ def fit_threshold(
         identities=int((np.union1d(pairs.left, pairs.right) >= 0).sum()),
         genuine_pairs=len(genuine),
         impostor_pairs=len(impostor),
+    )
+
+
+def _refuse_what_no_threshold_keeps(embeddings: Embeddings, pairs: Pairs, fpr: float, metric: str) -> None:
+    collapsed = " ".join(collapse_notes(embeddings, metric))
+    impostor, smallest = pairs.impostor, float(pairs.distances.min())
+    if not collapsed and threshold_at_fpr(impostor, fpr) >= smallest:
+        return
+    share = float((impostor == smallest).mean())
+    why = f"{share:.1%} of the pairs of two people have the smallest distance there is, {smallest:.4g}"
+    raise DataError(
+        f"a false-positive rate of {fpr:g} cannot be met: "
+        + (collapsed or f"{why}; no threshold tells them apart")
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError
 from ivreid.metrics.bootstrap import CONFIDENCE, IdentitySums, Interval, paired_bootstrap
 from ivreid.protocols.result import FIGURES, Result
 
@@ -232,37 +232,3 @@ def role_swapped(before: Result, after: Result) -> bool:
 
 def _shown(value: Any) -> str:
     return "none" if value is None else str(value)
-
-
-Pairs = list[tuple[Result, Result]]
-
-
-def match_results(before: Sequence[Result], after: Sequence[Result]) -> tuple[Pairs, list[str]]:
-    """Pair the settings of two results files: the same protocol, options, re-ranking and augmentation.
-
-    Two files with one setting each are compared whatever it is; `warnings` then say what differs.
-
-    Returns:
-        The pairs, and a line for every setting that only one file holds.
-
-    Raises:
-        UsageError: The files share no setting.
-    """
-    if len(before) == len(after) == 1:
-        return [(before[0], after[0])], []
-    pairs, left, alone = [], list(after), []
-    for result in before:
-        match = next((i for i, other in enumerate(left) if _setting(other) == _setting(result)), None)
-        if match is None:
-            alone.append(f"only the first file holds: {result.title}")
-        else:
-            pairs.append((result, left.pop(match)))
-    alone += [f"only the second file holds: {other.title}" for other in left]
-    if not pairs:
-        raise UsageError("the two files share no setting to compare. " + "; ".join(alone))
-    return pairs, alone
-
-
-def _setting(result: Result) -> tuple[Any, ...]:
-    options = tuple(sorted((key, str(value)) for key, value in result.options.items()))
-    return result.protocol, options, result.rerank, result.tta

@@ -33,6 +33,7 @@ from ivreid.metrics.bootstrap import bootstrap
 from ivreid.metrics.pairwise import Distances, pairwise
 from ivreid.metrics.verification import Pairs, roc
 from ivreid.protocols.base import Protocol
+from ivreid.protocols.collapse import collapse_notes
 from ivreid.protocols.evaluate import summarise
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result
@@ -87,7 +88,7 @@ def evaluate_in_full(
         rerank=rerank,
         tta=tta,
         fingerprints=fingerprints,
-        notes=notes,
+        notes=(*collapse_notes(embeddings, metric), *notes),
     )
     return analyse(
         embeddings,

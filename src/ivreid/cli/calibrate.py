@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 if TYPE_CHECKING:
     from ivreid.analysis.calibration import Calibration
 
@@ -55,6 +57,7 @@ def run(
     json: Annotated[
         Path | None, typer.Option("--json", help="Also write the calibration as JSON", metavar="OUT")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Fit a distance threshold for "same person" at a chosen false-positive rate, with its interval.
 
@@ -95,8 +98,8 @@ def run(
 def _sentence(found: Calibration) -> str:
     threshold, tpr = found.threshold, found.tpr
     return (
-        f"same person where the {found.metric} distance is at most {threshold.estimate:.4f} "
-        f"({threshold.confidence:.0%} interval {threshold.low:.4f} to {threshold.high:.4f})\n"
+        f"same person where the {found.metric} distance is at most {threshold.estimate:z.4f} "
+        f"({threshold.confidence:.0%} interval {threshold.low:z.4f} to {threshold.high:z.4f})\n"
         f"at this false-positive rate, {found.fpr:.2%}, {tpr.estimate:.1%} of pairs of one person pass "
         f"({tpr.low:.1%} to {tpr.high:.1%}); equal error rate {found.equal_error_rate:.1%}\n"
         f"from {found.genuine_pairs:,} pairs of one person and {found.impostor_pairs:,} of two, "

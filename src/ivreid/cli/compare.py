@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.errors import UsageError
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -40,31 +38,22 @@ def run(
     """
     from rich.console import Console
 
-    from ivreid.analysis.compare import compare, match_results
+    from ivreid.analysis import compare_results
     from ivreid.io import write_json
-    from ivreid.protocols import read_results
 
-    if not 0 < confidence < 1:
-        raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
-    notices = Console(stderr=True, soft_wrap=True, highlight=False)
-    pairs, alone = match_results(*(read_results(_file(path)) for path in (before, after)))
-    found = [compare(*pair, seed=seed, confidence=confidence) for pair in pairs]
+    found = compare_results(before, after, seed=seed, confidence=confidence)
     console = Console(soft_wrap=True, highlight=False)
-    for comparison in found:
+    notices = Console(stderr=True, soft_wrap=True, highlight=False)
+    for comparison in found.settings:
         for warning in comparison.warnings:
             notices.print("warning:", style="bold yellow", end=" ")
             notices.print(warning, markup=False)
         console.print(_table(comparison, confidence))
         console.print(f"{confidence:.0%} intervals: {comparison.explanation}", markup=False)
-    for line in alone:
+    for line in found.unmatched:
         notices.print(line, markup=False)
     if json is not None:
-        entries = [comparison.to_json() for comparison in found]
-        write_json(json, entries[0] if len(entries) == 1 else entries)
-
-
-def _file(path: Path) -> Path:
-    return path / "results.json" if path.is_dir() else path
+        write_json(json, found.to_json())
 
 
 def _table(comparison: Comparison, confidence: float) -> Table:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins, Verb
+
 app = typer.Typer(help="Look at configurations: packaged ones, and every key.", no_args_is_help=True)
 
 
@@ -42,7 +44,7 @@ def show(
     typer.echo(packaged_text(name), nl=False)
 
 
-@app.command()
+@app.command(cls=Verb)
 def keys(
     prefix: Annotated[
         str, typer.Argument(help="A section, a key, or the beginning of one", metavar="[PREFIX]")
@@ -50,6 +52,7 @@ def keys(
     method: Annotated[
         str | None, typer.Option(help="Whose own settings stand under `method`.  [default: iv-reid]")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """List every key of a configuration with its type, default and meaning.
 
@@ -75,11 +78,12 @@ def keys(
         console.print(Text(fill(line, width, initial_indent=indent, subsequent_indent=indent)))
 
 
-@app.command()
+@app.command(cls=Verb)
 def schema(
     out: Annotated[
         Path | None, typer.Option(help="Write it here instead of printing it", metavar="FILE.json")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Write the configuration as JSON Schema, by which editors complete and check keys.
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins, Verb
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -19,6 +21,7 @@ app = typer.Typer(
 )
 
 SHOWN = 20
+UNDECODED = "without decoding the images"
 
 
 @app.callback()
@@ -26,16 +29,24 @@ def _data() -> None:
     """Check a dataset on disk: counts, and every problem in one pass."""
 
 
-@app.command()
+@app.command(cls=Verb)
 def check(
-    dataset: Annotated[str, typer.Argument(help="sysu-mm01, regdb, llcm, folder or csv", metavar="DATASET")],
+    dataset: Annotated[str, typer.Argument(help="Its name; the names are listed below", metavar="DATASET")],
     root: Annotated[Path, typer.Argument(help="The dataset's folder; for csv also the file itself")],
     decode: Annotated[
-        bool, typer.Option("--decode", help="Decode every image whole: finds files cut short, takes minutes")
+        bool, typer.Option("--decode", help="Decode every image whole: finds damage inside, takes minutes")
     ] = False,
+    deep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="How grey of more than eight bits will become grey, image or LOW,HIGH: then it is no problem",
+        ),
+    ] = None,
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every problem, not the first {SHOWN} of a kind")
     ] = False,
+    plugins: Plugins = None,
 ) -> None:
     """Count identities and images per split, camera and modality, and report every problem in one pass.
 
@@ -46,9 +57,11 @@ def check(
     from ivreid.cli.progress import progress_bar
     from ivreid.datasets import check_dataset
     from ivreid.errors import CheckFailed
+    from ivreid.io import parse_deep
 
+    rule = parse_deep(deep) if deep is not None else None
     with progress_bar("Decoding images" if decode else "Looking at images") as tick:
-        report = check_dataset(dataset, root, decode=decode, progress=tick)
+        report = check_dataset(dataset, root, decode=decode, deep=rule, progress=tick)
     console = Console(highlight=False, soft_wrap=True)
     console.print(_counts_table(report))
     console.print(f"fingerprint {report.fingerprint}", markup=False)
@@ -61,7 +74,7 @@ def check(
         raise CheckFailed(
             f"{len(report.problems):,} problems in {report.root}, {fatal:,} of them make it unusable"
         )
-    console.print("no problems found", style="green")
+    console.print("no problems found" if decode else f"no problems found {UNDECODED}", style="green")
 
 
 def _counts_table(report: DatasetReport) -> Table:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -28,6 +30,7 @@ def run(
     out: Annotated[
         Path | None, typer.Option(metavar="RUN_DIR", help="The run folder.  [default: runs/demo]")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """The whole story on synthetic data: draw people, train, evaluate by the SYSU-MM01 protocol, report.
 

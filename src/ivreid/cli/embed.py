@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
 from ivreid.types import Modality
 
 
@@ -15,8 +16,8 @@ def run(
     images: Annotated[
         Path,
         typer.Argument(
-            help="One image, or a folder with all folders in it; a folder named by a number gives the pid of "
-            "its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)",
+            help="One image, or a folder with all folders in it, linked ones too; a folder named by a number "
+            "gives the pid of its images (7/a.jpg), a folder camN their camera (cam2/7/a.jpg)",
             metavar="IMAGES",
         ),
     ],
@@ -28,12 +29,21 @@ def run(
         int | None, typer.Option(help="Decoding threads; chosen by the cores otherwise")
     ] = None,
     flip: Annotated[bool, typer.Option("--flip", help="Average with the mirror image's embedding")] = False,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHICH",
+            help="Of several numbered folders above an image, which names the person: outer, inner or none",
+        ),
+    ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
     It holds L2-normalised embeddings with pids, cameras and paths.
 
-    An image that cannot be read stops the command, which names all such images.
+    JPEG, PNG, BMP, WebP and TIFF files are images. Every other file is named and left out. An image or folder
+    that cannot be read stops the command, which names all of them.
 
     Images in no numbered folder have the unknown pid -1: good for search only.
     """
@@ -41,16 +51,26 @@ def run(
 
     from ivreid.cli.progress import progress_bar
     from ivreid.datasets.features import write_features
-    from ivreid.inference import UNKNOWN_PID, embed_samples, find_samples, load
+    from ivreid.inference import UNKNOWN_PID, embed_folder
 
-    root, samples = find_samples(images, modality)
-    embedder = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
+    notices = Console(stderr=True, highlight=False, soft_wrap=True)
     with progress_bar("Embedding") as tick:
-        embeddings = embed_samples(embedder, root, samples, progress=tick)
+        embeddings = embed_folder(
+            model,
+            images,
+            modality,
+            device=device,
+            batch_size=batch_size,
+            workers=workers,
+            flip=flip,
+            identity=identity,
+            notice=lambda line: notices.print(line, markup=False),
+            progress=tick,
+        )
     write_features(out, embeddings)
-    known = {s.pid for s in samples} - {UNKNOWN_PID}
+    known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
     Console(highlight=False, soft_wrap=True).print(
-        f"{len(samples):,} {modality.value} image(s) of {len(known):,} known identities, "
-        f"{embedder.embedding_dim} values each -> {out}",
+        f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "
+        f"{embeddings.vectors.shape[1]} values each -> {out}",
         markup=False,
     )

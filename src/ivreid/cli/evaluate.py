@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
 from ivreid.errors import UsageError
-
-if TYPE_CHECKING:
-    from ivreid.protocols import Result
 
 DRAW_HELP = (
     "SYSU-MM01: how galleries are drawn: official (default if the dataset has its file), agw or iv-reid."
@@ -58,6 +55,7 @@ def run(
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Test trained weights by their dataset's protocol and print one table.
 
@@ -65,55 +63,35 @@ def run(
     `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
     trial n.
     """
+    from ivreid.cli.processes import bar_of_rank_0, say_error
+    from ivreid.cli.tables import show_results
+    from ivreid.distributed.failure import fail_once
+    from ivreid.distributed.processes import process_from_environment
+    from ivreid.evaluation import configured_settings, evaluate_run
+    from ivreid.protocols import write_results
+
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
         raise UsageError(
             "--configured takes the settings from the run's configuration; drop the other options"
         )
-    evaluate_and_show(
-        path,
-        _configured(path) if configured else [asked],
-        data_root=data,
-        dataset=dataset,
-        trial=trial,
-        permutations=permutations,
-        metric=metric,
-        device=device,
-        flip=flip,
-        rerank=rerank,
-        allow_leak=allow_leak,
-        json_out=json_out,
-    )
-
-
-def evaluate_and_show(
-    path: Path, settings: Sequence[Mapping[str, Any]], *, json_out: Path | None = None, **options: Any
-) -> list[Result]:
-    """Evaluate with a progress bar, print the table, write the JSON file; options as `evaluate_run`."""
-    from ivreid.cli.processes import bar_of_rank_0, say_error
-    from ivreid.cli.tables import show_results
-    from ivreid.distributed.failure import fail_once
-    from ivreid.distributed.processes import process_from_environment
-    from ivreid.evaluation import evaluate_run
-    from ivreid.protocols import write_results
-
     process = process_from_environment()
     with fail_once(process, say_error), bar_of_rank_0("Embedding", process) as tick:
-        results = evaluate_run(path, settings=settings, progress=tick, **options)
-    if not process.is_main:
-        return results
-    if json_out is not None:
-        write_results(json_out, results[0] if len(results) == 1 else results)
-    show_results(results)
-    return results
-
-
-def _configured(path: Path) -> list[dict[str, Any]]:
-    from ivreid.config import load_config
-
-    file = path / "config.yaml"
-    if not file.is_file():
-        raise UsageError(
-            f"{path} is no run folder with a config.yaml; name the setting instead of --configured"
+        results = evaluate_run(
+            path,
+            data_root=data,
+            dataset=dataset,
+            trial=trial,
+            settings=configured_settings(path) if configured else [asked],
+            permutations=permutations,
+            metric=metric,
+            device=device,
+            flip=flip,
+            rerank=rerank,
+            allow_leak=allow_leak,
+            progress=tick,
         )
-    return [setting.model_dump() for setting in load_config(file).evaluation]
+    if process.is_main:
+        if json_out is not None:
+            write_results(json_out, results[0] if len(results) == 1 else results)
+        show_results(results)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 SHOWN = 6
 
 
@@ -26,6 +28,7 @@ def run(
         str | None,
         typer.Option("--size", metavar="HxW", help="Height x width of its images  [default: as published]"),
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Convert a published checkpoint to safe weights, executing nothing it contains.
 
@@ -36,33 +39,25 @@ def run(
     from rich.console import Console
 
     from ivreid.errors import UsageError
-    from ivreid.methods.published import import_published
-    from ivreid.models import write_weights
+    from ivreid.methods.published import import_checkpoint
 
-    if out.suffix != ".safetensors":
-        raise UsageError(
-            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
-        )
-    if out.exists() and checkpoint.exists() and out.samefile(checkpoint):
-        raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
     sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size) if size else None
     if size and sides is None:
         raise UsageError(f"--size {size!r} must be height x width, for example 384x128")
 
-    imported = import_published(
+    imported = import_checkpoint(
         checkpoint,
+        out,
         from_,
         dataset=dataset,
         last_stride=last_stride,
         size=(int(sides[1]), int(sides[2])) if sides else None,
     )
-    write_weights(out, imported.tensors, imported.card)
 
     method = imported.method
     settings = imported.card["settings"]
     console = Console(highlight=False, soft_wrap=True)
     for name, value in (
-        *([("found", imported.remarks)] if imported.remarks else []),
         ("method", method.name),
         ("settings", ", ".join(f"{key} {value}" for key, value in settings.items() if key != "pretrained")),
         ("embedding", f"{method.embedding_dim} numbers"),

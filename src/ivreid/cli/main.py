@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
+from ivreid.cli.options import Root, Verb
 from ivreid.errors import IvreidError
 from ivreid.machine import keep_freed_memory
 
@@ -50,6 +51,7 @@ def _load(verb: str) -> object:
 def build_app(verb: str | None) -> typer.Typer:
     """The command line with `verb` loaded in full and the other verbs as one-line entries."""
     app = typer.Typer(
+        cls=Root,
         help=HELP,
         no_args_is_help=True,
         add_completion=False,
@@ -72,7 +74,7 @@ def build_app(verb: str | None) -> typer.Typer:
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, short_help=summary)
         else:
-            app.command(name, short_help=summary)(getattr(module, "run", _placeholder))
+            app.command(name, cls=Verb, short_help=summary)(getattr(module, "run", _placeholder))
     return app
 
 

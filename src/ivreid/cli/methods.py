@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -20,6 +22,7 @@ def run(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Print this method's page instead of the list.")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """List the methods, or print the page of one: network, losses, options, recipe, figures, citation.
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 
 def run(
     run_dir: Annotated[
@@ -21,6 +23,7 @@ def run(
             "--data", help="The dataset's folder, where it has moved since training", metavar="ROOT"
         ),
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Write RUN_DIR/report.html: results, curves, ranked lists with pictures, failures, distances, settings.
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.options import Plugins
+
 if TYPE_CHECKING:
     from ivreid.types import Embeddings
 
@@ -23,7 +25,10 @@ def run(
     ],
     *,
     protocol: Annotated[
-        str, typer.Option(help="sysu-mm01, regdb, llcm, or cross-modality for data of your own.")
+        str,
+        typer.Option(
+            help="sysu-mm01, regdb, llcm, cross-modality for data of your own, or a protocol of your own."
+        ),
     ],
     mode: Annotated[str | None, typer.Option(help="SYSU-MM01: all or indoor.  [default: all]")] = None,
     shots: Annotated[
@@ -79,6 +84,7 @@ def run(
     json_out: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     """Score a features file by a protocol; needs no model and no images.
 

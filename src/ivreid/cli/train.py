@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from ivreid.cli.options import Plugins
+
 
 def run(
     config: Annotated[
@@ -51,6 +53,7 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
+    plugins: Plugins = None,
 ) -> None:
     """Train a model from a configuration file.
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from ivreid.cli.options import Plugins
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ivreid.studies.findings import Tuning
+    from ivreid.studies.tuning_result import TuningResult
 
 
 def run(
@@ -41,6 +43,7 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every trial; repeatable."),
     ] = None,
+    plugins: Plugins = None,
 ) -> None:
     r"""Search for better hyper-parameters, scored on validation identities and never on the test.
 
@@ -48,16 +51,12 @@ def run(
     the same command goes on where it stood. DIR/best.yaml holds the best settings, ready for `ivreid train`;
     DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid\[tune]'.
     """
-    from ivreid.cli.progress import progress_bar
-    from ivreid.cli.studies import one_process
+    from ivreid.cli.progress import progress_bars
     from ivreid.config import load_config
-    from ivreid.studies.space import default_space, read_space
-    from ivreid.studies.store import require_optuna
-    from ivreid.studies.tuning import tune
-    from ivreid.training import train
+    from ivreid.studies import tune
+    from ivreid.studies.optuna_store import require_optuna
 
     require_optuna()
-    one_process("a search")
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     logging.basicConfig(format="%(message)s")
 
@@ -69,16 +68,13 @@ def run(
         *(f"{k}={v}" for k, v in (("data.root", data), ("out", out)) if v is not None),
     ]
     settings = load_config(config, words, notice=notice)
-    chosen = default_space(settings) if space is None else read_space(space, settings)
-    found = tune(
-        settings, chosen, train=train, trials=trials, minutes=timeout, notice=notice, watch=progress_bar
-    )
+    found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
     _show(found)
 
 
-def _show(found: Tuning) -> None:
+def _show(found: TuningResult) -> None:
     from ivreid.cli.name import command
 
     console = Console(soft_wrap=True, highlight=False)
@@ -96,7 +92,7 @@ def _show(found: Tuning) -> None:
     console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
 
 
-def _table(found: Tuning) -> Table:
+def _table(found: TuningResult) -> Table:
     from rich.table import Table
 
     table = Table("setting", "best")

@@ -10,15 +10,19 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ivreid.catalogue import asked_for
 from ivreid.config.ini import read_ini
 from ivreid.config.packaged import packaged_names, packaged_text
 from ivreid.config.recipes import apply_recipe, with_command_line_recipe
 from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
-from ivreid.errors import ConfigError, did_you_mean
+from ivreid.errors import ConfigError, DataError, IvreidError, did_you_mean
 from ivreid.methods import get_method
-from ivreid.reading import clean
+from ivreid.reading import clean, read_json
 from ivreid.types import Notice
 from ivreid.yaml_text import parse_yaml, read_yaml
+
+RECORD = "environment.json"
+"""In a run folder: what produced the run."""
 
 
 def load_config(
@@ -58,7 +62,14 @@ def load_config(
         tree, source = with_command_line_recipe(tree, recipe), f"{source} with --recipe {recipe}"
     for word in words:
         _override(tree, word)
-    return make_config(tree, f"{source} with --set {' '.join(words)}" if words else source, notice=notice)
+    full_source = f"{source} with --set {' '.join(words)}" if words else source
+    try:
+        return make_config(tree, full_source, notice=notice)
+    except IvreidError as error:
+        missing = _plugins_asked_for(Path(path).parent if path else None, tree.get("out"))
+        if missing:
+            raise ConfigError(f"{full_source}: {missing}") from error
+        raise
 
 
 def make_config(
@@ -88,6 +99,20 @@ def make_config(
     except ValidationError as error:
         raise ConfigError(_explain(source, method.Settings, error, prefix=("method",))) from error
     return config.model_copy(update={"method": {"name": method.name, **checked.model_dump(mode="json")}})
+
+
+def _plugins_asked_for(*folders: object) -> str:
+    """What the record of a run in these folders asks for; empty where there is none, or nothing is missing."""
+    for folder in folders:
+        file = Path(str(folder)) / RECORD
+        try:
+            record = read_json(file) if folder is not None and file.is_file() else None
+        except DataError:
+            continue
+        missing = asked_for(record.get("plugins")) if isinstance(record, dict) else ""
+        if missing:
+            return missing
+    return ""
 
 
 def dump_config(config: Config) -> dict[str, Any]:

@@ -73,10 +73,11 @@ def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, An
 
 
 def _method_of(name: Any, source: str) -> type[Method]:
-    names = recipe_names()
-    if not isinstance(name, str) or name not in names:
-        raise ConfigError(f"{source}: unknown recipe {name!r}; {did_you_mean(str(name), names)}")
-    return METHODS[name.removesuffix(PUBLISHED)]
+    method = str(name).removesuffix(PUBLISHED)
+    kind: type[Method] | None = METHODS.get(method)
+    if not isinstance(name, str) or kind is None or not kind.recipe:
+        raise ConfigError(f"{source}: unknown recipe {name!r}; {did_you_mean(str(name), recipe_names())}")
+    return kind
 
 
 def _published(kind: type[Method], dataset: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from ivreid.catalogue import DATASETS
+from ivreid.data.images import Filter
 from ivreid.data.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -22,8 +24,6 @@ from ivreid.data.settings import (
     Side,
     Triple,
 )
-from ivreid.datasets import DATASETS
-from ivreid.errors import did_you_mean
 from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
@@ -58,6 +58,7 @@ class DataSection(Section):
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each `image`, "
         "`dataset` (the range of the training images), or [low, high].",
     )
+    resize: Filter = Field(default="bilinear", description="The filter that images are resized by.")
     train_on: Literal["train", "train+val"] = Field(
         default="train", description="Which identities are trained on."
     )
@@ -76,7 +77,7 @@ class DataSection(Section):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in DATASETS:
-            raise ValueError(f"unknown dataset {name!r}; {did_you_mean(name, DATASETS)}")
+            raise ValueError(DATASETS.unknown(name))
         return name
 
     @field_validator("std")
@@ -88,12 +89,18 @@ class DataSection(Section):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Size, mean, std and the rule for deep grey as the data path and the weights' card take them.
+        """Size, mean, std, the rule for deep grey and the filter as the data path and the weights' card take them.
 
         `deep: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
         """
         return Preprocessing.model_validate(
-            {"size": self.size, "mean": self.mean, "std": self.std, "deep": self.deep}
+            {
+                "size": self.size,
+                "mean": self.mean,
+                "std": self.std,
+                "deep": self.deep,
+                "resize": self.resize,
+            }
         )
 
 
@@ -271,6 +278,10 @@ class Config(Section):
         default=(EvaluationSetting(),),
         description="Protocol settings that `--configured` and the demo report.",
     )
+
+    def protocol_settings(self) -> list[dict[str, Any]]:
+        """Options of `ivreid.make_protocol` for every entry of `evaluation`."""
+        return [setting.model_dump() for setting in self.evaluation]
 
     @field_validator("device")
     @classmethod

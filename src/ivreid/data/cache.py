@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.data.images import Pixels, decode
+from ivreid.data.images import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
 from ivreid.io import REFUSE, Deep, atomic_write, fingerprint, remove_leftovers, try_lock
@@ -51,6 +51,7 @@ class CacheKey:
         size: Height and width in pixels.
         dataset: The dataset's fingerprint.
         deep: How grey of more than eight bits became 256 greys.
+        resize: The filter they were resized by.
     """
 
     root: Path
@@ -58,6 +59,7 @@ class CacheKey:
     size: tuple[int, int]
     dataset: str = ""
     deep: Deep = REFUSE
+    resize: Filter = "bilinear"
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ class CacheKey:
             ("paths", self.paths_hash),
             ("size", self.size),
             ("deep", self.deep),
+            ("resize", self.resize),
             ("format", FORMAT),
         ]
         return f"images-{self.size[0]}x{self.size[1]}-{fingerprint(parts)}.safetensors"
@@ -90,6 +93,7 @@ class CacheKey:
             "height": str(height),
             "width": str(width),
             "deep": str(self.deep),
+            "resize": self.resize,
             "count": str(len(self.paths)),
             "paths": self.paths_hash,
             "state": self.state,
@@ -163,6 +167,7 @@ _MEANINGS = {
     "height": "the image height",
     "width": "the image width",
     "deep": "the rule for deep grey",
+    "resize": "the filter of resizing",
     "count": "the number of images",
     "paths": "the list of images",
     "state": "the images' sizes and times of change",
@@ -205,7 +210,7 @@ def build_cache(
 
     def make(row: int) -> tuple[Pixels, str]:
         try:
-            return decode(key.root / key.paths[row], key.size, key.deep), ""
+            return decode(key.root / key.paths[row], key.size, key.deep, key.resize), ""
         except ImageError as error:
             return np.zeros((height, width, 3), dtype=np.uint8), str(error)
 

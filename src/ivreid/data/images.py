@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,24 +17,34 @@ Pixels = NDArray[np.uint8]
 """Images as uint8 of shape (..., height, width, 3)."""
 
 
-def resize(image: Image.Image, size: tuple[int, int]) -> Pixels:
-    """Resize to (height, width) as RGB by Pillow's antialiased bilinear filter: (H, W, 3) uint8."""
+Filter = Literal["bilinear", "bicubic", "lanczos"]
+"""How images are resized; all of Pillow's antialias."""
+_FILTERS: dict[Filter, Image.Resampling] = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def resize(image: Image.Image, size: tuple[int, int], by: Filter = "bilinear") -> Pixels:
+    """Resize to (height, width) as RGB by one of Pillow's antialiased filters: (H, W, 3) uint8."""
     height, width = size
-    return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(image.convert("RGB").resize((width, height), _FILTERS[by]))
 
 
-def decode(path: Path | str, size: tuple[int, int], deep: Deep = REFUSE) -> Pixels:
+def decode(path: Path | str, size: tuple[int, int], deep: Deep = REFUSE, by: Filter = "bilinear") -> Pixels:
     """Decode a file and resize it: (H, W, 3) uint8.
 
     Args:
         path: The file.
         size: Height and width.
         deep: How grey of more than eight bits becomes 256 greys.
+        by: The filter it is resized by.
 
     Raises:
         ImageError: The file is no readable image; the message names it.
     """
-    return resize(read_image(path, deep), size)
+    return resize(read_image(path, deep), size, by)
 
 
 LUMA_CODE = 4

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ivreid.data.augment import Augmenter
-from ivreid.data.images import exchange_channels, normalise, to_tensor
+from ivreid.data.images import Filter, exchange_channels, normalise, to_tensor
 from ivreid.data.planning import BatchSampler, Int8Array, Plan
 from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
@@ -98,6 +98,7 @@ def open_training_set(
     size: tuple[int, int],
     *,
     deep: Deep = REFUSE,
+    resize: Filter = "bilinear",
     cache: Path | None = None,
     dataset: str = "",
     on_bad_image: OnBadImage = "stop",
@@ -111,6 +112,7 @@ def open_training_set(
         samples: The split; images of unknown people (pid below 0) are left out.
         size: Height and width in pixels.
         deep: How grey of more than eight bits becomes 256 greys.
+        resize: The filter to resize by.
         cache: Folder of the decoded-image cache; None decodes images at every visit.
         dataset: The dataset's fingerprint, which a cache must match.
         on_bad_image: "stop" raises; "skip" leaves unreadable images out, see `TrainingSet.skipped`.
@@ -129,6 +131,7 @@ def open_training_set(
             [s.path for s in samples],
             size,
             deep=deep,
+            resize=resize,
             cache=cache,
             dataset=dataset,
             on_bad_image=on_bad_image,

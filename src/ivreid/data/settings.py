@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from ivreid.data.images import Filter
 from ivreid.io import REFUSE, Deep
 from ivreid.section import Section
 
@@ -49,6 +50,7 @@ class Preprocessing(Section):
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each image, or "
         "[low, high].",
     )
+    resize: Filter = Field(default="bilinear", description="The filter that images are resized by.")
 
     @model_validator(mode="after")
     def _positive_std(self) -> Self:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ivreid.data.cache import CacheKey, open_cache
-from ivreid.data.images import Pixels, decode
+from ivreid.data.images import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import ImageError
 from ivreid.io import REFUSE, Deep, deep_span
@@ -45,12 +45,14 @@ class DecodedImages:
         paths: One per image.
         size: Height and width to resize to.
         deep: How grey of more than eight bits becomes 256 greys.
+        resize: The filter to resize by.
     """
 
     root: Path
     paths: Sequence[str]
     size: tuple[int, int]
     deep: Deep = REFUSE
+    resize: Filter = "bilinear"
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -61,7 +63,7 @@ class DecodedImages:
         Raises:
             ImageError: It cannot be decoded; the message names the file.
         """
-        return decode(self.root / self.paths[row], self.size, self.deep)
+        return decode(self.root / self.paths[row], self.size, self.deep, self.resize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +143,7 @@ def open_images(
     size: tuple[int, int],
     *,
     deep: Deep = REFUSE,
+    resize: Filter = "bilinear",
     cache: Path | None = None,
     dataset: str = "",
     on_bad_image: OnBadImage = "stop",
@@ -154,6 +157,7 @@ def open_images(
         paths: Relative paths.
         size: Height and width in pixels.
         deep: How grey of more than eight bits becomes 256 greys.
+        resize: The filter to resize by.
         cache: Folder of the decoded-image cache; None decodes images each time they are read.
         dataset: The dataset's fingerprint.
         on_bad_image: "stop" raises; "skip" leaves unreadable images out and warns, naming each. With "skip"
@@ -170,11 +174,14 @@ def open_images(
         DataError: The cache cannot be written.
     """
     root = Path(root)
-    images: ImageSource = DecodedImages(root, tuple(paths), size, deep)
+    images: ImageSource = DecodedImages(root, tuple(paths), size, deep, resize)
     bad: Mapping[str, str] = {}
     if cache is not None:
         opened = open_cache(
-            cache, CacheKey(root, tuple(paths), size, dataset, deep), workers=workers, progress=progress
+            cache,
+            CacheKey(root, tuple(paths), size, dataset, deep, resize),
+            workers=workers,
+            progress=progress,
         )
         images = opened
         unreadable = [paths[row] for row in np.flatnonzero(~opened.readable).tolist()]

@@ -11,9 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from ivreid.catalogue import check_name
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError
-from ivreid.io import fingerprint
+from ivreid.io import IMAGE_SUFFIXES, fingerprint
 from ivreid.types import ImageTable, Modality, Sample
 
 SPLITS = ("train", "val", "test")
@@ -113,22 +114,48 @@ class Reader(ABC):
         landmarks: Entries of the root by which the layout is recognised.
         trials: The train/test splits the dataset defines; empty where it defines one.
         has_validation: Whether it defines validation identities of its own.
+        protocol: The protocol it is tested by; None takes that of the same name, else `cross-modality`.
+        own_numbers: Whether identity numbers mean the same people only in the very same files, as in a folder
+            of one's own; else weights are never tested on numbers of the same dataset that they have seen.
         released: Counts of the dataset as its authors released it, compared in notices only.
+        suffixes: What pictures end in; one more would move the frame numbers of a released dataset.
+        owns_root: Whether all pictures below the root belong to the dataset, so that others are worth telling.
     """
 
     name: ClassVar[str]
     landmarks: ClassVar[tuple[str, ...]] = ()
     trials: ClassVar[tuple[int, ...]] = ()
     has_validation: ClassVar[bool] = False
+    protocol: ClassVar[str | None] = None
+    own_numbers: ClassVar[bool] = False
     released: ClassVar[Mapping[str, int]] = {}
+    suffixes: ClassVar[tuple[str, ...]] = IMAGE_SUFFIXES
+    owns_root: ClassVar[bool] = True
 
     def open(self, root: Path) -> Tree:
         """The files under `root`."""
-        return Tree(root)
+        return Tree(root, suffixes=self.suffixes)
+
+    def modality_of(self, path: str) -> Modality | None:
+        """Which modality the layout gives a file, by its path from the root; None where it says nothing."""
+        return None
 
     @abstractmethod
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Turn files into samples, noting every problem in `tree.problems` and never stopping at one."""
+
+    def example(self, root: Path) -> Path:
+        """Write a small dataset in this layout, healthy and with two or more people in every split, for tests.
+
+        Args:
+            root: A new folder.
+
+        Returns:
+            What a user would give as the dataset's folder.
+        """
+        raise UsageError(
+            f"the dataset {self.name!r} has no `example`: a function that writes a small one, for tests"
+        )
 
     def examine(self, tree: Tree, scan: DatasetScan) -> None:  # noqa: B027 - most datasets need none
         """Checks too slow or too strict for loading; only `ivreid data check` makes them."""
@@ -152,3 +179,25 @@ def number_frames(images: Sequence[tuple[str, int, int, Modality]]) -> list[Samp
         seen[pid, camid, modality] += 1
         samples.append(Sample(path, pid, camid, modality, seen[pid, camid, modality]))
     return samples
+
+
+def check_class(cls: Any) -> None:
+    """Refuse a reader class that lacks something.
+
+    Raises:
+        UsageError: The message names it.
+    """
+    check_name("dataset", cls, Reader)
+    shown = cls.__qualname__
+    for name, kind in (("landmarks", str), ("trials", int)):
+        value = getattr(cls, name)
+        if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
+            raise UsageError(
+                f"the dataset {shown}: `{name}` must be a tuple of {kind.__name__}, not {value!r}"
+            )
+    if not isinstance(cls.protocol, str | None):
+        raise UsageError(f"the dataset {shown}: `protocol` must be a protocol's name, not {cls.protocol!r}")
+    try:
+        cls()
+    except Exception as error:
+        raise UsageError(f"the dataset {shown} cannot be made without arguments: {error}") from error

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ivreid.datasets.base import DatasetScan, Reader
+from ivreid.datasets.examine import note_same_names, note_unused, some
 from ivreid.datasets.problems import Kind, Problem
 from ivreid.datasets.registry import get_reader, inspect_splits
 from ivreid.datasets.tree import Tree
-from ivreid.errors import ImageError
-from ivreid.io import fingerprint, read_image
+from ivreid.io import REFUSE, Deep, Look, fingerprint, look_at
 from ivreid.machine import available_cores
 from ivreid.types import Modality, Progress, Sample
-
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +67,7 @@ def check_dataset(
     root: Path | str,
     *,
     decode: bool = False,
+    deep: Deep | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> DatasetReport:
@@ -77,8 +76,9 @@ def check_dataset(
     Args:
         name: A dataset's registry name.
         root: The dataset's folder (for "csv" also the file itself).
-        decode: Decode every image whole. Otherwise only its first bytes are read, which finds files that are
-            no images but not files cut short.
+        decode: Decode every image whole. Otherwise its structure is read, which finds files that are no images,
+            too large, cut short, or of wrong checksums; where it does not tell, the image is decoded.
+        deep: The rule that grey of more than eight bits will follow; None, such pictures are problems.
         workers: Threads that read images; as many as there are cores when not given.
         progress: Called with (images done, images in all).
 
@@ -94,12 +94,12 @@ def check_dataset(
         inspect_splits(tree, read[trial].splits)
     first = next(iter(read.values()))
     reader.examine(tree, first)
-    _check_images(tree, first.images, decode, workers, progress)
-    depth = (
-        "decoded every image"
-        if decode
-        else "read the first bytes of every image, decoded none (--decode does)"
-    )
+    note_same_names(tree, first)
+    if reader.owns_root:
+        note_unused(tree, first)
+    looks = _look_at_images(tree, first.images, decode, deep, workers, progress)
+    first.notices.extend(_about_pictures(looks))
+    depth = "decoded every image" if decode else "read the structure of every image (--decode decodes each)"
     return DatasetReport(
         name=name,
         root=tree.root,
@@ -111,36 +111,53 @@ def check_dataset(
     )
 
 
-def _check_images(
-    tree: Tree, images: Mapping[str, int], decode: bool, workers: int | None, progress: Progress | None
-) -> None:
+def _look_at_images(
+    tree: Tree,
+    images: Mapping[str, int],
+    decode: bool,
+    deep: Deep | None,
+    workers: int | None,
+    progress: Progress | None,
+) -> dict[str, Look]:
+    """Note every picture that cannot be used, and return what was found of the others."""
     paths = [path for path, size in images.items() if size]
-    look: Callable[[Path], str | None] = _decode if decode else _read_signature
-    kind = Kind.UNDECODABLE if decode else Kind.NOT_AN_IMAGE
+    found: dict[str, Look] = {}
+
+    def look(path: str) -> Look:
+        return look_at(tree.root / path, decode=decode, deep=deep or REFUSE)
+
     with ThreadPoolExecutor(workers or available_cores()) as pool:
-        faults = pool.map(lambda path: look(tree.root / path), paths)
-        for done, (path, fault) in enumerate(zip(paths, faults, strict=True), start=1):
-            if fault:
-                tree.problems.add(kind, path, fault)
+        for done, (path, seen) in enumerate(zip(paths, pool.map(look, paths), strict=True), start=1):
+            if seen.fault:
+                tree.problems.add(Kind.NOT_AN_IMAGE if seen.no_image else Kind.UNDECODABLE, path, seen.fault)
+            else:
+                found[path] = seen
+            if seen.deep and deep is None:
+                message = f"values from {seen.deep[0]:,g} to {seen.deep[1]:,g}; data.deep must say how they become grey"
+                tree.problems.add(Kind.DEEP, path, message, fatal=False)
             if progress and (done % 256 == 0 or done == len(paths)):
                 progress(done, len(paths))
+    return found
 
 
-def _decode(path: Path) -> str | None:
-    try:
-        read_image(path)
-    except ImageError as error:
-        return str(error).removeprefix(f"{path}: ")
-    return None
-
-
-def _read_signature(path: Path) -> str | None:
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return None if start.startswith(SIGNATURES) else "it starts like no JPEG, PNG or BMP file"
+def _about_pictures(looks: Mapping[str, Look]) -> Iterator[str]:
+    spans = [look.deep for look in looks.values() if look.deep]
+    if spans:
+        low, high = min(low for low, _ in spans), max(high for _, high in spans)
+        yield f"{len(spans):,} picture(s) are grey of more than eight bits, with values from {low:,g} to {high:,g}"
+    for words, chosen in (
+        (
+            "may have transparent pixels, which are black",
+            [p for p, look in looks.items() if look.transparent],
+        ),
+        (
+            "are colour of 16 bits, of which the upper eight count",
+            [p for p, s in looks.items() if s.colour_16],
+        ),
+        ("are of another kind than their names say", [f"{p} ({s.kind})" for p, s in looks.items() if s.kind]),
+    ):
+        if chosen:
+            yield f"{len(chosen):,} picture(s) {words}: {some(chosen)}"
 
 
 def _count(splits: Mapping[int | None, Mapping[str, Sequence[Sample]]]) -> Iterator[Count]:
@@ -175,7 +192,7 @@ def _ranges(trials: Sequence[int]) -> str:
 def _notices(reader: Reader, scan: DatasetScan, tree: Tree) -> Iterator[str]:
     yield from scan.notices
     if tree.ignored:
-        yield f"{tree.ignored} hidden or system files (.DS_Store, Thumbs.db and the like) are ignored"
+        yield f"{len(tree.ignored):,} hidden or system files and folders are ignored: {some(sorted(tree.ignored))}"
     if not reader.released:
         return
     differ = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ivreid.datasets.mat import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
 from ivreid.reading import clean, read_text
-from ivreid.types import Embeddings, ImageTable, Modality
+from ivreid.types import Embeddings, ImageTable, Modality, infrared_of
 
 INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
 """Where the camera implies the modality; elsewhere a features file has to say it."""
@@ -81,7 +82,7 @@ def _read_npz(path: Path, protocol: str | None) -> Embeddings:
             camids=arrays["camids"],
             frames=arrays["frames"],
             infrared=_infrared(path, arrays, protocol),
-            paths=tuple(str(p) for p in arrays["paths"]) if "paths" in arrays else (),
+            paths=_paths(arrays["paths"]) if "paths" in arrays else (),
         )
         return Embeddings(vectors, images)
     except DataError as error:
@@ -97,7 +98,7 @@ def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
                     f"{path} holds one bare array; a features file is an .npz with {', '.join(_REQUIRED)}"
                 )
             known = (*_REQUIRED, "modality", "paths")
-            return {name: archive[name] for name in known if name in archive.files}
+            return {name: _array(path, archive, name) for name in known if name in archive.files}
     except DataError:
         raise
     except OSError as error:
@@ -106,15 +107,34 @@ def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} is not a readable .npz file ({type(error).__name__}: {error})") from error
 
 
+def _array(path: Path, archive: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(archive[name])
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        remedy = {
+            "paths": "text (dtype str)",
+            "modality": "text (dtype str)",
+            "embeddings": "one float32 matrix",
+        }
+        raise DataError(
+            f"{path} is not a readable .npz file: `{name}` holds Python objects, which are never loaded; save it as "
+            f"{remedy.get(name, 'whole numbers (dtype int64)')}"
+        ) from error
+
+
+def _paths(values: NDArray[Any]) -> tuple[str, ...]:
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    if values.dtype.kind != "U" or values.ndim != 1:
+        raise DataError(f"`paths` must be a list of text, it is {values.dtype} of shape {values.shape}")
+    return tuple(str(path) for path in values)
+
+
 def _infrared(path: Path, arrays: dict[str, NDArray[Any]], protocol: str | None) -> NDArray[np.bool_]:
     if "modality" in arrays:
-        words = np.char.lower(arrays["modality"].astype(str))
-        unknown = ~np.isin(words, [m.value for m in Modality])
-        if unknown.any():
-            word = arrays["modality"][unknown][0]
-            raise DataError(f"`modality` holds {str(word)!r}; it must be {' or '.join(Modality)}")
-        infrared: NDArray[np.bool_] = words == Modality.INFRARED.value
-        return infrared
+        return infrared_of(arrays["modality"])
     if protocol not in INFRARED_CAMERAS:
         implied = ", ".join(INFRARED_CAMERAS)
         raise DataError(f"`modality` is missing, and only the cameras of {implied} imply it")
@@ -140,6 +160,11 @@ def read_pids(path: Path | str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def _turned(cell: NDArray[Any], before: list[NDArray[Any]]) -> bool:
+    """Whether a cell has other columns than those before, but as many rows: dimensions may stand there."""
+    return cell.ndim == 2 and all(len(other) == len(cell) for other in before) and len(cell) > 1
+
+
 def _matlab_file(prefix: Path, camid: int) -> Path:
     return prefix.with_name(f"{prefix.name}_cam{camid}.mat")
 
@@ -150,6 +175,10 @@ def read_matlab_features(prefix: Path | str, pids: Iterable[int] | None = None) 
     Args:
         prefix: `NAME` of the files `NAME_cam1.mat` .. `NAME_cam6.mat`.
         pids: Keep these identities only (the official script reads those of `test_id.mat`); None keeps all.
+
+    Warns:
+        UserWarning: All cells have one shape, with more rows than columns, as where each was saved as (dimensions,
+            images).
 
     Raises:
         DataError: A missing or damaged file, or cells of unequal width.
@@ -165,15 +194,22 @@ def read_matlab_features(prefix: Path | str, pids: Iterable[int] | None = None) 
                 continue
             width = vectors[0].shape[1] if vectors else cell.shape[-1]
             if cell.dtype == object or cell.shape[1] != width:
+                turned = "; with (dimensions, images), transpose them" if _turned(cell, vectors) else ""
                 raise DataError(
                     f"{path}: cell {pid} of `feature` is {cell.dtype} of shape {cell.shape}; "
-                    f"expected (images, {width})"
+                    f"expected (images, {width}), one image a row{turned}"
                 )
             vectors.append(cell)
             ids.extend((pid, camid, frame) for frame in range(1, len(cell) + 1))
     if not vectors:
         raise DataError(
             f"{prefix}_cam*.mat hold no features" + (" of the identities asked for" if keep else "")
+        )
+    if len({cell.shape for cell in vectors}) == 1 < len(vectors) and len(vectors[0]) > vectors[0].shape[1]:
+        warnings.warn(
+            f"{prefix}_cam*.mat: every cell of `feature` is {len(vectors[0])} x {vectors[0].shape[1]}, more images a "
+            "person than dimensions; if these are (dimensions, images), the figures are wrong: transpose them",
+            stacklevel=2,
         )
     table = np.array(ids, dtype=np.int64)
     infrared = np.isin(table[:, 1], INFRARED_CAMERAS["sysu-mm01"])

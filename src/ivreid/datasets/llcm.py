@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
+from ivreid.datasets.examples import write_list, write_picture
 from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
 from ivreid.datasets.problems import Kind
+from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree
 from ivreid.types import NO_CAMERA, Modality, Sample
 
@@ -15,12 +18,17 @@ CAMERAS = {"vis": (1, 2, 3, 4, 5, 6, 7, 8, 9), "nir": (1, 2, 4, 5, 6, 7, 8, 9)}
 TEST_IDS = "idx/test_id.txt"
 
 
+@register_dataset
 class LLCM(Reader):
     """Training images in `ROOT/{vis,nir}/`, test ones in `ROOT/test_{vis,nir}/cam{c}/`."""
 
     name = "llcm"
     landmarks = ("test_vis", "test_nir", "idx")
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012
+
+    def modality_of(self, path: str) -> Modality | None:
+        """By the first folder."""
+        return WORDS.get(path.partition("/")[0].removeprefix("test_"))
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Training images by their lists, test images by the identity list."""
@@ -74,6 +82,26 @@ class LLCM(Reader):
             if pids and pid not in pids:
                 tree.problems.add(Kind.NOT_LISTED, path, f"identity {pid} is not in {TEST_IDS}", fatal=False)
         return [sample for sample in number_frames(found) if sample.pid in pids]
+
+    def example(self, root: Path) -> Path:
+        """Two people to train on at two cameras, two to test on at every camera."""
+        for word, cameras in CAMERAS.items():
+            train = [
+                f"{write_picture(root, f'{word}/{pid:04d}/{pid:04d}_c{camid:02d}_s100_f{frame}_{word}.jpg')} {label}"
+                for label, pid in enumerate((3, 7))
+                for camid in cameras[:2]
+                for frame in (8, 12)
+            ]
+            write_list(root / f"idx/train_{word}.txt", train)
+            test = [
+                f"{write_picture(root, f'test_{word}/cam{camid}/{pid:04d}/{pid:04d}_c{camid:02d}_s1_f1_{word}.jpg')}"
+                f" {pid}"
+                for camid in cameras
+                for pid in (4, 9)
+            ]
+            write_list(root / f"idx/test_{word}.txt", test)
+        write_list(root / TEST_IDS, ["4,9"])
+        return root
 
 
 def _test_cameras(tree: Tree, word: str, entries: Sequence[Entry]) -> list[str]:

@@ -21,14 +21,18 @@ class Kind(StrEnum):
     NOT_AN_IMAGE = "not an image"
     WRONG_NAME = "wrong name"
     STRAY_FILE = "stray file"
+    SAME_NAME = "names that differ only in suffix or case"
     EMPTY_FOLDER = "no images"
     WRONG_LABEL = "wrong label"
     LISTED_TWICE = "listed twice"
     NOT_LISTED = "not listed"
+    UNUSED = "pictures that are not used"
     SHARED_IDENTITY = "identity in two splits"
     ONE_MODALITY = "identity with one modality"
     ONE_IMAGE = "identity with one image"
+    SHARED_CAMERA = "one camera number for both modalities"
     PERMUTATIONS = "gallery draw does not fit"
+    DEEP = "grey of more than eight bits"
     UNDECODABLE = "undecodable image"
 
 

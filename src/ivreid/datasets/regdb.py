@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
+from ivreid.datasets.examples import write_list, write_picture
 from ivreid.datasets.lists import check_labels, read_entries, require_files, whole_number
 from ivreid.datasets.problems import Kind
+from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree
 from ivreid.types import Modality, Sample
 
 VISIBLE_CAMERA, THERMAL_CAMERA = 1, 2
 
 
+@register_dataset
 class RegDB(Reader):
     """`ROOT/{Visible,Thermal}/{pid}/..._{v|t}_{frame}_{pid}.bmp`, ten splits in `ROOT/idx/`."""
 
@@ -26,6 +31,10 @@ class RegDB(Reader):
         },
         **{"train identities": 206, "test identities": 206},
     }
+
+    def modality_of(self, path: str) -> Modality | None:
+        """By the first folder."""
+        return {"Visible": Modality.VISIBLE, "Thermal": Modality.INFRARED}.get(path.partition("/")[0])
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the lists of one trial."""
@@ -73,6 +82,24 @@ class RegDB(Reader):
         pids = ((entry, sample.pid) for entry, sample in named)
         check_labels(tree, pids, lists=lists, contiguous=split == "train")
         return [sample for _, sample in named]
+
+    def example(self, root: Path) -> Path:
+        """Four people; each trial trains on two that follow each other and tests on the others."""
+        for top in ("Visible", "Thermal"):
+            images = {
+                pid: [
+                    write_picture(root, f"{top}/{pid}/male_front_{top[0].lower()}_{frame:05d}_{pid}.bmp")
+                    for frame in (5, 15)
+                ]
+                for pid in (1, 2, 9, 10)
+            }
+            pids = list(images)
+            for trial in self.trials:
+                turned = pids[trial % 4 :] + pids[: trial % 4]
+                for split, chosen in (("train", sorted(turned[:2])), ("test", sorted(turned[2:]))):
+                    lines = [f"{name} {label}" for label, pid in enumerate(chosen) for name in images[pid]]
+                    write_list(root / f"idx/{split}_{top.lower()}_{trial}.txt", lines)
+        return root
 
 
 def _note_unlisted(tree: Tree, splits: dict[str, list[Sample]], on_disk: dict[str, Sample]) -> None:

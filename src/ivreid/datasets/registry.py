@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 
+from ivreid.catalogue import DATASETS
 from ivreid.datasets.base import Dataset, Reader, shared_identities
-from ivreid.datasets.folder import OwnFolder
-from ivreid.datasets.llcm import LLCM
 from ivreid.datasets.problems import Kind
-from ivreid.datasets.regdb import RegDB
-from ivreid.datasets.sysu_mm01 import SysuMM01
-from ivreid.datasets.table import OwnTable
 from ivreid.datasets.tree import Tree
-from ivreid.errors import DataError, UsageError, did_you_mean
+from ivreid.errors import DataError, UsageError
 from ivreid.io import fingerprint
 from ivreid.types import Modality, Sample
 
-DATASETS: Mapping[str, Reader] = MappingProxyType(
-    {reader.name: reader for reader in (SysuMM01(), RegDB(), LLCM(), OwnFolder(), OwnTable())}
-)
-"""Every dataset by its name; a new reader is one file and one entry here."""
-
 SHOWN_PROBLEMS = 10
+
+
+def register_dataset(cls: type[Reader]) -> type[Reader]:
+    """A decorator that makes a dataset's reader of your own known by its `name`, everywhere in this process.
+
+    See docs/datasets.md. The command line takes the file with `--plugin FILE.py`; an installed package names
+    its class under the entry points `ivreid.datasets` instead.
+
+    Raises:
+        UsageError: The name is taken, or the class lacks something; the message says what.
+    """
+    DATASETS.register(cls)
+    return cls
 
 
 def get_reader(name: str) -> Reader:
@@ -35,18 +38,26 @@ def get_reader(name: str) -> Reader:
     Raises:
         UsageError: Unknown name; the message lists the known ones and the nearest.
     """
-    if name in DATASETS:
-        return DATASETS[name]
-    raise UsageError(f"there is no dataset {name!r}; {did_you_mean(name, DATASETS)}")
+    reader: Reader = DATASETS.find(name)()
+    return reader
 
 
 def recognise(root: Path | str) -> str | None:
     """The name of the dataset whose layout a folder has, or None where it has that of none."""
     try:
-        entries = {entry.name for entry in Path(root).iterdir()}
+        return recognise_entries(entry.name for entry in Path(root).iterdir())
     except OSError:
         return None
-    return next((n for n, r in DATASETS.items() if r.landmarks and entries.issuperset(r.landmarks)), None)
+
+
+def recognise_entries(names: Iterable[str]) -> str | None:
+    """The name of the dataset whose layout a folder with these entries has, or None."""
+    entries = set(names)
+    for name in DATASETS:  # ours first, so that no package is loaded for them
+        landmarks = DATASETS[name].landmarks
+        if landmarks and entries.issuperset(landmarks):
+            return name
+    return None
 
 
 def load_dataset(
@@ -55,7 +66,7 @@ def load_dataset(
     """Read a dataset's splits from disk, decoding nothing.
 
     Args:
-        name: "sysu-mm01", "regdb", "llcm", "folder" or "csv".
+        name: "sysu-mm01", "regdb", "llcm", "folder", "csv", or one of your own.
         root: The dataset's folder (for "csv" also the file itself).
         trial: Which train/test split, for datasets that have several (RegDB: 1 to 10, 1 when not given).
         tolerated: Kinds of problem that the caller deals with itself.

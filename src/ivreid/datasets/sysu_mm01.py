@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
+from ivreid.datasets.examples import write_list, write_picture
 from ivreid.datasets.lists import read_ids, whole_number
 from ivreid.datasets.mat import read_mat
 from ivreid.datasets.problems import Kind
+from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError
 from ivreid.types import Modality, Sample
@@ -22,6 +25,7 @@ PERMUTATIONS = "exp/rand_perm_cam.mat"
 DRAWS = 10
 
 
+@register_dataset
 class SysuMM01(Reader):
     """`ROOT/cam{1..6}/{pid:04d}/{n:04d}.jpg` with identity lists in `ROOT/exp/`."""
 
@@ -37,6 +41,13 @@ class SysuMM01(Reader):
         **{"train + val visible images": 22258, "train + val infrared images": 11909},
         **{f"camera {c} test identities": n for c, n in zip(CAMERAS, (56, 56, 93, 94, 95, 96), strict=True)},
     }
+
+    def modality_of(self, path: str) -> Modality | None:
+        """By the camera's folder."""
+        camid = whole_number(path.partition("/")[0].removeprefix("cam"))
+        if camid not in CAMERAS:
+            return None
+        return Modality.INFRARED if camid in INFRARED_CAMERAS else Modality.VISIBLE
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the identity lists."""
@@ -95,6 +106,16 @@ class SysuMM01(Reader):
                     found.append((path, pid, camid, modality))
                     sizes[path] = size
         return number_frames(found), sizes
+
+    def example(self, root: Path) -> Path:
+        """Six people, two in each split, two images of each at every camera."""
+        for split, pids in {"train": (1, 2), "val": (3, 4), "test": (5, 6), "available": range(1, 7)}.items():
+            write_list(root / f"exp/{split}_id.txt", [",".join(map(str, pids))])
+        for camid in CAMERAS:
+            for pid in range(1, 7):
+                for number in (1, 2):
+                    write_picture(root, f"cam{camid}/{pid:04d}/{number:04d}.jpg")
+        return root
 
     def examine(self, tree: Tree, scan: DatasetScan) -> None:
         """Compare the authors' gallery draw with the test images on disk."""

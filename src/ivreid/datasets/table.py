@@ -4,48 +4,61 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
+from ivreid.datasets.examine import note_shared_cameras, pictures_beside, some
+from ivreid.datasets.examples import write_list, write_picture
 from ivreid.datasets.lists import whole_number
 from ivreid.datasets.problems import Kind
+from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree, bad_path
 from ivreid.errors import DataError, did_you_mean
-from ivreid.io import IMAGE_SUFFIXES
+from ivreid.io import OWN_SUFFIXES
 from ivreid.types import NO_CAMERA, Modality, Sample
 
 NEEDED = ("path", "pid", "modality")
 COLUMNS = (*NEEDED, "camid", "split")
 
 
+@register_dataset
 class OwnTable(Reader):
     """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test"."""
 
     name = "csv"
+    suffixes = OWN_SUFFIXES
+    owns_root = False
+    own_numbers = True
 
     def open(self, root: Path) -> Tree:
         """The files under the CSV's folder."""
         if root.is_file():
-            return Tree(root.parent, given=root)
-        tree = Tree(root)
+            return Tree(root.parent, given=root, suffixes=self.suffixes)
+        tree = Tree(root, suffixes=self.suffixes)
         tables = [name for name in tree.folder("").files if name.lower().endswith(".csv") and name[0] != "."]
         if len(tables) != 1:
             found = f"it holds {len(tables)}: {', '.join(tables)}" if tables else "it holds none"
             raise DataError(f"{root}: give a CSV file or a folder with exactly one; {found}")
-        return Tree(root, given=root / tables[0])
+        return Tree(root, given=root / tables[0], suffixes=self.suffixes)
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every row of the table."""
-        rows = list(_rows(tree, tree.given.name))
+        faults = _Faults()
+        rows = list(_rows(tree, tree.given.name, faults))
         found: dict[str, tuple[str, int, int, Modality]] = {}
         split_of: dict[str, str] = {}
         sizes: dict[str, int] = {}
         for where, row in rows:
-            image = _image(tree, where, row)
-            split = _choice(tree, where, "split", row["split"], SPLITS) if "split" in row else "test"
-            if image is None or split is None:
+            image = _image(tree, where, row, faults)
+            split = row.get("split", "test")
+            if split not in SPLITS:
+                faults.add("split", where, _unknown_word("split", split, SPLITS))
+                continue
+            if image is None:
                 continue
             path = image[0]
             size = tree.size(path)
@@ -56,32 +69,83 @@ class OwnTable(Reader):
             else:
                 tree.check_size(path, size)
                 found[path], split_of[path], sizes[path] = image, split, size
+        faults.tell(tree)
         used = [name for name in SPLITS if name in set(split_of.values())] or ["test"]
         splits: dict[str, list[Sample]] = {name: [] for name in used}
         for sample in number_frames(list(found.values())):
             splits[split_of[sample.path]].append(sample)
-        return DatasetScan(splits, sizes, has_cameras=bool(rows) and "camid" in rows[0][1])
+        without = sum(image[2] == NO_CAMERA for image in found.values())
+        scan = DatasetScan(splits, sizes, has_cameras=without < len(found))
+        if scan.has_cameras and without:
+            scan.notices.append(
+                f"{without:,} of {len(found):,} pictures have no camid: no camera rule holds for them"
+            )
+        return scan
+
+    def examine(self, tree: Tree, scan: DatasetScan) -> None:
+        """Cameras of two modalities, and pictures that stand in no row."""
+        note_shared_cameras(tree, scan)
+        beside = pictures_beside(tree, scan.images)
+        if beside:
+            scan.notices.append(
+                f"{len(beside):,} picture(s) beside the table's stand in no row: {some(beside)}"
+            )
+
+    def example(self, root: Path) -> Path:
+        """Two people in each split, seen by a visible and an infrared camera."""
+        lines = [",".join(COLUMNS)]
+        for pid, split in enumerate((split for split in SPLITS for _ in range(2)), start=1):
+            for camid, modality in enumerate(Modality, start=1):
+                for name in ("a.jpg", "b.png"):
+                    path = write_picture(root, f"pictures/{pid}-{modality}-{name}")
+                    lines.append(f"{path},{pid},{modality},{camid},{split}")
+        write_list(root / "people.csv", lines)
+        return root / "people.csv"
 
 
-def _rows(tree: Tree, file: str) -> Iterator[tuple[str, dict[str, str]]]:
+class _Faults:
+    """Faults in the values of a column, told once with the first line and the number of lines."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, str]] = {}
+        self._lines: Counter[str] = Counter()
+
+    def add(self, column: str, where: str, message: str) -> None:
+        """Note a fault on a line."""
+        self._first.setdefault(column, (where, message))
+        self._lines[column] += 1
+
+    def tell(self, tree: Tree) -> None:
+        """Add what was noted to the tree's problems."""
+        for column, (where, message) in self._first.items():
+            more = self._lines[column] - 1
+            tree.problems.add(
+                Kind.MALFORMED, where, message + (f" (and {more:,} more line(s) like it)" if more else "")
+            )
+
+
+def _rows(tree: Tree, file: str, faults: _Faults) -> Iterator[tuple[str, dict[str, str]]]:
     text = tree.read_text(file)
     reader = csv.reader(io.StringIO(text or "", newline=""), strict=True)
     header: list[str] | None = None
+    width = 0
     try:
         for cells in reader:
             where = f"{file}:{reader.line_num}"
             if header is None:
-                header = [cell.strip() for cell in cells]
+                header, width = [cell.strip() for cell in cells], len(cells)
+                while header and not header[-1]:  # commas at the end of a line, as spreadsheets write them
+                    header.pop()
                 if not _check_header(tree, where, header):
                     return
-            elif len(cells) != len(header) and any(cells):
+            elif not any(cells):
+                continue
+            elif len(cells) < len(header) or any(cell.strip() for cell in cells[width:]):
                 message = f"{len(cells)} values for {len(header)} columns; quote a value that holds a comma"
-                tree.problems.add(Kind.MALFORMED, where, message)
-            elif any(cells):
-                yield (
-                    where,
-                    {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in COLUMNS},
-                )
+                faults.add("values", where, message)
+            else:
+                named = zip(header, cells, strict=False)
+                yield where, {name: cell.strip() for name, cell in named if name in COLUMNS}
     except csv.Error as error:
         tree.problems.add(Kind.MALFORMED, f"{file}:{reader.line_num}", f"not a CSV line ({error})")
     if text is not None and header is None:
@@ -99,7 +163,7 @@ def _check_header(tree: Tree, where: str, header: list[str]) -> bool:
         near = get_close_matches(name.lower(), COLUMNS, 1, 0.7)
         if name not in COLUMNS and near and near[0] not in header:
             faults.append(f"column {name!r}: did you mean {near[0]!r}?")
-        if header.count(name) > 1 and f"column {name!r} stands twice" not in faults:
+        if name and header.count(name) > 1 and f"column {name!r} stands twice" not in faults:
             faults.append(f"column {name!r} stands twice")
     if faults and len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         faults = ["columns must be separated by commas"]
@@ -110,35 +174,36 @@ def _check_header(tree: Tree, where: str, header: list[str]) -> bool:
     return not faults
 
 
-def _image(tree: Tree, where: str, row: dict[str, str]) -> tuple[str, int, int, Modality] | None:
+def _image(
+    tree: Tree, where: str, row: dict[str, str], faults: _Faults
+) -> tuple[str, int, int, Modality] | None:
     path, reason = row["path"], bad_path(row["path"])
     if reason:
         kind = Kind.ESCAPE if "out of" in reason or "absolute" in reason else Kind.MALFORMED
         tree.problems.add(kind, where, f"the path {path[:80]!r} {reason}")
-    elif not path.lower().endswith(IMAGE_SUFFIXES):
-        tree.problems.add(Kind.WRONG_NAME, where, f"{path} must end in {', '.join(IMAGE_SUFFIXES)}")
+    elif not path.lower().endswith(OWN_SUFFIXES):
+        tree.problems.add(Kind.WRONG_NAME, where, f"{path} must end in {', '.join(OWN_SUFFIXES)}")
         reason = "suffix"
-    pid = _number(tree, where, "pid", row["pid"], 0)
-    camid = _number(tree, where, "camid", row["camid"], 1) if "camid" in row else NO_CAMERA
-    modality = _choice(tree, where, "modality", row["modality"], tuple(m.value for m in Modality))
+    pid = _number(row["pid"], 0)
+    if pid is None:
+        faults.add("pid", where, f"pid is {row['pid'][:40]!r}; it must be a whole number, 0 or more")
+    camid = _number(row["camid"], 1) if row.get("camid") else NO_CAMERA
+    if camid is None:
+        what = f"camid is {row['camid'][:40]!r}; it must be a whole number, 1 or more"
+        faults.add("camid", where, f"{what}; leave the column out, or the value, where cameras are unknown")
+    modality = Modality.called(row["modality"])
+    if modality is None:
+        faults.add("modality", where, _unknown_word("modality", row["modality"], tuple(Modality)))
     if reason or pid is None or camid is None or modality is None:
         return None
-    return path, pid, camid, Modality(modality)
+    return path, pid, camid, modality
 
 
-def _number(tree: Tree, where: str, column: str, text: str, least: int) -> int | None:
-    number = whole_number(text)
-    if number is None or number < least:
-        hint = "; leave the column out where cameras are unknown" if column == "camid" else ""
-        message = f"{column} is {text[:40]!r}; it must be a whole number, {least} or more{hint}"
-        tree.problems.add(Kind.MALFORMED, where, message)
-        return None
-    return number
+def _number(text: str, least: int) -> int | None:
+    """A whole number, also as programs write it that keep numbers as fractions: 7.0."""
+    number = whole_number(re.sub(r"\.0+$", "", text))
+    return None if number is None or number < least else number
 
 
-def _choice(tree: Tree, where: str, column: str, text: str, choices: tuple[str, ...]) -> str | None:
-    if text in choices:
-        return text
-    message = f"{column} is {text[:40]!r}, an unknown value; {did_you_mean(text, choices)}"
-    tree.problems.add(Kind.MALFORMED, where, message)
-    return None
+def _unknown_word(column: str, text: str, choices: tuple[str, ...]) -> str:
+    return f"{column} is {text[:40]!r}, an unknown value; {did_you_mean(text, choices)}"

@@ -9,10 +9,9 @@ from pathlib import Path, PurePosixPath
 
 from ivreid.datasets.problems import Kind, Problems
 from ivreid.errors import DataError
-from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES
+from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES, is_leftover
 from ivreid.reading import decode_text
 
-SYSTEM_FILES = ("thumbs.db", "desktop.ini")
 MAX_LIST_BYTES = 64 * 1024 * 1024
 OUTSIDE = "a link to outside the dataset's folder is not followed; copy what it points to"
 
@@ -39,18 +38,22 @@ class Tree:
         root: The folder all relative paths start from.
         given: What the user named; differs from `root` where that is a file (a CSV).
         problems: What was found wrong so far.
+        ignored: What file managers, archives and notebooks left, none of which is a picture.
 
     Raises:
         DataError: The root does not exist or is no folder.
     """
 
-    def __init__(self, root: Path, given: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, given: Path | None = None, *, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
+    ) -> None:
         if not root.is_dir():
             what = "is not a folder" if root.exists() else "does not exist"
             raise DataError(f"{root} {what}; give the folder of the dataset")
         self.root, self.given = root, given or root
         self.problems = Problems()
-        self.ignored = 0
+        self.ignored: list[str] = []
+        self._suffixes = suffixes
         self._real = os.path.realpath(root)
         self._listed: dict[str, Folder] = {}
         self._images: dict[str, dict[str, int]] = {}
@@ -62,6 +65,10 @@ class Tree:
         for name in listing.refused:
             self._note_refused(folder, name)
         return listing
+
+    def peek(self, folder: str) -> Folder:
+        """The folder's contents, without noting what in it cannot be used."""
+        return self._listing(folder)
 
     def _listing(self, folder: str) -> Folder:
         if folder not in self._listed:
@@ -98,10 +105,10 @@ class Tree:
         found = {}
         for name, size in self.folder(folder).files.items():
             path = f"{folder}/{name}"
-            if name.startswith(".") or name.lower() in SYSTEM_FILES:
-                self.ignored += 1  # what file managers leave behind; "._0001.jpg" is not a picture
-            elif not name.lower().endswith(IMAGE_SUFFIXES):
-                kinds = ", ".join(IMAGE_SUFFIXES)
+            if is_leftover(name):  # "._0001.jpg" is not a picture
+                self.ignored.append(path)
+            elif not name.lower().endswith(self._suffixes):
+                kinds = ", ".join(self._suffixes)
                 self.problems.add(
                     Kind.STRAY_FILE, path, f"not an image ({kinds}); it is ignored", fatal=False
                 )
@@ -189,7 +196,9 @@ class Tree:
             with os.scandir(self.root / folder) as entries:
                 for entry in entries:
                     fault = self._fault(entry, folder)
-                    if fault:
+                    if is_leftover(entry.name) and (fault or entry.is_dir()):
+                        self.ignored.append(f"{folder}/{entry.name}/" if folder else f"{entry.name}/")
+                    elif fault:
                         refused[entry.name] = fault
                     elif entry.is_dir():
                         folders.append(entry.name)

@@ -63,6 +63,19 @@ def process_from_environment(environment: Mapping[str, str] = os.environ) -> Pro
         ) from error
 
 
+def require_one_process(what: str) -> None:
+    """Refuse to do in several processes at once what would then be done several times.
+
+    Raises:
+        UsageError: torchrun launched this.
+    """
+    if not process_from_environment().is_single:
+        raise UsageError(
+            f"{what} runs in one process. Several runs of one configuration can be trained with torchrun one "
+            "by one (--trial 1 --out DIR/trial-01, ...); --trials without torchrun then tests and merges them"
+        )
+
+
 def local_device(name: str, process: ProcessRank) -> torch.device:
     """The device of this process: with several processes on CUDA, the card of its local number.
 

@@ -1,7 +1,7 @@
 """A trained model on its dataset: embedding a split, the leak guard, validation, results of a run."""
 
-from ivreid.evaluation.run import evaluate_run
+from ivreid.evaluation.run import configured_settings, evaluate_run
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.stored_calibration import StoredCalibration, calibrate
 
-__all__ = ["RunFolder", "StoredCalibration", "calibrate", "evaluate_run"]
+__all__ = ["RunFolder", "StoredCalibration", "calibrate", "configured_settings", "evaluate_run"]

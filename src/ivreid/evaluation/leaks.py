@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ivreid.datasets import Dataset
+from ivreid.datasets import DATASETS, Dataset
 from ivreid.errors import ProtocolError
-
-OWN_NUMBERS = ("folder", "csv")
-"""Datasets whose identity numbers mean something only together with their files."""
 
 
 def leak_notes(card: Mapping[str, Any], dataset: Dataset, *, allow_leak: bool = False) -> list[str]:
@@ -56,7 +53,9 @@ def leak_notes(card: Mapping[str, Any], dataset: Dataset, *, allow_leak: bool = 
 def _same_people(trained_on: Mapping[str, Any], dataset: Dataset) -> bool:
     if trained_on.get("fingerprint") == dataset.fingerprint:
         return True
-    return trained_on.get("name") == dataset.name and dataset.name not in OWN_NUMBERS
+    if trained_on.get("name") != dataset.name:
+        return False
+    return dataset.name not in DATASETS or not DATASETS[dataset.name].own_numbers
 
 
 def _seen(card: Mapping[str, Any]) -> set[int]:

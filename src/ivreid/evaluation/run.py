@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.analysis.full import evaluate_in_full
+from ivreid.catalogue import changes
 from ivreid.config.load import load_config
 from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.datasets.features import write_features
@@ -157,8 +158,26 @@ def open_model_on_dataset(
     if trial is None and name == trained_on.get("name"):
         trial = trained_on.get("trial")
     data = load_dataset(name, root, trial=trial)
-    notes = [*leak_notes(embedder.card, data, allow_leak=allow_leak), *_selection_notes(embedder.card)]
+    notes = [
+        *leak_notes(embedder.card, data, allow_leak=allow_leak),
+        *_selection_notes(embedder.card),
+        *changes(embedder.card.get("plugins")),
+    ]
     return ModelOnDataset(embedder, data, embedder.fingerprint or "", tuple(notes))
+
+
+def configured_settings(path: Path | str) -> list[dict[str, Any]]:
+    """The protocol settings that a run folder's configuration lists.
+
+    Raises:
+        UsageError: No run folder with a configuration.
+    """
+    file = RunFolder(Path(path)).config
+    if not file.is_file():
+        raise UsageError(
+            f"{path} is no run folder with a config.yaml; name the setting instead of --configured"
+        )
+    return load_config(file).protocol_settings()
 
 
 def configured_root(path: Path | str, dataset: str) -> Path | None:

@@ -18,14 +18,10 @@ from ivreid.evaluation.shares import embed_in_shares
 from ivreid.inference import Embedder, embed_samples
 from ivreid.methods import Method
 from ivreid.metrics import figures, rank_queries
-from ivreid.protocols import evaluate, make_protocol
-from ivreid.types import Embeddings, Progress, Sample
+from ivreid.protocols import Protocol, evaluate, get_protocol, make_protocol
+from ivreid.types import BoolArray, Embeddings, ImageTable, Progress, Sample
 
-PUBLISHED_SETTING: dict[str, dict[str, Any]] = {
-    "sysu-mm01": {"mode": "all", "shots": 1, "draw": "iv-reid"},
-    "regdb": {"direction": "infrared-to-visible"},
-}
-"""The protocol setting by which the published run chose its weights."""
+NO_MATCH = "no validation query has a true match that the camera rule leaves in its gallery"
 
 
 def validate(
@@ -76,16 +72,42 @@ def validate(
     return broadcast(process, score(embeddings, dataset))
 
 
+def check_validation(config: Config, dataset: Dataset) -> None:
+    """Refuse images that no validation could score, so that it is known before the first step.
+
+    Raises:
+        ProtocolError: They do not fit the protocol, lack a modality, or no query has a true match.
+        UsageError: The dataset names a protocol that there is not.
+    """
+    select = config.validation.select
+    protocol = make_protocol(dataset.name, trial=dataset.trial)
+    if select == "published-test":
+        selection_protocol(dataset).trials(dataset.table("test"))
+    if select != "validation":
+        return
+    images = dataset.table("val")
+    query, gallery = (images.take(rows) for rows in _both_sides(images))
+    matches = (query.pids[:, None] == gallery.pids) & query.known[:, None]
+    excluded = protocol.excluded(query, gallery)
+    if not (matches if excluded is None else matches & ~excluded).any():
+        raise ProtocolError(NO_MATCH)
+
+
 def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
     """The images that weights are selected on: none where the last are kept."""
     select = config.validation.select
     return () if select == "last" else dataset.split("val" if select == "validation" else "test")
 
 
+def selection_protocol(dataset: Dataset) -> Protocol:
+    """The dataset's protocol under the options by which published runs choose their weights."""
+    options = get_protocol(dataset.name).selection
+    return make_protocol(dataset.name, **options, permutations=dataset.permutations, trial=dataset.trial)
+
+
 def score_published(embeddings: Embeddings, dataset: Dataset) -> dict[str, float]:
     """The published protocol's mean figures."""
-    setting = PUBLISHED_SETTING.get(dataset.name, {})
-    protocol = make_protocol(dataset.name, **setting, permutations=dataset.permutations, trial=dataset.trial)
+    protocol = selection_protocol(dataset)
     mean = evaluate(embeddings, protocol).mean
     return {name: mean[name] for name in ("rank1", "mAP", "mINP")}
 
@@ -96,21 +118,26 @@ def score_validation(embeddings: Embeddings, dataset: Dataset) -> dict[str, floa
     Raises:
         ProtocolError: The validation identities lack a modality, so nothing can be scored.
     """
-    infrared = embeddings.images.infrared
-    query, gallery = embeddings.take(infrared), embeddings.take(~infrared)
-    if not len(query) or not len(gallery):
-        raise ProtocolError(
-            "the validation identities have images of one modality only; nothing can be scored"
-        )
+    query, gallery = (embeddings.take(rows) for rows in _both_sides(embeddings.images))
     q, g = _unit(query.vectors), _unit(gallery.vectors)
     protocol = make_protocol(dataset.name, trial=dataset.trial)
     outcomes = rank_queries(
         1.0 - q @ g.T, query.images.pids, gallery.images.pids, protocol.excluded(query.images, gallery.images)
     )
     if not outcomes.valid.any():
-        raise ProtocolError("no validation query has a true match that the camera rule leaves in its gallery")
+        raise ProtocolError(NO_MATCH)
     found = figures(outcomes, "identity")
     return {"rank1": float(found.cmc[0]), "mAP": found.mean_ap, "mINP": found.mean_inp}
+
+
+def _both_sides(images: ImageTable) -> tuple[BoolArray, BoolArray]:
+    """Which images query, and which are queried."""
+    infrared = images.infrared
+    if infrared.all() or not infrared.any():
+        raise ProtocolError(
+            "the validation identities have images of one modality only; nothing can be scored"
+        )
+    return infrared, ~infrared
 
 
 def _unit(vectors: Any) -> Any:

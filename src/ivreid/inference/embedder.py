@@ -97,7 +97,8 @@ class Embedder:
             UsageError: An unknown modality, or not one per image, or no images at all.
         """
         many = one_by_one(images)
-        source = GivenImages(many, self.preprocessing.size, self.preprocessing.deep)
+        how = self.preprocessing
+        source = GivenImages(many, how.size, how.deep, how.resize)
         return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
 
     def embed_source(

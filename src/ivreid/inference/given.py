@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ivreid.data import decode, resize
-from ivreid.data.images import Pixels
+from ivreid.data.images import Filter, Pixels
 from ivreid.errors import ImageError, UsageError
 from ivreid.io import REFUSE, Deep, to_grey, to_rgb
 
@@ -52,10 +52,17 @@ class GivenImages:
         images: One each.
         size: Height and width to resize to.
         deep: How grey of more than eight bits becomes 256 greys.
+        by: The filter to resize by.
     """
 
-    def __init__(self, images: Sequence[ImageLike], size: tuple[int, int], deep: Deep = REFUSE) -> None:
-        self._images, self._size, self._deep = images, size, deep
+    def __init__(
+        self,
+        images: Sequence[ImageLike],
+        size: tuple[int, int],
+        deep: Deep = REFUSE,
+        by: Filter = "bilinear",
+    ) -> None:
+        self._images, self._size, self._deep, self._by = images, size, deep, by
 
     def __len__(self) -> int:
         return len(self._images)
@@ -68,11 +75,11 @@ class GivenImages:
         """
         image = self._images[row]
         if isinstance(image, str | Path):
-            return decode(image, self._size, self._deep)
+            return decode(image, self._size, self._deep, self._by)
         try:
             if not isinstance(image, Image.Image):
                 image = _picture(_array(image), self._deep)
-            return resize(to_rgb(image, self._deep), self._size)
+            return resize(to_rgb(image, self._deep), self._size, self._by)
         except ImageError as error:
             raise ImageError(f"image {row}: {error}") from error
 

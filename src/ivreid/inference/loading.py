@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 
 from ivreid import methods
+from ivreid.catalogue import changes
 from ivreid.data import Preprocessing
 from ivreid.errors import CheckpointError
 from ivreid.inference.embedder import Embedder
 from ivreid.models import read_weights, weights_fingerprint
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "weights.safetensors"
 
@@ -58,6 +62,8 @@ def load(
     file = weights_file(path)
     tensors, card = read_weights(file)
     method = methods.rebuild(tensors, card, str(file))
+    for line in changes(card.get("plugins")):
+        log.warning("%s", line)
     try:
         preprocessing = Preprocessing.model_validate(card.get("preprocessing") or {})
     except ValidationError as error:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import re
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ivreid.data import open_images
-from ivreid.errors import DataError, UsageError
+from ivreid.datasets.loose import find_pictures
+from ivreid.errors import DataError
 from ivreid.inference.embedder import Embedder
-from ivreid.io import IMAGE_SUFFIXES
+from ivreid.inference.labels import (
+    check_identity,
+    pid_and_camera,
+    refuse_other_modality,
+    shared_numbers,
+)
+from ivreid.inference.loading import load
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
+
+log = logging.getLogger(__name__)
 
 
 def embed_samples(
@@ -49,6 +57,7 @@ def embed_samples(
         table.paths,
         embedder.preprocessing.size,
         deep=embedder.preprocessing.deep,
+        resize=embedder.preprocessing.resize,
         cache=cache,
         dataset=dataset,
         workers=embedder.workers,
@@ -56,61 +65,95 @@ def embed_samples(
     return Embeddings(embedder.embed_source(source, table.infrared, progress=progress), table)
 
 
-def find_samples(path: Path | str, modality: Modality | str) -> tuple[Path, tuple[Sample, ...]]:
-    """The images in a folder (and folders in it), or one image file, as samples of one modality.
+def find_samples(
+    path: Path | str,
+    modality: Modality | str,
+    *,
+    identity: str | None = None,
+    notice: Callable[[str], None] = log.warning,
+) -> tuple[Path, tuple[Sample, ...]]:
+    """The images in a folder (and folders in it, and behind links), or one image file, as samples of one modality.
 
-    The nearest folder above an image that is named by a whole number is its pid, the nearest named `camN` its
-    camera; an image without has the pid `UNKNOWN_PID` and no camera.
+    A folder above an image that is named by a whole number is its pid, one named `camN` its camera; an image
+    without has the pid `UNKNOWN_PID` and no camera.
+
+    Args:
+        path: The folder or image.
+        modality: "visible" or "infrared".
+        identity: Where several numbered folders lie above an image, which names the person: outer, inner or
+            none.
+        notice: Called with a line about what was left out, and about pids that several folders share.
 
     Returns:
         The root, and the samples sorted by path.
 
     Raises:
-        DataError: No such path, or no image in it.
-        UsageError: Images of the other modality in it, by the names of its folders.
+        DataError: No such path, no image in it, or folders in it that cannot be read.
+        UsageError: Images of the other modality in it, by its folders' names or the layout of a dataset; or
+            several numbered folders above an image, without `identity`.
     """
     path, modality = Path(path), Modality(modality)
+    check_identity(identity)
     if path.is_file():
+        refuse_other_modality(path.parent, (path.name,), {}, modality)
         return path.parent, (Sample(path.name, UNKNOWN_PID, NO_CAMERA, modality, 1),)
     if not path.is_dir():
         raise DataError(f"{path}: no such folder or image")
-    files = sorted(
-        (Path(folder) / name).relative_to(path).as_posix()
-        for folder, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
-    )
-    if not files:
-        raise DataError(f"{path} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    other = Modality.VISIBLE if modality is Modality.INFRARED else Modality.INFRARED
-    wrong = next((file for file in files if other.value in Path(file).parts[:-1]), None)
-    if wrong is not None:
-        raise UsageError(
-            f"{path / wrong} lies in a folder {other.value!r}, but the modality is {modality.value!r}; embed "
-            "the folders of the two modalities one by one"
-        )
+    found = find_pictures(path)
+    refuse_other_modality(path, found.files, found.layouts, modality)
+    who = {file: pid_and_camera(file, identity) for file in found.files}
+    for line in (*found.notes(), *shared_numbers({file: pid for file, (pid, _) in who.items()})):
+        notice(line)
     seen: Counter[tuple[int, int]] = Counter()
     samples = []
-    for file in files:
-        who = _pid_and_camera(file)
-        seen[who] += 1
-        samples.append(Sample(file, *who, modality, seen[who]))
+    for file in found.files:
+        seen[who[file]] += 1
+        samples.append(Sample(file, *who[file], modality, seen[who[file]]))
     return path, tuple(samples)
 
 
-def _pid_and_camera(file: str) -> tuple[int, int]:
-    pid, camid = UNKNOWN_PID, NO_CAMERA
-    for part in Path(file).parts[:-1]:
-        if re.fullmatch(r"[0-9]{1,9}", part):
-            pid = int(part)
-        elif camera := re.fullmatch(r"cam([0-9]{1,4})", part):
-            camid = int(camera[1])
-    return pid, camid
-
-
 def embed_folder(
-    embedder: Embedder, path: Path | str, modality: Modality | str, *, progress: Progress | None = None
+    model: Embedder | Path | str,
+    path: Path | str,
+    modality: Modality | str,
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    workers: int | None = None,
+    flip: bool = False,
+    identity: str | None = None,
+    notice: Callable[[str], None] = log.warning,
+    progress: Progress | None = None,
 ) -> Embeddings:
-    """Embed the images that `find_samples` finds."""
-    root, samples = find_samples(path, modality)
-    return embed_samples(embedder, root, samples, progress=progress)
+    """Embed the images in a folder (and folders in it, and behind links), or one image file; all of one modality.
+
+    A folder named by a number gives the pid of its images (`7/a.jpg`), a folder `camN` their camera; images in
+    no numbered folder have the pid `UNKNOWN_PID`.
+
+    Args:
+        model: A run folder, a weights file, or what `ivreid.load` gave.
+        path: The folder or image.
+        modality: "visible" or "infrared".
+        device: auto, cpu, cuda, cuda:N or mps; of a loaded model, its own.
+        batch_size: Images per batch; of a loaded model, its own.
+        workers: Decoding threads; of a loaded model, its own.
+        flip: Average with the mirror image's embedding; of a loaded model, as it was loaded.
+        identity: Where several numbered folders lie above an image, which names the person: outer, inner or
+            none.
+        notice: Called with a line about what was left out, and about pids that several folders share.
+        progress: Called with (done, total).
+
+    Returns:
+        L2-normalised embeddings with their images' ids; `ivreid.write_features` writes them.
+
+    Raises:
+        DataError: No such path, no image in it, or folders in it that cannot be read.
+        ImageError: Unreadable images, all of them named.
+        UsageError: As `find_samples`.
+        CheckpointError: Weights that cannot be used.
+    """
+    # first: a wrong path is told at once
+    root, samples = find_samples(path, modality, identity=identity, notice=notice)
+    if not isinstance(model, Embedder):
+        model = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
+    return embed_samples(model, root, samples, progress=progress)

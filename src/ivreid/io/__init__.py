@@ -1,6 +1,6 @@
 """Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
 
-from ivreid.io.deep import REFUSE, Deep, to_grey
+from ivreid.io.deep import REFUSE, Deep, parse_deep, to_grey
 from ivreid.io.files import (
     atomic_write,
     file_hash,
@@ -9,9 +9,10 @@ from ivreid.io.files import (
     write_json,
     write_text,
 )
-from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, open_image, read_image, to_rgb
-from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, START, is_leftover, kind_of, way_out
+from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, to_rgb
+from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover, is_picture
 from ivreid.io.locks import try_lock
+from ivreid.io.look import Look, look_at
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -19,21 +20,21 @@ __all__ = [
     "MAX_PIXELS",
     "OWN_SUFFIXES",
     "REFUSE",
-    "START",
     "Deep",
+    "Look",
     "atomic_write",
     "deep_span",
     "file_hash",
     "fingerprint",
     "is_leftover",
-    "kind_of",
-    "open_image",
+    "is_picture",
+    "look_at",
+    "parse_deep",
     "read_image",
     "remove_leftovers",
     "to_grey",
     "to_rgb",
     "try_lock",
-    "way_out",
     "write_json",
     "write_text",
 ]

@@ -6,12 +6,13 @@ grey = round(255 (value - low) / (high - low)), values outside [low, high] taken
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import ImageError
+from ivreid.errors import ImageError, UsageError
 
 Deep = Literal["refuse", "image"] | tuple[float, float]
 """`refuse`; `image`: low and high are each picture's own; or (low, high), the same for all pictures."""
@@ -19,6 +20,23 @@ REFUSE: Deep = "refuse"
 
 _BLOCK = 1 << 20
 """Values converted at a time: the double-precision copy stays small."""
+
+
+def parse_deep(text: str) -> Deep:
+    """The rule that a word on the command line means: `image`, or two numbers with a comma between them.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text == "image":
+        return "image"
+    try:
+        low, high = map(float, text.strip("[] ").split(","))
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not -math.inf < low < high < math.inf:
+        raise UsageError(f"{text!r} is no rule for deep grey; say image, or LOW,HIGH such as 2600,2740")
+    return low, high
 
 
 def to_grey(values: NDArray[Any], deep: Deep = REFUSE) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from ivreid.errors import ImageError
 from ivreid.io.deep import REFUSE, Deep, span, to_grey
 from ivreid.io.jpeg import closed
 from ivreid.io.kinds import START, kind_of, readable_kinds
-from ivreid.io.png import pixels_only
+from ivreid.io.png import is_intact, pixels_only
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -51,8 +52,8 @@ def read_image(path: Path | str, deep: Deep = REFUSE) -> Image.Image:
             names the file.
     """
     path = Path(path)
-    with _told(path):
-        return to_rgb(open_image(path), deep)
+    with naming(path):
+        return to_rgb(open_image(path).image, deep)
 
 
 def deep_span(path: Path | str) -> tuple[float, float] | None:
@@ -62,13 +63,14 @@ def deep_span(path: Path | str) -> tuple[float, float] | None:
         ImageError: As `read_image`, but for the missing rule.
     """
     path = Path(path)
-    with _told(path):
-        image = open_image(path)
+    with naming(path):
+        image = open_image(path).image
         return span(deep_values(image)) if is_deep(image) else None
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
+    """Turn whatever reading an image raises into one error that names the file."""
     try:
         yield
     except ImageError as error:
@@ -79,8 +81,29 @@ def _told(path: Path) -> Iterator[None]:
         raise ImageError(f"{path}: not a readable image ({error})") from error
 
 
-def open_image(path: Path) -> ImageFile:
-    """Open an image whose structure, kind and size are in order; its pixels are decoded when they are used.
+@dataclass(frozen=True)
+class Opened:
+    """An image whose structure, kind and size are in order.
+
+    Attributes:
+        image: Its pixels are decoded when they are used.
+        kind: JPEG, PNG, BMP, WebP or TIFF.
+        whole: Whether its structure says that nothing is missing or changed; else decoding it tells.
+        colour_16: Whether it holds colour of 16 bits, of which the upper eight count.
+    """
+
+    image: ImageFile
+    kind: str
+    whole: bool
+    colour_16: bool
+
+
+def open_image(path: Path, *, verify: bool = False) -> Opened:
+    """Open an image without decoding it.
+
+    Args:
+        path: The file.
+        verify: Look for damage that decoding would find; else `Opened.whole` says nothing.
 
     Raises:
         ImageError: It cannot be used; the message does not name the file.
@@ -99,7 +122,9 @@ def open_image(path: Path) -> ImageFile:
         data = pixels_only(data)
     elif kind == "JPEG":
         data = closed(data, lambda whole: _checked(whole, "JPEG").tobytes())
-    return _checked(data, kind)
+    whole = kind == "JPEG" or (kind == "PNG" and verify and is_intact(data))
+    deep_colour = kind == "PNG" and data[24:26] in (b"\x10\x02", b"\x10\x06")
+    return Opened(_checked(data, kind), kind, whole, deep_colour)
 
 
 def _named(kind: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Iterator
+
 from ivreid.errors import ImageError
 
 _HEAD = 8
@@ -22,17 +25,30 @@ def pixels_only(data: bytes) -> bytes:
     if data[24:26] == b"\x10\x04":  # the decoder gives its upper eight bits only
         raise ImageError("grey of 16 bits with transparency is not read; save it without transparency")
     kept = [data[:_HEAD]]
-    position = _HEAD
-    while position + _FRAME <= len(data):
-        length = int.from_bytes(data[position : position + 4])
-        kind = data[position + 4 : position + 8]
-        end = position + _FRAME + length
+    for kind, position, end in _chunks(data):
         if kind == b"acTL" and int.from_bytes(data[position + 8 : position + 12]) > 1:
             raise ImageError("several pictures in one file; save each as a file of its own")
-        text = kind in _TEXT and length <= _MAX_TEXT and data.startswith(_EXIF_AS_TEXT, position + 8)
+        text = kind in _TEXT and end - position <= _MAX_TEXT and data.startswith(_EXIF_AS_TEXT, position + 8)
         if kind in _NEEDED or text:
             kept.append(data[position:end])
-        position = end
-        if kind == b"IEND":
-            break
     return b"".join(kept)
+
+
+def is_intact(data: bytes) -> bool:
+    """Whether the file's end is there, and every chunk has the checksum it says."""
+    last = b""
+    for kind, position, end in _chunks(data):
+        if zlib.crc32(data[position + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            return False
+        last = kind
+    return last == b"IEND"
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of every chunk; the last may end beyond the data."""
+    position, kind = _HEAD, b""
+    while position + _FRAME <= len(data) and kind != b"IEND":
+        kind = data[position + 4 : position + 8]
+        end = position + _FRAME + int.from_bytes(data[position : position + 4])
+        yield kind, position, end
+        position = end

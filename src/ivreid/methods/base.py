@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ivreid.errors import CheckpointError
+from ivreid.catalogue import check_name
+from ivreid.errors import CheckpointError, TrainingError, UsageError
 from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication
 from ivreid.methods.recipe import Recipe
@@ -28,9 +30,12 @@ class Method(nn.Module, ABC):
         citation: Authors, title, venue, year.
         Settings: Its options, with the published values as defaults.
         training_only: Prefixes of parameters that `embed` does not use, so that weights may lack them.
+        search: Options that `ivreid tune` varies unless told otherwise: `{low, high, log}` or `{choices}` each.
         small: Options that make it quick to build and run: the contract test uses them.
         small_size: Height and width of the contract test's images.
         views: Views of each visible image that `forward` needs in a batch.
+        means_by_modality: Whether a loss is a mean over one modality's rows, so that several processes must
+            hold equally many of them each to act as one.
         publication: Paper, code and published figures.
         importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
@@ -46,9 +51,11 @@ class Method(nn.Module, ABC):
     citation: ClassVar[str]
     Settings: ClassVar[type[MethodSettings]]
     training_only: ClassVar[tuple[str, ...]] = ()
+    search: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     small: ClassVar[Mapping[str, Any]] = {}
     small_size: ClassVar[tuple[int, int]] = (64, 32)
     views: ClassVar[int] = 1
+    means_by_modality: ClassVar[bool] = True
     recipe: ClassVar[Recipe | None] = None
     publication: ClassVar[Publication | None] = None
     importer: ClassVar[Importer | None] = None
@@ -150,3 +157,64 @@ class Method(nn.Module, ABC):
                     f"{source} does not fit {self.name} with these settings: {key!r} has shape "
                     f"{tuple(value.shape)}, expected {tuple(own[key].shape)}"
                 )
+
+
+def check_class(cls: Any) -> None:
+    """Refuse a method class that lacks something.
+
+    Raises:
+        UsageError: The message names it.
+    """
+    check_name("method", cls, Method)
+    lacking = [
+        f"`{name}`, {meaning}"
+        for name, kind, meaning in (
+            ("citation", str, "a text: authors, title, venue, year"),
+            ("Settings", type, "a class derived from MethodSettings"),
+        )
+        if not isinstance(getattr(cls, name, None), kind)
+    ]
+    if not lacking and not issubclass(cls.Settings, MethodSettings):
+        lacking = ["`Settings` derived from MethodSettings"]
+    if lacking:
+        raise UsageError(f"the method {cls.__qualname__} lacks {lacking[0]}")
+    for function, arguments in (
+        (cls.__init__, "settings, num_classes, size"),
+        (cls.forward, "images, labels, infrared, view"),
+        (cls.embed, "images, infrared"),
+        (cls.begin_epoch, "epoch"),
+    ):
+        try:
+            inspect.signature(function).bind(None, *arguments.split(", "))
+        except TypeError:
+            raise UsageError(
+                f"{cls.__qualname__}.{function.__name__} must take ({arguments}) after self, it takes "
+                f"{inspect.signature(function)}"
+            ) from None
+
+
+def named_losses(losses: Any, method: str) -> dict[str, Tensor]:
+    """What a method's `forward` returned, if it is losses by name.
+
+    Raises:
+        TrainingError: It is something else.
+    """
+    if isinstance(losses, dict) and losses:
+        wrong = [name for name, loss in losses.items() if not (isinstance(loss, Tensor) and loss.ndim == 0)]
+        if not wrong:
+            return losses
+        what = f"{wrong[0]!r} as {_describe(losses[wrong[0]])}"
+    else:
+        what = "an empty dictionary" if isinstance(losses, dict) else _describe(losses)
+    raise TrainingError(
+        f"the method {method!r} returned {what}; `forward` returns scalar losses by name, e.g. "
+        '{"identity": loss}'
+    )
+
+
+def _describe(value: Any) -> str:
+    return (
+        f"a tensor of shape {tuple(value.shape)}"
+        if isinstance(value, Tensor)
+        else f"a {type(value).__name__}"
+    )

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ivreid.distributed.gather import gather_rows
 from ivreid.errors import TrainingError
 from ivreid.losses import Reduction, identity_loss, mutual_loss, triplet_loss
-from ivreid.methods.base import Method, MethodSettings
+from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
@@ -78,6 +78,7 @@ class IVReIDSettings(MethodSettings):
         return values
 
 
+@register_method
 class IVReID(Method):
     """The published system; see the top of this file."""
 
@@ -85,6 +86,12 @@ class IVReID(Method):
     citation = "IV-ReID: one-stream network with mutual modality classifiers"
     Settings = IVReIDSettings
     training_only = ("shared_classifier.", "visible_classifier.", "infrared_classifier.")
+    search: ClassVar = {
+        "classifier_lr": {"low": 1e-4, "high": 1e-2, "log": True},
+        "margin": {"low": 0.1, "high": 0.7},
+        "mutual_weight": {"low": 0.1, "high": 3.0, "log": True},
+        "triplet_weight": {"low": 0.1, "high": 3.0, "log": True},
+    }
     small: ClassVar = {"backbone": "resnet18", "pretrained": None}
     publication = Publication(
         title="IV-ReID: one-stream network with mutual modality classifiers",

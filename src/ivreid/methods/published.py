@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ivreid.catalogue import METHODS
 from ivreid.data.settings import Preprocessing
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.io import file_hash
-from ivreid.methods import METHODS, build
 from ivreid.methods.base import Method
+from ivreid.methods.building import build
 from ivreid.methods.importer import Importer, Tensors, looks_like
 from ivreid.methods.iv_reid import IVReID
-from ivreid.models import MAX_CLASSES, read_checkpoint
+from ivreid.models import read_tensors, write_weights
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -41,14 +42,47 @@ class Imported:
         tensors: What to write: the method's tensors that the file gave.
         card: The card to write beside them.
         ignored: Names of tensors in the file that embedding does not need.
-        remarks: Where in the file the tensors stood, and what was taken off their names; often nothing.
     """
 
     method: Method
     tensors: Tensors
     card: Mapping[str, Any]
     ignored: tuple[str, ...]
-    remarks: str = ""
+
+
+def import_checkpoint(
+    path: Path | str,
+    out: Path | str,
+    source: str = "iv-reid",
+    *,
+    dataset: str = "sysu-mm01",
+    last_stride: int | None = None,
+    size: tuple[int, int] | None = None,
+) -> Imported:
+    """Convert a published checkpoint to safe weights and write them, executing nothing it contains.
+
+    Args:
+        path: The checkpoint.
+        out: The weights to write, `.safetensors`.
+        source: Whose it is: a method's name.
+        dataset: The dataset it was trained on.
+        last_stride: Stride of its last stage; as published where not given.
+        size: Height and width of its images; as published where not given.
+
+    Raises:
+        UsageError: A source or name of the output that does not fit.
+        CheckpointError: A file that cannot be read safely, or is not of that source.
+    """
+    path, out = Path(path), Path(out)
+    if out.suffix != ".safetensors":
+        raise UsageError(
+            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
+        )
+    if out.exists() and path.exists() and out.samefile(path):
+        raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
+    imported = import_published(path, source, dataset=dataset, last_stride=last_stride, size=size)
+    write_weights(out, imported.tensors, imported.card)
+    return imported
 
 
 def import_published(
@@ -73,16 +107,16 @@ def import_published(
         CheckpointError: A file that cannot be read safely, or of another method; the message says which it
             looks like.
     """
-    if source not in IMPORTERS:
-        raise UsageError(f"unknown format {source!r} for --from; {did_you_mean(source, IMPORTERS)}")
+    kind: type[Method] | None = METHODS.get(source)
+    if kind is None or kind.importer is None:
+        raise UsageError(f"unknown format {source!r} for --from; {did_you_mean(source, importers())}")
     if source == "iv-reid":
         return import_iv_reid(path, last_stride=last_stride or 1, size=size or image_size(IVReID, dataset))
-    kind, importer = METHODS[source], IMPORTERS[source]
-    checkpoint = read_checkpoint(path)
-    tensors = finite(checkpoint.tensors, str(path))
+    importer = kind.importer
+    tensors = finite(read_tensors(path), str(path))
     lacking = [name for name in importer.landmarks if name not in tensors]
     if lacking:
-        other = [name for name in looks_like(tensors, IMPORTERS) if name != source]
+        other = [name for name in looks_like(tensors, importers()) if name != source]
         hint = f"; it looks like one of {other[0]}: --from {other[0]}" if other else ""
         raise CheckpointError(
             f"{path} is not a checkpoint of {source} on {dataset}: it lacks {lacking[0]!r} (it holds "
@@ -93,13 +127,12 @@ def import_published(
     settings = {"pretrained": None, **importer.settings(tensors, dataset)}
     if last_stride is not None:
         settings["last_stride"] = last_stride
-    classes = class_count(tensors[importer.classes], str(path)) if importer.classes in tensors else 1
+    classes = len(tensors[importer.classes]) if importer.classes in tensors else 1
     height_width = size or image_size(kind, dataset)
     method = build(source, settings, classes, size=height_width, pretrained=False).eval()
     fill_counters(method, renamed)
     method.load_tensors(renamed, str(path))
-    card = card_of(method, source, dataset, Path(path), importer.flip)
-    return Imported(method, renamed, card, ignored, checkpoint.remarks)
+    return Imported(method, renamed, card_of(method, source, dataset, Path(path), importer.flip), ignored)
 
 
 def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, int] = (384, 128)) -> Imported:
@@ -116,8 +149,7 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
     Raises:
         CheckpointError: A file that cannot be read safely, or is not such a network; the message says why.
     """
-    checkpoint = read_checkpoint(path)
-    source = finite(checkpoint.tensors, str(path))
+    source = finite(read_tensors(path), str(path))
     if "base.conv1.weight" not in source or "share_classifier.weight" not in source:
         lacking = next(n for n in ("base.conv1.weight", "share_classifier.weight") if n not in source)
         raise CheckpointError(
@@ -133,18 +165,17 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
         "classifier_bias": "share_classifier.bias" in source,
     }
     tensors, ignored = _rename(_fold_biases(source, str(path)))
-    num_classes = class_count(source["share_classifier.weight"], str(path))
+    num_classes = len(source["share_classifier.weight"])
     method = build("iv-reid", settings, num_classes, size=size, pretrained=False).eval()
     fill_counters(method, tensors)
     method.load_tensors(tensors, str(path))
     card = card_of(method, "iv-reid", "sysu-mm01", Path(path))
-    return Imported(method, tensors, card, tuple(ignored), checkpoint.remarks)
+    return Imported(method, tensors, card, tuple(ignored))
 
 
-IMPORTERS: Mapping[str, Importer] = {
-    name: kind.importer for name, kind in METHODS.items() if kind.importer is not None
-}
-"""What `ivreid import --from` knows, by method."""
+def importers() -> dict[str, Importer]:
+    """What `ivreid import --from` knows, by method."""
+    return {name: kind.importer for name, kind in METHODS.items() if kind.importer is not None}
 
 
 def finite(tensors: Tensors, path: str) -> dict[str, Tensor]:
@@ -157,17 +188,6 @@ def finite(tensors: Tensors, path: str) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             raise CheckpointError(f"{path} holds NaN or infinite values in {name!r}")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-
-
-def class_count(weight: Tensor, path: str) -> int:
-    """The training identities of a classifier.
-
-    Raises:
-        CheckpointError: It has a shape that no classifier has; a small file must not ask for a large network.
-    """
-    if weight.ndim != 2 or not 1 <= len(weight) <= MAX_CLASSES or not weight.numel():
-        raise CheckpointError(f"{path}: its classifier has the impossible shape {tuple(weight.shape)}")
-    return len(weight)
 
 
 def fill_counters(method: Method, tensors: dict[str, Tensor]) -> None:

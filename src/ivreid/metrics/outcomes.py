@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,8 @@ class Outcomes:
         first_image: (Q,) int64 1-based rank of the first true match among the images.
         first_identity: (Q,) int64 1-based rank of the true identity among the identities, each at its first
             image.
+        tied: (Q,) bool; True where another person's image lies at exactly the distance of a true match, so that
+            the order of tied images decides (`ivreid.metrics.ties`).
     """
 
     valid: NDArray[np.bool_]
@@ -52,8 +54,11 @@ class Outcomes:
     inp: NDArray[np.float64]
     first_image: NDArray[np.int64]
     first_identity: NDArray[np.int64]
+    tied: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
 
     def __post_init__(self) -> None:
+        if not len(self.tied):  # not given: none is
+            object.__setattr__(self, "tied", np.zeros(len(self.valid), dtype=np.bool_))
         sizes = {len(getattr(self, f.name)) for f in fields(self)}
         if len(sizes) > 1:
             raise DataError(f"outcomes need one value per query in every field, they have {sorted(sizes)}")
@@ -153,8 +158,10 @@ def rank_block(distances: NDArray[Any], wanted: NDArray[np.int64], gallery: Iden
     few = len(matches) <= _FEW_MATCHES
     nearer, nearer_identities, tied = (count_nearer if few else sort_nearer)(distances, matches, gallery)
     rank = nearer + 1.0
+    mixed = np.zeros(len(distances), dtype=np.bool_)
     for i in np.flatnonzero(tied.any(axis=0)):
-        rank[:, i] += _ahead_among_ties(distances[i], rows[:, i], matches[:, i], tied[:, i])
+        ahead, mixed[i] = _ahead_among_ties(distances[i], rows[:, i], matches[:, i], tied[:, i])
+        rank[:, i] += ahead
         if tied[0, i]:
             nearer_identities[i] = _identities_before(distances[i], rows[:, i], matches[0, i], gallery)
     found = np.isfinite(matches)
@@ -165,13 +172,15 @@ def rank_block(distances: NDArray[Any], wanted: NDArray[np.int64], gallery: Iden
         inp = number / np.where(found, rank, 0).max(axis=0)
     first_image = np.where(valid, rank[0], 0).astype(np.int64)
     first_identity = np.where(valid, nearer_identities + 1, 0)
-    return Outcomes(valid, ap, inp, first_image, first_identity)
+    return Outcomes(valid, ap, inp, first_image, first_identity, mixed)
 
 
 def _ahead_among_ties(
     distances: NDArray[Any], rows: NDArray[np.int64], matches: NDArray[Any], tied: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+) -> tuple[NDArray[np.int64], bool]:
     """How many images at the very distance of each match stand before it in gallery order, for one query.
+
+    Also whether any of those shows somebody else.
 
     Args:
         distances: (G,) with infinity for excluded images.
@@ -179,11 +188,13 @@ def _ahead_among_ties(
         matches: (M,) their distances, ascending, padded with infinity.
         tied: (M,) which of those are tied.
     """
-    ahead = np.zeros(len(matches), dtype=np.int64)
+    ahead, mixed = np.zeros(len(matches), dtype=np.int64), False
     for value in np.unique(matches[tied]):
         own = rows[(rows >= 0) & (distances[rows] == value)]
-        ahead[matches == value] = np.searchsorted(np.flatnonzero(distances == value), own)
-    return ahead
+        there = np.flatnonzero(distances == value)
+        ahead[matches == value] = np.searchsorted(there, own)
+        mixed |= len(there) > len(own)
+    return ahead, mixed
 
 
 def _identities_before(

@@ -10,6 +10,17 @@ from numpy.typing import NDArray
 from ivreid.errors import DataError, UsageError
 
 Vectors = NDArray[np.floating[Any]]
+METRICS = ("cosine", "euclidean")
+
+
+def check_metric(metric: str) -> None:
+    """Refuse a metric that is not in `METRICS`.
+
+    Raises:
+        UsageError: An unknown metric.
+    """
+    if metric not in METRICS:
+        raise UsageError(f"unknown metric {metric!r}; known metrics: {', '.join(METRICS)}")
 
 
 class Distances:
@@ -28,8 +39,7 @@ class Distances:
     def __init__(
         self, gallery: Vectors, metric: str = "cosine", dtype: type[np.floating[Any]] = np.float64
     ) -> None:
-        if metric not in ("cosine", "euclidean"):
-            raise UsageError(f"unknown metric {metric!r}; known metrics: cosine, euclidean")
+        check_metric(metric)
         self._cosine, self._dtype = metric == "cosine", dtype
         self._gallery, self._squares = self._prepared(gallery)
 

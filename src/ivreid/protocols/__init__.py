@@ -1,10 +1,12 @@
 """Who queries, who is gallery, what is excluded, which CMC rule, how many trials."""
 
+from ivreid.catalogue import PROTOCOLS
+from ivreid.metrics.pairwise import METRICS
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluate import evaluate, split_fingerprint, summarise
-from ivreid.protocols.products import METRICS, Scorer
-from ivreid.protocols.registry import PROTOCOLS, make_protocol
+from ivreid.protocols.products import Scorer
+from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
 from ivreid.protocols.result_io import read_results, write_results
 from ivreid.protocols.scoring import TrialOutcomes, run_trials
@@ -23,8 +25,10 @@ __all__ = [
     "TrialOutcomes",
     "TrialResult",
     "evaluate",
+    "get_protocol",
     "make_protocol",
     "read_results",
+    "register_protocol",
     "run_trials",
     "split_fingerprint",
     "summarise",

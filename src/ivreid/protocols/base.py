@@ -11,8 +11,9 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import ProtocolError
-from ivreid.metrics import CmcRule
+from ivreid.catalogue import check_name
+from ivreid.errors import ProtocolError, UsageError
+from ivreid.metrics import CMC_RULES, CmcRule
 from ivreid.types import NO_CAMERA, ImageTable, IntArray
 
 DIRECTIONS = ("infrared-to-visible", "visible-to-infrared")
@@ -52,16 +53,24 @@ class Trial:
 
 @dataclass(frozen=True)
 class Protocol(ABC):
-    """An evaluation protocol with all its options decided.
+    """An evaluation protocol with all its options decided. Each option is a field of the class.
 
-    Attributes:
+    Class attributes:
         name: Registry name.
         version: Raised whenever a change of ours could move a figure.
+        choices: The values that each option takes, besides the CMC rule.
+        default_cmc: The CMC rule where none is asked for.
+        selection: The options under which `validation.select: published-test` chooses weights.
+
+    Attributes:
         cmc: The CMC rule.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 2
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    default_cmc: ClassVar[CmcRule] = "image"
+    selection: ClassVar[Mapping[str, Any]] = {}
 
     cmc: CmcRule
 
@@ -211,4 +220,26 @@ def check_cameras(
             f"{int(wrong.sum())} image(s) from cameras that {name} does not have, first: "
             f"camera {images.camids[row]} (identity {images.pids[row]}); "
             f"known cameras are {known[0]} to {known[-1]}{hint}"
+        )
+
+
+def check_class(cls: Any) -> None:
+    """Refuse a protocol class that lacks something.
+
+    Raises:
+        UsageError: The message names it.
+    """
+    check_name("protocol", cls, Protocol)
+    fields = vars(cls).get("__dataclass_fields__")
+    if fields is None:
+        raise UsageError(
+            f"the protocol {cls.__qualname__} needs @dataclass(frozen=True) above its class, below the line "
+            "that registers it"
+        )
+    missing = sorted(set(cls.choices) - set(fields))
+    if missing:
+        raise UsageError(f"the protocol {cls.__qualname__} has `choices` for {missing[0]}, but no such field")
+    if cls.default_cmc not in CMC_RULES:
+        raise UsageError(
+            f"the protocol {cls.__qualname__}: default_cmc {cls.default_cmc!r} must be {' or '.join(CMC_RULES)}"
         )

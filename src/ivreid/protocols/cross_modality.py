@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.protocols.base import (
+    DIRECTIONS,
     HasIds,
     Protocol,
     Trial,
@@ -18,9 +19,11 @@ from ivreid.protocols.base import (
     known_queries,
     same_person_same_camera,
 )
+from ivreid.protocols.registry import register_protocol
 from ivreid.types import ImageTable
 
 
+@register_protocol
 @dataclass(frozen=True)
 class CrossModality(Protocol):
     """Every image of one modality queries every image of the other, as person re-identification usually does.
@@ -33,6 +36,7 @@ class CrossModality(Protocol):
     """
 
     name: ClassVar[str] = "cross-modality"
+    choices: ClassVar = {"direction": DIRECTIONS}
 
     direction: str = "infrared-to-visible"
 

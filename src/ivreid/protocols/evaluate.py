@@ -10,6 +10,8 @@ import numpy as np
 from ivreid.errors import ProtocolError
 from ivreid.metrics import Figures, figures
 from ivreid.protocols.base import Protocol, canonical_order
+from ivreid.protocols.collapse import collapse_notes
+from ivreid.protocols.expectation import TIES, tie_note, ties_block
 from ivreid.protocols.notes import trial_notes, why_no_match
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result, TrialResult
@@ -68,7 +70,7 @@ def evaluate(
         rerank=rerank,
         tta=tta,
         fingerprints=fingerprints,
-        notes=notes,
+        notes=(*collapse_notes(embeddings, metric), *notes),
     )
 
 
@@ -97,6 +99,8 @@ def summarise(
                 f"{why_no_match(one.outcomes, images.take(one.trial.query), images.take(one.trial.gallery))}"
             )
     averaged = [figures(one.outcomes, protocol.cmc) for one in found]
+    trials = tuple(_trial_result(one) for one in averaged)
+    ties = ties_block(found, protocol.cmc)
     options = {**protocol.options, "metric": metric}
     if precision != "double":
         options["precision"] = precision
@@ -111,11 +115,17 @@ def summarise(
         queries=len(found[0].trial.query),
         valid_queries=averaged[0].valid_queries,
         gallery=len(found[0].trial.gallery),
-        trials=tuple(_trial_result(one) for one in averaged),
+        trials=trials,
         fingerprints={"split": split_fingerprint(images), **(fingerprints or {})},
         rerank=rerank,
         tta=tta,
-        notes=(*protocol.notes(images), *trial_notes(found[0].trial, found[0].outcomes, images), *notes),
+        notes=(
+            *protocol.notes(images),
+            *trial_notes(found[0].trial, found[0].outcomes, images),
+            *tie_note(trials, ties, sum(one.valid_queries for one in averaged)),
+            *notes,
+        ),
+        extra={} if ties is None else {TIES: ties},
     )
 
 

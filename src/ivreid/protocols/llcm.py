@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ivreid.metrics import CmcRule
 from ivreid.protocols.base import (
+    DIRECTIONS,
     HasIds,
     Protocol,
     Trial,
@@ -22,11 +24,13 @@ from ivreid.protocols.base import (
     same_person_same_camera,
 )
 from ivreid.protocols.draws import TRIALS, draw_agw
+from ivreid.protocols.registry import register_protocol
 from ivreid.types import ImageTable
 
 SWAPPED = "visible-to-infrared-swapped"
 
 
+@register_protocol
 @dataclass(frozen=True)
 class LLCM(Protocol):
     """Ten drawn galleries; images of the query's own identity and camera are excluded.
@@ -38,6 +42,8 @@ class LLCM(Protocol):
     """
 
     name: ClassVar[str] = "llcm"
+    choices: ClassVar = {"direction": (*DIRECTIONS, SWAPPED)}
+    default_cmc: ClassVar[CmcRule] = "identity"
 
     direction: str = "infrared-to-visible"
 

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from ivreid.errors import DataError
 from ivreid.types import FloatArray, IntArray
 
-METRICS = ("cosine", "euclidean")
-
 Scorer = Callable[[NDArray[Any]], Callable[[NDArray[Any]], NDArray[Any]]]
 """Takes a gallery (G, D) once; the function it returns maps queries (B, D) to their products (G, B)."""
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ivreid.errors import UsageError
-from ivreid.protocols.base import Protocol, Trial, both_sides, check_cameras, known_queries
+from ivreid.protocols.base import DIRECTIONS, Protocol, Trial, both_sides, check_cameras, known_queries
+from ivreid.protocols.registry import register_protocol
 from ivreid.types import ImageTable
 
 SPLITS = range(1, 11)
 
 
+@register_protocol
 @dataclass(frozen=True)
 class RegDB(Protocol):
     """One split's test images, no draw, no camera rule.
@@ -25,6 +27,8 @@ class RegDB(Protocol):
     """
 
     name: ClassVar[str] = "regdb"
+    choices: ClassVar = {"direction": DIRECTIONS, "trial": tuple(SPLITS)}
+    selection: ClassVar = {"direction": "infrared-to-visible"}
 
     direction: str = "infrared-to-visible"
     trial: int | None = None

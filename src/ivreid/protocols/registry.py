@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ivreid.errors import UsageError, did_you_mean
-from ivreid.metrics import CMC_RULES, CmcRule
-from ivreid.protocols.base import DIRECTIONS, Protocol
-from ivreid.protocols.cross_modality import CrossModality
-from ivreid.protocols.draws import DRAWS, Permutations
-from ivreid.protocols.llcm import LLCM, SWAPPED
-from ivreid.protocols.regdb import RegDB
-from ivreid.protocols.sysu_mm01 import GALLERY_CAMERAS, SHOTS, SysuMM01
+from ivreid.catalogue import DATASETS, PROTOCOLS
+from ivreid.errors import UsageError
+from ivreid.metrics import CMC_RULES
+from ivreid.protocols.base import Protocol
+from ivreid.protocols.draws import Permutations
 
-PROTOCOLS: Mapping[str, type[Protocol]] = {
-    "sysu-mm01": SysuMM01,
-    "regdb": RegDB,
-    "llcm": LLCM,
-    "cross-modality": CrossModality,
-    "folder": CrossModality,
-    "csv": CrossModality,
-}
-"""Datasets without a protocol of their own ("folder", "csv") take the plain cross-modality one."""
+FALLBACK = "cross-modality"
+"""The protocol of a dataset that names none and has none of its own name."""
 
-DEFAULT_CMC: Mapping[type[Protocol], CmcRule] = {
-    SysuMM01: "identity",
-    RegDB: "image",
-    LLCM: "identity",
-    CrossModality: "image",
-}
 
-_CHOICES: Mapping[type[Protocol], Mapping[str, tuple[Any, ...]]] = {
-    SysuMM01: {"mode": tuple(GALLERY_CAMERAS), "shots": tuple(SHOTS), "draw": DRAWS},
-    RegDB: {"direction": DIRECTIONS, "trial": tuple(range(1, 11))},
-    LLCM: {"direction": (*DIRECTIONS, SWAPPED)},
-    CrossModality: {"direction": DIRECTIONS},
-}
+def register_protocol(cls: type[Protocol]) -> type[Protocol]:
+    """A decorator that makes a protocol of your own known by its `name`, everywhere in this process.
+
+    See docs/protocols.md. It goes above `@dataclass(frozen=True)`. The command line takes the file with
+    `--plugin FILE.py`; an installed package names its class under the entry points `ivreid.protocols` instead.
+
+    Raises:
+        UsageError: The name is taken, or the class lacks something; the message says what.
+    """
+    PROTOCOLS.register(cls)
+    return cls
+
+
+def get_protocol(name: str) -> type[Protocol]:
+    """The protocol of that name, or of the dataset of that name.
+
+    Raises:
+        UsageError: Unknown; the message names the closest ones.
+    """
+    chosen: str | None = DATASETS[name].protocol if name in DATASETS else None
+    if chosen is None:
+        chosen = name if name in PROTOCOLS or name not in DATASETS else FALLBACK
+    protocol: type[Protocol] = PROTOCOLS.find(chosen)
+    return protocol
 
 
 def make_protocol(
@@ -50,11 +51,12 @@ def make_protocol(
     cmc: str | None = None,
     permutations: Path | str | Permutations | None = None,
     trial: int | None = None,
+    **own: Any,
 ) -> Protocol:
     """A protocol with its options decided; None takes the protocol's default.
 
     Args:
-        name: "sysu-mm01", "regdb", "llcm", or "cross-modality" (also "folder", "csv").
+        name: "sysu-mm01", "regdb", "llcm", "cross-modality", one of your own, or a dataset, which has one.
         mode: sysu-mm01: "all" (default) or "indoor".
         shots: sysu-mm01: 1 (default) or 10.
         draw: sysu-mm01: "official" (default where permutations are given), "agw" (default otherwise) or
@@ -63,17 +65,19 @@ def make_protocol(
         cmc: "image" or "identity"; sysu-mm01 and llcm default to identity, the others to image.
         permutations: sysu-mm01: the authors' `rand_perm_cam.mat`, read or to be read; used by the official
             draw.
-        trial: regdb: the split (1 to 10) the images belong to.
+        trial: regdb: the split (1 to 10) the images belong to. Nothing to a dataset's protocol that knows no
+            splits.
+        **own: Options of a protocol of your own.
 
     Raises:
         UsageError: An unknown name, an option this protocol does not have, or a value it does not know.
         DataError: Permutations that cannot be read.
     """
-    kind = PROTOCOLS.get(name)
-    if kind is None:
-        raise UsageError(f"unknown protocol {name!r}; {did_you_mean(name, PROTOCOLS)}")
-    choices = {**_CHOICES[kind], "cmc": CMC_RULES}
-    given = {"mode": mode, "shots": shots, "draw": draw, "direction": direction, "cmc": cmc, "trial": trial}
+    kind = get_protocol(name)
+    choices = {**kind.choices, "cmc": CMC_RULES}
+    given = {"mode": mode, "shots": shots, "draw": draw, "direction": direction, "cmc": cmc, **own}
+    if "trial" in choices or name == kind.name:
+        given["trial"] = trial
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for key, value in options.items():
         if key not in choices:
@@ -82,8 +86,9 @@ def make_protocol(
             raise UsageError(
                 f"{key} {value!r} does not fit {name}; it takes {', '.join(map(str, choices[key]))}"
             )
-    options.setdefault("cmc", DEFAULT_CMC[kind])
-    if kind is SysuMM01 and permutations is not None and options.get("draw", "official") == "official":
+    options.setdefault("cmc", kind.default_cmc)
+    official = "official" in choices.get("draw", ()) and options.get("draw", "official") == "official"
+    if official and permutations is not None:
         known = permutations if isinstance(permutations, Permutations) else Permutations.read(permutations)
         options |= {"draw": "official", "permutations": known}
     return kind(**options)

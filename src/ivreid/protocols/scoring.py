@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -14,8 +14,10 @@ from ivreid.errors import UsageError
 from ivreid.machine import available_cores
 from ivreid.metrics.identities import Identities
 from ivreid.metrics.outcomes import Outcomes, rank_block, rank_queries
+from ivreid.metrics.pairwise import check_metric
+from ivreid.metrics.ties import TieExpectations, expect_ties, expect_ties_of_matrix
 from ivreid.protocols.base import Protocol, Trial, canonical_order, in_order_of
-from ivreid.protocols.products import METRICS, GalleryProducts, Scorer, product_with
+from ivreid.protocols.products import GalleryProducts, Scorer, product_with
 from ivreid.types import Embeddings, FloatArray, IntArray, Progress
 
 Precision = Literal["double", "single"]
@@ -35,10 +37,12 @@ class TrialOutcomes:
     Attributes:
         trial: The rows of queries and gallery.
         outcomes: One entry per query, in the order of `trial.query`.
+        ties: What the order of tied images decided, for the queries where it did.
     """
 
     trial: Trial
     outcomes: Outcomes
+    ties: TieExpectations
 
 
 class Ids(NamedTuple):
@@ -80,13 +84,12 @@ def run_trials(
         UsageError: An unknown metric or precision.
         ProtocolError: Images that do not fit the protocol.
     """
-    if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}; known metrics: {', '.join(METRICS)}")
+    check_metric(metric)
     if precision not in ("double", "single"):
         raise UsageError(f"unknown precision {precision!r}; it is double or single")
     trials = protocol.trials(embeddings.images)
     ids = Ids(embeddings.images.pids, embeddings.images.camids)
-    outcomes: dict[Trial, Outcomes] = {}
+    ranked: dict[Trial, tuple[Outcomes, TieExpectations]] = {}
     groups = [[trial] for trial in trials] if distance else _sharing_queries(trials)
     total, done = sum(len(group[0].query) for group in groups), 0
     for group in groups:
@@ -97,12 +100,12 @@ def run_trials(
 
         if distance is None:
             products = _products(embeddings, group, metric, precision, scorer)
-            outcomes |= _rank_group(products, protocol, ids, group, tick)
+            ranked |= _rank_group(products, protocol, ids, group, tick)
         else:
-            outcomes[group[0]] = _rank_with(distance, embeddings, protocol, ids, group[0])
+            ranked[group[0]] = _rank_with(distance, embeddings, protocol, ids, group[0])
             tick(len(group[0].query))
         done += len(group[0].query)
-    return tuple(TrialOutcomes(trial, outcomes[trial]) for trial in trials)
+    return tuple(TrialOutcomes(trial, *ranked[trial]) for trial in trials)
 
 
 def _sharing_queries(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -114,10 +117,12 @@ def _sharing_queries(trials: Sequence[Trial]) -> list[list[Trial]]:
 
 def _rank_with(
     distance: Distance, embeddings: Embeddings, protocol: Protocol, ids: Ids, trial: Trial
-) -> Outcomes:
+) -> tuple[Outcomes, TieExpectations]:
     query, gallery = ids.take(trial.query), ids.take(trial.gallery)
-    distances = distance(embeddings.vectors[trial.query], embeddings.vectors[trial.gallery])
-    return rank_queries(distances, query.pids, gallery.pids, protocol.excluded(query, gallery))
+    distances = np.asarray(distance(embeddings.vectors[trial.query], embeddings.vectors[trial.gallery]))
+    excluded = protocol.excluded(query, gallery)
+    outcomes = rank_queries(distances, query.pids, gallery.pids, excluded)
+    return outcomes, expect_ties_of_matrix(distances, query.pids, gallery.pids, excluded, outcomes)
 
 
 def _products(
@@ -140,14 +145,16 @@ class _Ranker:
         self._wanted = self._identities.find(self._query.pids)
         self.height = max(16, _NARROW // (len(trial.gallery) * products.itemsize))
 
-    def rank(self, distances: NDArray[Any], start: int, block: slice) -> Outcomes:
+    def rank(self, distances: NDArray[Any], start: int, block: slice) -> tuple[Outcomes, TieExpectations]:
         """Outcomes of the queries `start + block`, from the columns `block` of `distances` (U', B)."""
         own = distances[self._places, block]
         queries = slice(start + block.start, start + block.start + own.shape[1])
         forbidden = self._protocol.excluded(self._query.take(queries), self._gallery)
         if forbidden is not None:
             own[forbidden.T] = np.inf
-        return rank_block(own.T, self._wanted[queries], self._identities)
+        outcomes = rank_block(own.T, self._wanted[queries], self._identities)
+        ties = expect_ties(own.T, self._wanted[queries], self._identities, outcomes)
+        return outcomes, replace(ties, rows=ties.rows + queries.start)
 
 
 def _rank_group(
@@ -156,9 +163,9 @@ def _rank_group(
     ids: Ids,
     group: Sequence[Trial],
     tick: Callable[[int], None],
-) -> dict[Trial, Outcomes]:
+) -> dict[Trial, tuple[Outcomes, TieExpectations]]:
     rankers = [_Ranker(protocol, ids, trial, products) for trial in group]
-    parts: list[list[Outcomes]] = [[] for _ in group]
+    parts: list[list[tuple[Outcomes, TieExpectations]]] = [[] for _ in group]
     query = group[0].query
     height = max(_LEAST_QUERIES, _WIDE // products.row_bytes)
     with ThreadPoolExecutor(min(_MOST_THREADS, available_cores())) as pool:
@@ -174,4 +181,10 @@ def _rank_group(
             for part, futures in zip(parts, running, strict=True):
                 part.extend(future.result() for future in futures)
             tick(min(start + height, len(query)))
-    return {trial: Outcomes.concatenate(part) for trial, part in zip(group, parts, strict=True)}
+    return {
+        trial: (
+            Outcomes.concatenate([one for one, _ in part]),
+            TieExpectations.concatenate([t for _, t in part]),
+        )
+        for trial, part in zip(group, parts, strict=True)
+    }

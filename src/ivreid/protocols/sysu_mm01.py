@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ivreid.datasets.features import INFRARED_CAMERAS
 from ivreid.errors import ProtocolError, UsageError
+from ivreid.metrics import CmcRule
 from ivreid.protocols.base import (
     HasIds,
     Protocol,
@@ -21,7 +22,8 @@ from ivreid.protocols.base import (
     in_order_of,
     known_queries,
 )
-from ivreid.protocols.draws import TRIALS, ImageGroups, Permutations, draw_agw, draw_iv_reid
+from ivreid.protocols.draws import DRAWS, TRIALS, ImageGroups, Permutations, draw_agw, draw_iv_reid
+from ivreid.protocols.registry import register_protocol
 from ivreid.types import ImageTable
 
 GALLERY_CAMERAS = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
@@ -33,6 +35,7 @@ _DRAWN = {
 }
 
 
+@register_protocol
 @dataclass(frozen=True)
 class SysuMM01(Protocol):
     """Every infrared test image queries ten drawn galleries.
@@ -45,6 +48,9 @@ class SysuMM01(Protocol):
     """
 
     name: ClassVar[str] = "sysu-mm01"
+    choices: ClassVar = {"mode": tuple(GALLERY_CAMERAS), "shots": tuple(SHOTS), "draw": DRAWS}
+    default_cmc: ClassVar[CmcRule] = "identity"
+    selection: ClassVar = {"mode": "all", "shots": 1, "draw": "iv-reid"}
 
     mode: str = "all"
     shots: int = 1

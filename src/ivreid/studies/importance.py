@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ivreid.studies.space import Choices, Range
+from ivreid.studies.search_space import Choices, Range
 
 FEWEST = 8
 """With fewer trials any answer would be noise."""

@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ivreid.config.load import dump_config, to_yaml
 from ivreid.config.schema import Config
+from ivreid.distributed.processes import require_one_process
 from ivreid.errors import ConfigError, TrainingError, UsageError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import write_text
-from ivreid.studies.findings import Tuning
 from ivreid.studies.importance import importance
-from ivreid.studies.plot import plot_tuning
-from ivreid.studies.space import Choices, Range, check_space, flat, with_values
-from ivreid.studies.store import (
+from ivreid.studies.optuna_store import (
     ERROR,
     Attempt,
     attempts,
@@ -35,10 +32,22 @@ from ivreid.studies.store import (
     sampler,
     suggest,
 )
+from ivreid.studies.search_space import (
+    Choices,
+    Range,
+    check_space,
+    default_space,
+    flat,
+    read_space,
+    with_values,
+)
+from ivreid.studies.tuning_plot import plot_tuning
+from ivreid.studies.tuning_result import TuningResult
 from ivreid.training.health import Diverged
 from ivreid.training.log import read_log
 from ivreid.training.loop import Summary
-from ivreid.types import Notice, Progress
+from ivreid.training.loop import train as train_run
+from ivreid.types import Notice, Progress, ProgressBars, no_progress_bars
 
 if TYPE_CHECKING:
     import optuna
@@ -74,14 +83,14 @@ class _OutOfTime(_Stop):
 
 def tune(
     config: Config,
-    space: Mapping[str, Range | Choices],
+    space: Mapping[str, Range | Choices] | Path | str | None = None,
     *,
-    train: Train,
+    train: Train = train_run,
     trials: int = 30,
     minutes: float | None = None,
     notice: Notice = lambda _: None,
-    watch: Callable[[str], AbstractContextManager[Progress | None]] = lambda _: nullcontext(),
-) -> Tuning:
+    progress_bars: ProgressBars = no_progress_bars,
+) -> TuningResult:
     """Search the space until so many trials have ended, or time is up.
 
     The configuration's own values are tried first. A trial's score is the best `validation.metric` of its
@@ -91,29 +100,36 @@ def tune(
 
     Args:
         config: What all trials share; `out` is the search's folder.
-        space: What varies, from `read_space` or `default_space`.
-        train: `ivreid.training.train`.
+        space: What varies, by key; a YAML file that says it; None: what usually matters.
+        train: Trains one run.
         trials: Trials in all, those of earlier calls included.
         minutes: Stop after so many minutes, at the next validation; the same call goes on later.
         notice: Called with a line for people.
-        watch: Called with a label; gives the progress callable of one trial's training.
+        progress_bars: Called with a label; gives the progress callable of one trial's training.
 
     Raises:
         ConfigError: Weights would be selected on test identities, or on none; or an unfitting space.
         TrainingError: Another process searches in this folder, or training cannot go on.
         TrainingStopped: A signal; the trial in hand is saved.
         CheckpointError: The folder holds a search of another configuration or space.
-        UsageError: Optuna is not installed.
+        UsageError: Optuna is not installed, or there are several processes.
     """
     require_optuna()
+    require_one_process("a search")
     check_honest(config)
+    if space is None:
+        space = default_space(config)
+    elif isinstance(space, str | Path):
+        space = read_space(Path(space), config)
     check_space(space, config, "search space")
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one trial")
     out = Path(str(config.out))
     deadline = None if minutes is None else monotonic() + 60 * minutes
     with only_process(out), open_study(config, space, out) as study:
-        search = _Search(config, space, study, train=train, deadline=deadline, notice=notice, watch=watch)
+        search = _Search(
+            config, space, study, train=train, deadline=deadline, notice=notice, progress_bars=progress_bars
+        )
         search.take_up_interrupted()
         try:
             while search.ended() < trials and not search.out_of_time():
@@ -157,10 +173,10 @@ class _Search:
         train: Train,
         deadline: float | None,
         notice: Notice,
-        watch: Callable[[str], AbstractContextManager[Progress | None]],
+        progress_bars: ProgressBars,
     ) -> None:
         self.config, self.space, self.study, self.train = config, space, study, train
-        self.deadline, self.notice, self.watch = deadline, notice, watch
+        self.deadline, self.notice, self.progress_bars = deadline, notice, progress_bars
         self.out = Path(str(config.out))
 
     def out_of_time(self) -> bool:
@@ -200,7 +216,7 @@ class _Search:
         self.notice(f"trial {number + 1} {of}: " + "  ".join(f"{k}={_short(v)}" for k, v in values.items()))
         judge = _Judge(trial, config, self.out_of_time)
         try:
-            with self.watch(f"Trial {number + 1} {of}") as tick:
+            with self.progress_bars(f"Trial {number + 1} {of}") as (tick,):
                 summary = self.train(
                     config,
                     resume=folder.is_dir(),
@@ -237,7 +253,7 @@ class _Search:
         score = "no score" if one.score is None else f"{metric} {100 * one.score:.2f}%"
         self.notice(f"  {one.outcome}, {score}")
 
-    def report(self) -> Tuning:
+    def report(self) -> TuningResult:
         """What the search has found, written beside it: `best.yaml` and `tuning.png`."""
         ended = attempts(self.study)
         complete = [one for one in ended if one.outcome == "complete" and one.score is not None]
@@ -255,7 +271,7 @@ class _Search:
             0.0 if one.score is None else one.score for one in ended
         ]  # one that diverged learnt nothing
         shares = importance(self.space, [one.values for one in ended], scores)
-        found = Tuning(self.out, metric, self.space, ended, shares, best, config)
+        found = TuningResult(self.out, metric, self.space, ended, shares, best, config)
         if ended:
             plot_tuning(found, self.out / "tuning.png")
         return found

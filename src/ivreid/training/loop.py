@@ -31,6 +31,7 @@ from ivreid.errors import ConfigError
 from ivreid.evaluation.shares import Interrupted
 from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
+from ivreid.methods.base import named_losses
 from ivreid.training.engine import autocast, own_random_state, seed_step, set_rates
 from ivreid.training.folder import open_folder
 from ivreid.training.health import Diverged
@@ -169,7 +170,8 @@ class Run:
             images = batch.inputs(config.data.mean, config.data.std, config.channels_last)
             with accumulate_locally(self.model, number < len(group)):
                 with autocast(parts.precision, parts.device):
-                    terms = self.model(images, batch.labels, batch.infrared, batch.view)
+                    found = self.model(images, batch.labels, batch.infrared, batch.view)
+                terms = named_losses(found, parts.network.name)
                 loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
                 parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():

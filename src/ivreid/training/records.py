@@ -9,12 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from ivreid.catalogue import provenance
 from ivreid.config.load import dump_config, make_config, to_yaml
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, IvreidError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import write_json, write_text
 from ivreid.models import write_weights
+from ivreid.protocols import get_protocol
 from ivreid.training.checkpoint import State
 from ivreid.training.folder import describe_environment, versions
 from ivreid.training.setup import RunParts
@@ -43,6 +45,7 @@ def state_info(config: Config, parts: RunParts) -> dict[str, Any]:
         "precision": parts.precision,
         "processes": parts.process.world_size,
         "rounding": rounding(parts),
+        "plugins": plugins(config),
         "versions": versions(),
     }
 
@@ -62,6 +65,12 @@ def rounding_changes(state: State, parts: RunParts) -> str:
     """What of it has changed since a state was saved, in words; empty where the next bits stay the same."""
     then, now = state.info.get("rounding", {}), rounding(parts)
     return ", ".join(f"{key} was {then[key]}, now {now[key]}" for key in then if then[key] != now.get(key))
+
+
+def plugins(config: Config) -> list[dict[str, Any]]:
+    """What a run uses of other people's code: files with their hash, packages with their version."""
+    dataset = config.data.dataset
+    return provenance(method=config.method["name"], dataset=dataset, protocol=get_protocol(dataset).name)
 
 
 def dataset_card(parts: RunParts) -> dict[str, Any]:
@@ -148,6 +157,7 @@ def write_card(
             "pids": list(parts.dataset.pids("val")) if held_out else [],
         },
         "metrics": dict(best or {}),
+        "plugins": plugins(config),
         "versions": versions(),
         "licence": "not stated: weights inherit the terms of the images they were trained on",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -167,6 +177,7 @@ def write_run_files(folder: RunFolder, config: Config, parts: RunParts) -> None:
     environment = describe_environment(device, torch.get_num_threads()) | {
         "precision": parts.precision,
         "processes": parts.process.world_size,
+        "plugins": plugins(config),
         "dataset": dataset_card(parts),
         "train_fingerprint": parts.dataset.split_fingerprint("train"),
         "identities": parts.data.num_classes,

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivreid.catalogue import changes
 from ivreid.config.schema import Config
 from ivreid.errors import DataError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
@@ -166,6 +167,8 @@ class Saver:
             "" if state.path == self.folder.last else f" from {state.path.name}, for there is no last state"
         )
         notice(f"resuming {self.folder.path} after step {at.step} (epoch {at.epoch + 1}){source}")
+        for line in changes(info.get("plugins")):
+            notice(f"warning: {line}")
         health = Health.from_json(self.config.health.diverged, info["health"])
         return Standing(at, info["best"], health, info["log_bytes"])
 

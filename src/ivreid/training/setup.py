@@ -24,7 +24,7 @@ from ivreid.distributed.exchange import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
 from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.errors import ConfigError, UsageError
-from ivreid.evaluation.validation import validation_samples
+from ivreid.evaluation.validation import check_validation, validation_samples
 from ivreid.methods import Method
 from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.training.ema import WeightAverage
@@ -80,6 +80,7 @@ def build_run_parts(
         IvreidError: A dataset, image, option or weights file that cannot be used.
     """
     check_processes(config, process)
+    check_views(config)
     device = local_device(config.device, process)
     precision = choose_precision(config.precision, device)
     with local_rank_0_first(process):  # it makes what the others then find: pictures, the image cache
@@ -89,6 +90,7 @@ def build_run_parts(
             training_samples(config, dataset),
             config.data.size,
             deep=config.data.preprocessing.deep,
+            resize=config.data.resize,
             cache=default_cache_folder() if config.data.cache else None,
             dataset=dataset.fingerprint,
             on_bad_image=config.data.on_bad_image,
@@ -134,16 +136,31 @@ def check_processes(config: Config, process: ProcessRank) -> None:
 
     Raises:
         UsageError: A batch of identities that the number of processes does not divide.
-        ConfigError: The random sampler.
+        ConfigError: A sampler whose shares of a batch hold unequal numbers of each modality.
     """
     if process.is_single:
         return
-    if config.batch.sampler == "random":
+    by_modality = methods.get_method(config.method["name"]).means_by_modality
+    if config.batch.sampler == "random" or (config.batch.sampler == "identity" and by_modality):
         raise ConfigError(
-            f"batch.sampler = random does not fit {process.world_size} processes: their shares of a batch hold "
+            f"batch.sampler = {config.batch.sampler} does not fit {process.world_size} processes: their shares of a batch hold "
             "unequal numbers of each modality, whose losses are means; use balanced, or one process"
         )
     check_world_size("identities", config.batch.identities, process.world_size)
+
+
+def check_views(config: Config) -> None:
+    """Refuse a batch that lacks the views of visible images that the method compares.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    method, given = methods.get_method(config.method["name"]), config.batch.views.visible
+    if method.views > given:
+        raise ConfigError(
+            f"the method {method.name!r} needs {method.views} views of each visible image, batch.views.visible "
+            f"is {given}; set it to {method.views}"
+        )
 
 
 def check_validation_images(
@@ -164,6 +181,7 @@ def check_validation_images(
             [sample.path for sample in samples],
             config.data.size,
             deep=config.data.preprocessing.deep,
+            resize=config.data.resize,
             cache=default_cache_folder(),
             dataset=dataset.fingerprint,
             workers=usable_workers(config.data.workers),
@@ -219,6 +237,7 @@ def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset
         )
     if config.validation.select == "validation" and "val" not in dataset.splits:
         dataset = hold_out(dataset, config.validation.fraction, config.seed)
+    check_validation(config, dataset)
     return dataset
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.io import atomic_write
-from ivreid.studies.findings import Tuning
 from ivreid.studies.importance import FEWEST
-from ivreid.studies.space import Choices, Range
-from ivreid.studies.store import Attempt
+from ivreid.studies.optuna_store import Attempt
+from ivreid.studies.search_space import Choices, Range
+from ivreid.studies.tuning_result import TuningResult
 
 COLUMNS = 4
 LOOKS = {"complete": ("o", "#1f5fa8"), "stopped early": ("v", "#b0b0b0"), "diverged": ("x", "#c0392b")}
 BEST = "#d98c00"
 
 
-def plot_tuning(found: Tuning, path: Path) -> None:
+def plot_tuning(found: TuningResult, path: Path) -> None:
     """Draw a search's history, the importance of its settings, and the score over each setting's values.
 
     Args:
@@ -46,7 +46,7 @@ def plot_tuning(found: Tuning, path: Path) -> None:
         figure.savefig(file, format="png", dpi=110)
 
 
-def _history(axes: Any, found: Tuning) -> None:
+def _history(axes: Any, found: TuningResult) -> None:
     numbered = list(enumerate(found.attempts, start=1))
     _points(axes, [float(number) for number, _ in numbered], found.attempts)
     best = accumulate((_height(one) if one.outcome == "complete" else 0.0 for one in found.attempts), max)
@@ -56,7 +56,7 @@ def _history(axes: Any, found: Tuning) -> None:
     axes.legend(fontsize="small")
 
 
-def _importance(axes: Any, found: Tuning) -> None:
+def _importance(axes: Any, found: TuningResult) -> None:
     axes.set(title="What mattered")
     if not found.importance:
         axes.text(0.5, 0.5, f"known from {FEWEST} trials on", ha="center", va="center", color="#606060")
@@ -68,7 +68,7 @@ def _importance(axes: Any, found: Tuning) -> None:
     axes.set(xlabel="share of the trials' order that the setting explains by itself, %", xlim=(0, 100))
 
 
-def _slice(axes: Any, key: str, one: Range | Choices, found: Tuning) -> None:
+def _slice(axes: Any, key: str, one: Range | Choices, found: TuningResult) -> None:
     values = [attempt.values[key] for attempt in found.attempts]
     if isinstance(one, Choices):
         names = [str(choice) for choice in one.choices]
@@ -99,5 +99,5 @@ def _height(one: Attempt) -> float:
     return 100 * (one.score or 0.0)
 
 
-def _label(found: Tuning) -> str:
+def _label(found: TuningResult) -> str:
     return f"validation {found.metric}, %"

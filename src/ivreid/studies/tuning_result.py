@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivreid.config.schema import Config
-from ivreid.studies.space import Choices, Range
-from ivreid.studies.store import Attempt
+from ivreid.studies.optuna_store import Attempt
+from ivreid.studies.search_space import Choices, Range
 
 
 @dataclass(frozen=True)
-class Tuning:
+class TuningResult:
     """What a search has found so far.
 
     Attributes:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from ivreid.config.load import dump_config, make_config
 from ivreid.config.schema import Config
 from ivreid.errors import ConfigError, IvreidError
+from ivreid.methods import get_method
 from ivreid.section import Section
 from ivreid.yaml_text import read_yaml
 
@@ -64,23 +65,25 @@ class Choices(Section):
 
 Space = dict[str, Range | Choices]
 
-DEFAULT_SPACE: Mapping[str, Range | Choices] = {
+GENERAL_SPACE: Mapping[str, Range | Choices] = {
     "optimizer.lr": Range(low=1e-5, high=3e-3, log=True),
     "optimizer.weight_decay": Range(low=1e-5, high=1e-2, log=True),
-    "method.classifier_lr": Range(low=1e-4, high=1e-2, log=True),
-    "method.margin": Range(low=0.1, high=0.7),
-    "method.mutual_weight": Range(low=0.1, high=3.0, log=True),
-    "method.triplet_weight": Range(low=0.1, high=3.0, log=True),
     "augment.erasing": Choices(choices=(0.0, 0.25, 0.5)),
     "augment.channel_exchange": Choices(choices=(0.0, 0.25, 0.5, 0.75)),
 }
-"""What IV-ReID is sensitive to; a method without a setting of such a name goes without it."""
+"""What every method is sensitive to; a method adds settings of its own with `search`."""
 
 
 def default_space(config: Config) -> Space:
-    """The part of the default space that this configuration's method has."""
-    tree = dump_config(config)
-    return {key: one for key, one in DEFAULT_SPACE.items() if key in flat(tree)}
+    """What is searched unless a file says it: the general settings, and what the method names itself."""
+    method = get_method(config.method["name"])
+    own = {f"method.{key}": _entry(entry) for key, entry in method.search.items()}
+    return {**GENERAL_SPACE, **own}
+
+
+def _entry(entry: Any) -> Range | Choices:
+    kind: type[Range | Choices] = Choices if isinstance(entry, Mapping) and "choices" in entry else Range
+    return TypeAdapter(kind).validate_python(entry)
 
 
 def read_space(path: Path | str, config: Config) -> Space:
@@ -102,9 +105,8 @@ def read_space(path: Path | str, config: Config) -> Space:
         )
     space, problems = Space(), list[str]()
     for key, entry in entries.items():
-        kind: type[Range | Choices] = Choices if isinstance(entry, dict) and "choices" in entry else Range
         try:
-            space[str(key)] = TypeAdapter(kind).validate_python(entry)
+            space[str(key)] = _entry(entry)
         except ValidationError as error:
             for one in error.errors(include_url=False):
                 where = ".".join(map(str, one["loc"][:1]))

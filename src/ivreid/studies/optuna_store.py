@@ -15,8 +15,8 @@ from ivreid.config.load import dump_config
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, TrainingError, UsageError
 from ivreid.io import try_lock
-from ivreid.studies.space import Choices, Range, flat
-from ivreid.studies.study import differences
+from ivreid.studies.search_space import Choices, Range, flat
+from ivreid.studies.study_runs import differences
 from ivreid.training.records import MAY_DIFFER
 
 if TYPE_CHECKING:

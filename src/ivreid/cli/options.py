@@ -1,0 +1,57 @@
+"""What several verbs share: the option `--plugin`, and the names that can be given, at the end of a help text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from ivreid.catalogue import REGISTRIES
+
+
+def _load(files: list[Path] | None) -> list[Path] | None:
+    from ivreid.plugins import load_plugin
+
+    for file in files or ():
+        load_plugin(file)
+    return files
+
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py",
+        help="Run a Python file that you trust, with methods, datasets or protocols of your own; repeatable.",
+        is_eager=True,  # before --help, which then lists its names too
+        callback=_load,
+    ),
+]
+
+
+def names() -> str:
+    """Every method, dataset and protocol there is; no installed package is loaded for it."""
+    return "\n\n".join(
+        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items()
+    )
+
+
+class Root(TyperGroup):
+    """`ivreid`: its help ends with the names."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Look the names up only where they are shown."""
+        self.epilog = names()
+        super().format_help(ctx, formatter)
+
+
+class Verb(TyperCommand):
+    """A verb: the help of one that takes plugins ends with the names, those of the plugins included."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Look the names up only where they are shown."""
+        if any(parameter.name == "plugins" for parameter in self.params):
+            self.epilog = names()
+        super().format_help(ctx, formatter)

@@ -1,0 +1,75 @@
+"""What one picture is, and what is wrong with it: for whoever examines a dataset before trusting it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ivreid.errors import ImageError
+from ivreid.io.deep import REFUSE, Deep, span
+from ivreid.io.images import deep_values, is_deep, naming, open_image, to_rgb
+from ivreid.io.kinds import START, kind_of, readable_kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found.
+
+    Attributes:
+        fault: Why the picture cannot be used; empty where it can.
+        no_image: Whether the file is no picture of a kind that is read.
+        kind: The kind its content has, where its suffix says another; else empty.
+        deep: Smallest and largest value of deep grey, None for other pictures.
+        transparent: Whether pixels may be transparent.
+        colour_16: Whether it is colour of 16 bits.
+    """
+
+    fault: str = ""
+    no_image: bool = False
+    kind: str = ""
+    deep: tuple[float, float] | None = None
+    transparent: bool = False
+    colour_16: bool = False
+
+
+def look_at(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> Look:
+    """Examine a picture.
+
+    Args:
+        path: The file.
+        decode: Decode it in any case. Else it is decoded where its structure does not tell whether it is whole,
+            and where it is deep, whose values are wanted.
+        deep: The rule for deep grey; under "refuse" a deep picture has no fault, its `deep` says what it is.
+    """
+    try:
+        with naming(path):
+            found = open_image(path, verify=not decode)
+            image, values = found.image, None
+            if is_deep(image):
+                values = span(deep_values(image))
+                if deep != REFUSE:
+                    to_rgb(image, deep)
+            elif decode or not found.whole:
+                to_rgb(image)
+    except ImageError as error:
+        return Look(str(error).removeprefix(f"{path}: "), no_image=not _readable(path))
+    transparent = image.has_transparency_data
+    return Look(
+        kind="" if _fits(path, found.kind) else found.kind,
+        deep=values,
+        transparent=transparent,
+        colour_16=found.colour_16,
+    )
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return kind_of(file.read(START)) in readable_kinds(path)
+    except OSError:
+        return False
+
+
+def _fits(path: Path, kind: str) -> bool:
+    suffixes = {"JPEG": (".jpg", ".jpeg"), "TIFF": (".tif", ".tiff")}
+    return path.suffix.lower() in suffixes.get(kind, (f".{kind.lower()}",))

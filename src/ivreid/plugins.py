@@ -1,0 +1,82 @@
+"""A plugin: one Python file of the user's that registers methods, datasets or protocols.
+
+Only a person names one, with `--plugin` or `load_plugin`: no configuration, card or run folder ever makes
+code run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from ivreid.catalogue import LOADING, REGISTRIES, Origin
+from ivreid.errors import IvreidError, UsageError
+from ivreid.reading import clean, read_bytes
+
+MAX_BYTES = 4 << 20
+
+
+def load_plugin(path: Path | str) -> None:
+    """Run a Python file that registers something; the same file a second time does nothing.
+
+    It may import installed packages, but no file beside it. Runs that use what it registers record its name
+    and hash.
+
+    Args:
+        path: A file whose code you trust.
+
+    Raises:
+        UsageError: No such file, one that is no Python or raises, or one that registers nothing.
+    """
+    path = Path(path)
+    if path.suffix != ".py":
+        raise UsageError(f"--plugin {clean(path)}: a plugin is a Python file, FILE.py")
+    data = read_bytes(path, MAX_BYTES, error=UsageError)
+    origin = Origin.of_file(path, data)
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    name = f"ivreid_plugin_{place}_{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__dict__["ORIGIN_OF_PLUGIN"] == origin and _registered(origin):
+        return
+    module = ModuleType(name)
+    module.__dict__.update(__file__=str(path), ORIGIN_OF_PLUGIN=origin)
+    before = {kind: registry.snapshot() for kind, registry in REGISTRIES.items()}
+    sys.modules[name] = module
+    linecache.checkcache(str(path))
+    token = LOADING.set(origin)
+    try:
+        exec(compile(data, str(path), "exec", dont_inherit=True), module.__dict__)
+        if not _registered(origin):
+            raise UsageError(
+                "it registers nothing; put @ivreid.register_method, @ivreid.register_dataset or "
+                "@ivreid.register_protocol above its class"
+            )
+    except (Exception, SystemExit) as error:
+        for kind, kept in before.items():
+            REGISTRIES[kind].restore(kept)
+        sys.modules.pop(name)
+        if loaded is not None:
+            sys.modules[name] = loaded
+        raise UsageError(f"the plugin {clean(path)} cannot be used: {_explain(error, path)}") from error
+    finally:
+        LOADING.reset(token)
+
+
+def _registered(origin: Origin) -> bool:
+    return any(origin in registry.origins() for registry in REGISTRIES.values())
+
+
+def _explain(error: BaseException, path: Path) -> str:
+    if isinstance(error, IvreidError):
+        return str(error)
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        return f"line {error.lineno}: {error.msg}"
+    lines = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
+    ]
+    where = f"line {lines[-1]}: " if lines else ""
+    return f"{where}{type(error).__name__}: {error}"

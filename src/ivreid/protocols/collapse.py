@@ -1,0 +1,60 @@
+"""Whether embeddings have collapsed: most of one modality on a single point, so that nothing is told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.metrics.pairwise import check_metric
+from ivreid.protocols.base import canonical_order
+from ivreid.types import Embeddings, FloatArray
+
+_ROUNDING = 1e-6
+"""Vectors no farther apart than this share of their length are equal: single precision keeps seven digits."""
+_SAMPLE = 64
+_WORTH_COUNTING = _SAMPLE // 4  # of the sample on one point; where most images are, it is about half
+
+
+def collapse_notes(embeddings: Embeddings, metric: str = "cosine") -> Iterator[str]:
+    """One sentence for each modality most of whose embeddings are one vector, as the metric sees them.
+
+    Raises:
+        UsageError: An unknown metric.
+    """
+    check_metric(metric)
+    order = canonical_order(embeddings.images)
+    infrared = embeddings.images.infrared[order]
+    for rows, word in ((order[infrared], "infrared"), (order[~infrared], "visible")):
+        equal = _on_one_point(embeddings.vectors, rows, metric)
+        if len(rows) > 1 and equal > len(rows) / 2:
+            yield (
+                f"COLLAPSED: {equal:,} of {len(rows):,} {word} embeddings are one vector but for rounding, so they "
+                "do not tell people apart; look for a diverged or untrained network, or features saved wrongly"
+            )
+
+
+def _on_one_point(vectors: FloatArray, rows: NDArray[np.int64], metric: str) -> int:
+    """How many of the rows lie on the point where most of an even sample of them lie; 0 where that is few."""
+    if not len(rows):
+        return 0
+    sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
+    points = _scaled(vectors[sample], metric)
+    squares = np.einsum("nd,nd->n", points, points)
+    gaps = squares[:, None] + squares - 2 * (points @ points.T)
+    near = (gaps <= _ROUNDING**2 * squares).sum(axis=0)
+    best = int(near.argmax())
+    if near[best] < min(_WORTH_COUNTING, len(sample) / 2):
+        return 0
+    gap = np.linalg.norm(_scaled(vectors[rows], metric) - points[best], axis=1)
+    return int((gap <= _ROUNDING * np.sqrt(squares[best])).sum())
+
+
+def _scaled(vectors: FloatArray, metric: str) -> NDArray[np.float64]:
+    """The vectors in double precision, for cosine of length 1 where they have a direction."""
+    points = vectors.astype(np.float64)
+    if metric == "cosine":
+        lengths = np.linalg.norm(points, axis=1, keepdims=True)
+        points /= np.where(lengths > 0, lengths, 1)
+    return points

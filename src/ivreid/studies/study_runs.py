@@ -1,0 +1,185 @@
+"""The runs of a study, and how far each is: what stands in its folder says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ivreid.analysis.merge import format_numbers
+from ivreid.config.load import dump_config, load_config, make_config
+from ivreid.config.schema import Config
+from ivreid.datasets import get_reader
+from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.models import read_weights, weights_fingerprint
+from ivreid.protocols import Result, make_protocol, read_results
+from ivreid.training.checkpoint import load_position
+from ivreid.training.records import MAY_DIFFER
+
+Status = Literal["new", "unfinished", "trained", "finished"]
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run of a study.
+
+    Attributes:
+        name: Its folder's name, e.g. "trial-01".
+        config: Its whole configuration, `out` included.
+    """
+
+    name: str
+    config: Config
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it lies."""
+        return RunFolder(Path(str(self.config.out)))
+
+    @property
+    def results(self) -> Path:
+        """Its own figures."""
+        return self.folder.path / "results.json"
+
+
+def plan_study(config: Config, trials: Sequence[int] = (), seeds: Sequence[int] = ()) -> tuple[StudyRun, ...]:
+    """The runs of a study; nothing is read or written.
+
+    Args:
+        config: What all runs share; `out` is the study's folder.
+        trials: The dataset's train/test splits; empty: the configuration's own.
+        seeds: Seeds; empty: the configuration's own.
+
+    Raises:
+        ConfigError: No folder, or an impossible seed.
+        UsageError: The dataset does not define these splits, or nothing to vary.
+    """
+    if config.out is None:
+        raise ConfigError("out is not set: say where the study shall be with --out DIR")
+    if not trials and not seeds:
+        raise UsageError("a study needs --trials or --seeds, e.g. --trials 1-10")
+    _check_trials(config.data.dataset, trials)
+    tree, runs = dump_config(config), []
+    for trial in trials or (None,):
+        for seed in seeds or (None,):
+            parts = [] if trial is None else [f"trial-{trial:02d}"]
+            parts += [] if seed is None else [f"seed-{seed}"]
+            name = "-".join(parts)
+            changes: dict[str, Any] = {"out": str(config.out / name)}
+            changes |= {} if seed is None else {"seed": seed}
+            changes |= {} if trial is None else {"data": {**tree["data"], "trial": trial}}
+            runs.append(StudyRun(name, make_config({**tree, **changes}, source=name)))
+    return tuple(runs)
+
+
+def _check_trials(dataset: str, trials: Sequence[int]) -> None:
+    known = get_reader(dataset).trials
+    wrong = [trial for trial in trials if trial not in known]
+    if not wrong:
+        return
+    if not known:
+        raise UsageError(f"{dataset} has one train/test split, so --trials does not fit it; use --seeds")
+    raise UsageError(
+        f"{dataset} has the splits {format_numbers(known)}, there is no {format_numbers(wrong)}; "
+        f"use --trials {format_numbers(known)}"
+    )
+
+
+def run_status(run: StudyRun) -> Status:
+    """How far a run is, from its folder.
+
+    Returns:
+        "new" (nothing there), "unfinished" (resume it), "trained" (not tested under every setting asked for)
+        or "finished".
+
+    Raises:
+        CheckpointError: The folder holds a run of another configuration, or a longer one; the message names
+            the keys.
+    """
+    folder = run.folder
+    if not (folder.config.exists() or folder.holds_a_run()):
+        return "new"
+    if folder.config.exists() and folder.holds_a_run():  # a start that failed is taken over
+        check_same_settings(run)
+    done = _epochs_done(folder.last)
+    if done > run.config.epochs:
+        raise CheckpointError(
+            f"{folder.path} holds {done} epochs, more than the {run.config.epochs} asked for; set epochs to "
+            f"{done}, or choose another --out"
+        )
+    if done < run.config.epochs or not folder.weights.exists():
+        return "unfinished"
+    return "trained" if tested_results(run) is None else "finished"
+
+
+def check_same_settings(run: StudyRun) -> None:
+    """Refuse to count a run of other settings in this study.
+
+    Raises:
+        CheckpointError: Some key that moves a weight differs; both values are named.
+    """
+    theirs, ours = (dump_config(config) for config in (load_config(run.folder.config), run.config))
+    lines = [
+        f"{key} was {before!r}, now {now!r}"
+        for key, before, now in differences(theirs, ours)
+        if not any(key == free or key.startswith(f"{free}.") for free in MAY_DIFFER)
+    ]
+    if lines:
+        raise CheckpointError(
+            f"{run.folder.path} holds a run of another configuration: {'; '.join(lines)}. Give the study the "
+            "same settings again, or another --out"
+        )
+
+
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Every key at which two nested mappings differ, dotted, with both values (None where absent)."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found.append((prefix + key, one, other))
+    return found
+
+
+def _epochs_done(checkpoint: Path) -> int:
+    """Whole epochs in a training state; 0 where there is none that can be read (resuming will say why)."""
+    try:
+        return int(load_position(checkpoint)["epoch"])
+    except (CheckpointError, KeyError):
+        return 0
+
+
+def tested_results(run: StudyRun) -> list[Result] | None:
+    """The figures of the run's weights in the order of its settings, or None where one is missing."""
+    model = weights_fingerprint(*read_weights(run.folder.weights))
+    try:
+        found = [one for one in read_results(run.results) if one.fingerprints.get("model") == model]
+    except DataError:
+        return None
+    plain = [one for one in found if one.rerank is None and one.tta is None]
+    ordered = []
+    for wanted in _wanted_options(run.config):
+        matching = [one for one in plain if wanted.items() <= dict(one.options).items()]
+        if not matching:
+            return None
+        ordered.append(matching[-1])  # the latest written
+    return ordered
+
+
+def _wanted_options(config: Config) -> list[dict[str, Any]]:
+    """What each setting's result must say; which draw a null means depends on the dataset's files."""
+    wanted = []
+    for setting in config.protocol_settings():
+        given = {key: value for key, value in setting.items() if value is not None}
+        options = dict(make_protocol(config.data.dataset, **given, trial=config.data.trial).options)
+        if "draw" not in given:
+            options.pop("draw", None)
+        options["metric"] = "cosine"
+        wanted.append({key: value for key, value in options.items() if value is not None})
+    return wanted
