@@ -18,7 +18,6 @@ from ivreid.errors import DataError, UsageError
 from ivreid.inference import find_samples
 from ivreid.inference.labels import pid_and_camera
 from ivreid.types import NO_CAMERA, UNKNOWN_PID
-from privileges import bound_by_permissions
 
 
 def picture(path: Path) -> Path:
@@ -90,18 +89,17 @@ def test_many_left_out_files_do_not_fill_the_screen(tmp_path: Path) -> None:
     assert line.endswith("19.txt and 30 more") and "(50)" in line
 
 
+@pytest.mark.usefixtures("permissions_bind")
 def test_a_folder_that_cannot_be_read_stops(tmp_path: Path) -> None:
     """Two of four pictures, and exit status 0, is what this must never be."""
     for n in range(4):
         picture(tmp_path / f"{n}/a.jpg")
     for n in (1, 3):
         (tmp_path / str(n)).chmod(0)
-    try:
-        with bound_by_permissions(), pytest.raises(DataError, match="2 part") as error:
-            find_samples(tmp_path, "visible")
-    finally:
-        for n in (1, 3):
-            (tmp_path / str(n)).chmod(0o755)
+    with pytest.raises(DataError, match="2 part") as error:
+        find_samples(tmp_path, "visible")
+    for n in (1, 3):
+        (tmp_path / str(n)).chmod(0o755)
     assert "1: Permission denied" in str(error.value) and "3: Permission denied" in str(error.value)
 
 

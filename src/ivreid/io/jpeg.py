@@ -79,7 +79,8 @@ def closed(data: bytes, decode: Callable[[bytes], bytes]) -> bytes:
     """The file with an end marker.
 
     Where it lacks one, its pixels must not depend on what follows its last byte: else it was cut before its end,
-    and a decoder would make up the rest. Zeros at the end are what copies that broke off leave; they do not count.
+    and a decoder would make up the rest. Zeros at the end are what copies that broke off leave; they do not count
+    (so a file whose data end in a zero is refused as if it were cut).
 
     Args:
         data: The file.
@@ -96,11 +97,12 @@ def closed(data: bytes, decode: Callable[[bytes], bytes]) -> bytes:
     if structure.ended:
         return data
     body = data.rstrip(b"\0")
-    body = (body if len(data) - len(body) > 1 else data).rstrip(b"\xff")
-    if structure.whole:
-        pixels = decode(body + END)
-        if all(decode(body + more + END) == pixels for more in _continuations(body)):
-            return body + END
+    # a 0xFF at the end begins the end marker, or is data, which a zero follows
+    endings = (body.rstrip(b"\xff"), body + b"\0") if body.endswith(b"\xff") else (body,)
+    for begun in endings if structure.whole else ():
+        pixels = decode(begun + END)
+        if all(decode(begun + more + END) == pixels for more in _continuations(begun)):
+            return begun + END
     raise ImageError("not a readable image: it is cut short; copy it again")
 
 
@@ -110,7 +112,7 @@ def _continuations(data: bytes) -> Iterator[bytes]:
     Of such endings, a third or more changed the pixels in each of 4,000 cut files: twenty together overlook a
     cut once in thousands of files that were cut within their last few bits, and no other.
     """
-    seen = _RESTART.findall(data)
+    seen = _RESTART.findall(data, data.rfind(_SCAN))
     last = seen[-1][1] if seen else 0xD7
     for seed in range(_TRIED):
         bits = random.Random(seed)
