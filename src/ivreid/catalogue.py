@@ -191,8 +191,8 @@ DATASETS = Registry(
         "sysu-mm01": "ivreid.datasets.sysu_mm01:SysuMM01",
         "regdb": "ivreid.datasets.regdb:RegDB",
         "llcm": "ivreid.datasets.llcm:LLCM",
-        "folder": "ivreid.datasets.folder:OwnFolder",
-        "csv": "ivreid.datasets.table:OwnTable",
+        "folder": "ivreid.datasets.folder:FolderDataset",
+        "csv": "ivreid.datasets.csv_table:CsvDataset",
     },
 )
 """Every dataset; a new one of ours is one file and one line here."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ivreid.config import Config
 from ivreid.errors import ConfigError
-from ivreid.evaluation import evaluate_run
+from ivreid.evaluation import ResultsNotKept, evaluate_run
 from ivreid.protocols import Result
 from ivreid.report import write_report
 from ivreid.synthetic import SynthSummary
@@ -78,7 +78,11 @@ def run_demo(
         )
     stage(3, STAGES[2])
     with progress_bars("Embedding") as (tick,):
-        results = evaluate_run(training.folder, settings=config.protocol_settings(), progress=tick)
+        try:
+            results = evaluate_run(training.folder, settings=config.protocol_settings(), progress=tick)
+        except ResultsNotKept as error:
+            show_results(error.results)
+            raise
     show_results(results)
     stage(4, STAGES[3])
     report = write_report(training.folder)

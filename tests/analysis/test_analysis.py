@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from ivreid.analysis import full
+from ivreid.analysis import full_evaluation
 from ivreid.analysis.breakdown import hardest, within_modality
 from ivreid.analysis.compare import compare, per_identity
-from ivreid.analysis.full import analyse, evaluate_in_full
+from ivreid.analysis.full_evaluation import analyse, evaluate_in_full
 from ivreid.metrics.verification import roc
 from ivreid.protocols import Result, evaluate, make_protocol
 from ivreid.retrieval import KReciprocal
@@ -157,7 +157,7 @@ def test_verification_is_the_first_trial_without_excluded_pairs(sysu_case, analy
 
 
 def test_many_pairs_are_thinned(sysu_case, analysed, monkeypatch):
-    monkeypatch.setattr("ivreid.analysis.full.MAX_PAIRS", 2000)
+    monkeypatch.setattr("ivreid.analysis.full_evaluation.MAX_PAIRS", 2000)
     block = analyse(*sysu_case).extra["verification"]
     assert block["genuine_pairs"] + block["impostor_pairs"] <= 2000
     assert block["area"] == pytest.approx(analysed.extra["verification"]["area"], abs=0.1)
@@ -214,9 +214,9 @@ def test_the_order_of_the_file_changes_nothing(sysu_case, analysed):
 @pytest.mark.parametrize("make", [sysu, regdb])
 def test_how_many_queries_are_analysed_at_a_time_makes_no_difference(monkeypatch, metric, make):
     embeddings, protocol = make(), make_protocol("sysu-mm01" if make is sysu else "cross-modality")
-    monkeypatch.setattr(full, "MAX_PAIRS", 2000)
+    monkeypatch.setattr(full_evaluation, "MAX_PAIRS", 2000)
     whole, ticks = evaluate_in_full(embeddings, protocol, metric=metric), []
-    monkeypatch.setattr(full, "BLOCK", 700)
+    monkeypatch.setattr(full_evaluation, "BLOCK", 700)
     split = evaluate_in_full(embeddings, protocol, metric=metric, progress=lambda *tick: ticks.append(tick))
     for name, rows in whole.extra["breakdown"].items():
         found = split.extra["breakdown"][name]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import ivreid
-from ivreid.analysis.full import analyse
+from ivreid.analysis.full_evaluation import analyse
 from ivreid.cli.main import main
 from ivreid.protocols import evaluate, make_protocol, write_results
 from ivreid.types import Embeddings, ImageTable

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from ivreid.datasets.mat import read_cells, read_mat
+from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
 
 KINDS = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
@@ -113,7 +113,7 @@ def test_other_versions_and_foreign_files(tmp_path, monkeypatch):
             read_mat(path, "a")
     with pytest.raises(DataError, match="cannot read"):
         read_mat(tmp_path, "a")
-    monkeypatch.setattr("ivreid.datasets.mat.MAX_BYTES", 300)
+    monkeypatch.setattr("ivreid.datasets.matlab.MAX_BYTES", 300)
     path.write_bytes(mat_file(element(15, zlib.compress(bytes(10_000)))))
     with pytest.raises(DataError, match="unpacks to more than 300 bytes"):
         read_mat(path, "a")

@@ -20,7 +20,7 @@ from ivreid.distributed.group import process_group
 from ivreid.distributed.parallel import data_parallel
 from ivreid.distributed.processes import process_from_environment
 from ivreid.distributed.sync_norm import synchronise_norms
-from ivreid.evaluation.shares import Interrupted, embed_in_shares
+from ivreid.evaluation.sharded import Interrupted, embed_sharded
 from ivreid.training.setup import build_run_parts
 from ivreid.types import Embeddings, ImageTable, Modality, Sample
 from kill_points import KillPoint, kill_at
@@ -130,7 +130,7 @@ def embed_shares(folder: str) -> None:
                 rows = torch.tensor([[float(s.path[:3])] * 3 for s in reversed(share)])
                 return Embeddings(rows.numpy(), ImageTable.from_samples(reversed(share)))
 
-            out = embed_in_shares(process, people(count), embed)
+            out = embed_sharded(process, people(count), embed)
             assert abs(len(asked) - count / process.world_size) < 1, "no process does another's share"
             assert (out is None) == (process.rank != 0)
             if out is not None:
@@ -147,7 +147,7 @@ def _interrupted_together(process: Any) -> None:
         return Embeddings(torch.zeros(len(share), 3).numpy(), ImageTable.from_samples(share))
 
     try:
-        embed_in_shares(process, people(5), embed)
+        embed_sharded(process, people(5), embed)
     except Interrupted:
         return
     raise AssertionError("the interruption of rank 1 did not reach this process")
@@ -195,7 +195,7 @@ def fail(config: dict[str, Any], who: int, how: str) -> None:
 
 def compare_states(config: dict[str, Any], folder: str) -> None:
     """Train an epoch; after every step weights, averages, optimiser and statistics are those of rank 0."""
-    from ivreid.distributed.exchange import broadcast_tensors
+    from ivreid.distributed.collectives import broadcast_tensors
     from ivreid.training import loop, train
     from ivreid.training.checkpoint import _optimizer_tensors
 

@@ -16,7 +16,7 @@ from ivreid.config import load_config
 from ivreid.data import CacheKey, open_cache
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
-from ivreid.datasets.mat import read_mat
+from ivreid.datasets.matlab import read_mat
 from ivreid.errors import IvreidError
 from ivreid.models import read_weights
 from ivreid.models.foreign import read_tensors

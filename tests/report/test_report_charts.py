@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from report_fixture import metrics
 
 from ivreid.report.svg import Plot, Scale, linear
-from ivreid.report.training import thin, training_figures
+from ivreid.report.training_curves import thin, training_figures
 
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
 

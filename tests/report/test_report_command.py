@@ -9,7 +9,7 @@ import pytest
 from report_fixture import embeddings, result, samples, write_features, write_run
 
 from ivreid import write_report
-from ivreid.analysis.full import analyse
+from ivreid.analysis.full_evaluation import analyse
 from ivreid.datasets.features import read_features
 from ivreid.errors import ConfigError, DataError, UsageError
 from ivreid.protocols import evaluate, make_protocol, write_results

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ivreid.config import Config
-from ivreid.config.load import to_yaml
+from ivreid.config.parse import to_yaml
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.models import read_weights, weights_fingerprint, write_weights
 from ivreid.models.sealed import write_sealed

@@ -18,9 +18,9 @@ from scipy.io import loadmat
 from ivreid.datasets import check_dataset, load_dataset
 from ivreid.errors import DataError, UsageError
 from ivreid.io import read_image
-from ivreid.synthetic import SynthSummary, render_sheet, synthesise
-from ivreid.synthetic.generate import SUMMARY, UNFINISHED, draw_picture, plan
-from ivreid.synthetic.request import Request
+from ivreid.synthetic import SynthSummary, synthesise, write_contact_sheet
+from ivreid.synthetic.dataset_request import DatasetRequest
+from ivreid.synthetic.generate import SUMMARY, UNFINISHED, draw_picture, plan_dataset
 from ivreid.types import Modality
 
 SMALL: dict[str, Any] = {"identities": 8, "images": 2, "size": (48, 24), "seed": 5, "workers": 1}
@@ -122,8 +122,8 @@ def test_regdb_layout(trees: dict[str, SynthSummary]) -> None:
 
 
 def test_regdb_frames_show_the_same_moment_in_both_modalities() -> None:
-    request = Request("regdb", 4, 4, (128, 64), seed=2, gap=0.0)
-    planned = plan(request)
+    request = DatasetRequest("regdb", 4, 4, (128, 64), seed=2, gap=0.0)
+    planned = plan_dataset(request)
     grey = {
         p.path: np.asarray(draw_picture(request, planned, p).convert("L"), float).ravel()
         for p in planned.pictures
@@ -265,7 +265,7 @@ def test_the_summary_tells_the_whole_request(trees: dict[str, SynthSummary]) -> 
 @pytest.mark.parametrize("layout", ["sysu-mm01", "regdb", "llcm"])
 def test_contact_sheets_show_every_camera(tmp_path: Path, layout: str) -> None:
     path = tmp_path / "sheet.png"
-    render_sheet(path, layout=layout, identities=2, size=(64, 32), per_camera=1, colours=64)
+    write_contact_sheet(path, layout=layout, identities=2, size=(64, 32), per_camera=1, colours=64)
     sheet = np.asarray(read_image(path))
     columns = {"sysu-mm01": 6, "regdb": 2, "llcm": 17}[layout]
     assert sheet.shape[1] == 30 + columns * 36 + 4

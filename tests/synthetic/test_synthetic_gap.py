@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ivreid.synthetic import DEFAULT_GAP
-from ivreid.synthetic.generate import draw_picture, plan
-from ivreid.synthetic.request import Request
+from ivreid.synthetic.dataset_request import DatasetRequest
+from ivreid.synthetic.generate import draw_picture, plan_dataset
 from ivreid.synthetic.surface import Band
 
 pytestmark = pytest.mark.slow
@@ -29,8 +29,8 @@ class Colours:
 
 @lru_cache(maxsize=4)
 def measure(layout: str, gap: float) -> Colours:
-    request = Request(layout, PEOPLE, 2, (48, 24), seed=11, gap=gap)
-    planned = plan(request)
+    request = DatasetRequest(layout, PEOPLE, 2, (48, 24), seed=11, gap=gap)
+    planned = plan_dataset(request)
     pictures = [
         np.asarray(draw_picture(request, planned, p).resize((24, 48)), float) for p in planned.pictures
     ]

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_people import plain_camera, values, with_surfaces
 
-from ivreid.synthetic.identity import draw_identity
+from ivreid.synthetic.appearance import draw_identity
 from ivreid.synthetic.occlude import OCCLUDERS
-from ivreid.synthetic.render import Shot, draw_shot, render
-from ivreid.synthetic.shot.canvas import Canvas, Light
-from ivreid.synthetic.shot.person import paint_person
-from ivreid.synthetic.shot.pose import skeleton
+from ivreid.synthetic.person.canvas import Canvas, Light
+from ivreid.synthetic.person.paint import paint_person
+from ivreid.synthetic.person.pose import skeleton
+from ivreid.synthetic.render import Moment, draw_moment, render
 from ivreid.synthetic.streams import KINDS, generator, pick
 from ivreid.synthetic.surface import LUMA, Band
 from ivreid.synthetic.wardrobe import LOWERS, UPPERS
@@ -23,8 +23,8 @@ from ivreid.synthetic.wardrobe import LOWERS, UPPERS
 SIZE = (128, 64)
 
 
-def shot_for(band: Band, *key: int, occluder: str = "none") -> Shot:
-    return replace(draw_shot(generator(0, "shot", *key), plain_camera(band)), occluder=occluder)
+def shot_for(band: Band, *key: int, occluder: str = "none") -> Moment:
+    return replace(draw_moment(generator(0, "shot", *key), plain_camera(band)), occluder=occluder)
 
 
 def outline(pid: int, heading: float, *, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from ivreid.config import Config, dump_config, load_config, make_config
-from ivreid.config.load import to_yaml
+from ivreid.config.parse import to_yaml
 from ivreid.errors import ConfigError, UsageError
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -70,8 +70,10 @@ def run(
 
     from ivreid.cli.progress import progress_bar
     from ivreid.evaluation import calibrate
-    from ivreid.io import write_json
+    from ivreid.io import check_output, write_json
 
+    if json is not None:
+        check_output(json, inputs=[source, *([weights] if weights else [])])
     with progress_bar("Embedding validation images") as tick:
         stored = calibrate(
             source,
@@ -87,12 +89,12 @@ def run(
             batch_size=batch_size,
             progress=tick,
         )
-    if json is not None:
-        write_json(json, stored.to_json())
     console = Console(soft_wrap=True, highlight=False)
     console.print(_sentence(stored.calibration), markup=False)
     if stored.weights is not None:
         console.print(f"stored in the card of {stored.weights}", markup=False)
+    if json is not None:
+        write_json(json, stored.to_json())
 
 
 def _sentence(found: Calibration) -> str:

@@ -39,8 +39,10 @@ def run(
     from rich.console import Console
 
     from ivreid.analysis import compare_results
-    from ivreid.io import write_json
+    from ivreid.io import check_output, write_json
 
+    if json is not None:
+        check_output(json, inputs=[before, after])
     found = compare_results(before, after, seed=seed, confidence=confidence)
     console = Console(soft_wrap=True, highlight=False)
     notices = Console(stderr=True, soft_wrap=True, highlight=False)

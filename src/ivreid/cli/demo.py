@@ -40,7 +40,7 @@ def run(
     from rich.console import Console
 
     from ivreid.cli.progress import progress_bars
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.results_table import show_results
     from ivreid.config import load_config
     from ivreid.demo import STAGES, run_demo
 

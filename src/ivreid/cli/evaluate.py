@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ivreid.cli.options import Plugins
 from ivreid.errors import UsageError
+
+if TYPE_CHECKING:
+    from ivreid.protocols import Result
 
 DRAW_HELP = (
     "SYSU-MM01: how galleries are drawn: official (default if the dataset has its file), agw or iv-reid."
@@ -63,12 +67,11 @@ def run(
     `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
     trial n.
     """
-    from ivreid.cli.processes import bar_of_rank_0, say_error
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.rank_output import bar_of_rank_0, print_error
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
-    from ivreid.evaluation import configured_settings, evaluate_run
-    from ivreid.protocols import write_results
+    from ivreid.evaluation import ResultsNotKept, configured_settings, evaluate_run
+    from ivreid.io import check_output
 
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
@@ -76,22 +79,37 @@ def run(
             "--configured takes the settings from the run's configuration; drop the other options"
         )
     process = process_from_environment()
-    with fail_once(process, say_error), bar_of_rank_0("Embedding", process) as tick:
-        results = evaluate_run(
-            path,
-            data_root=data,
-            dataset=dataset,
-            trial=trial,
-            settings=configured_settings(path) if configured else [asked],
-            permutations=permutations,
-            metric=metric,
-            device=device,
-            flip=flip,
-            rerank=rerank,
-            allow_leak=allow_leak,
-            progress=tick,
-        )
-    if process.is_main:
-        if json_out is not None:
-            write_results(json_out, results[0] if len(results) == 1 else results)
-        show_results(results)
+    with fail_once(process, print_error):
+        if json_out is not None and process.is_main:
+            check_output(json_out, inputs=[path])
+        try:
+            with bar_of_rank_0("Embedding", process) as tick:
+                results = evaluate_run(
+                    path,
+                    data_root=data,
+                    dataset=dataset,
+                    trial=trial,
+                    settings=configured_settings(path) if configured else [asked],
+                    permutations=permutations,
+                    metric=metric,
+                    device=device,
+                    flip=flip,
+                    rerank=rerank,
+                    allow_leak=allow_leak,
+                    progress=tick,
+                )
+        except ResultsNotKept as error:
+            _show(error.results, json_out)
+            raise
+        if process.is_main:
+            _show(results, json_out)
+
+
+def _show(results: Sequence[Result], json_out: Path | None) -> None:
+    """Print first: whatever happens to the file, the figures are seen."""
+    from ivreid.cli.results_table import show_results
+    from ivreid.protocols import write_results
+
+    show_results(results)
+    if json_out is not None:
+        write_results(json_out, results[0] if len(results) == 1 else results)

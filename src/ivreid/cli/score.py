@@ -95,13 +95,15 @@ def run(
     """
     from ivreid.analysis import evaluate_in_full
     from ivreid.cli.progress import progress_bar
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.results_table import show_results
     from ivreid.datasets.features import read_features
-    from ivreid.io import file_hash
+    from ivreid.io import check_output, file_hash
     from ivreid.protocols import make_protocol, write_results
     from ivreid.protocols.products import Scorer, product_with
     from ivreid.retrieval import get_reranker
 
+    if json_out is not None:
+        check_output(json_out, inputs=[features])
     chosen = make_protocol(
         protocol,
         mode=mode,
@@ -134,9 +136,9 @@ def run(
             notes=[*_notes(protocol, embeddings), *([reranker.note] if reranker else [])],
             progress=tick,
         )
+    show_results([result])
     if json_out is not None:
         write_results(json_out, result)
-    show_results([result])
 
 
 def _only(embeddings: Embeddings, path: Path) -> Embeddings:

@@ -29,7 +29,7 @@ def study_and_show(
     """Run or go on with a study, and print its mean ± standard deviation."""
     from ivreid.analysis.merge import parse_numbers
     from ivreid.cli.progress import progress_bars
-    from ivreid.cli.tables import show_results
+    from ivreid.cli.results_table import show_results
     from ivreid.studies import run_study
 
     results = run_study(

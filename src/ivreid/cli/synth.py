@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ivreid.errors import UsageError
-from ivreid.synthetic import DEFAULT_GAP, render_sheet, synthesise
+from ivreid.synthetic import DEFAULT_GAP, synthesise, write_contact_sheet
 
 
 def run(
@@ -42,8 +42,11 @@ def run(
     from rich.console import Console
 
     from ivreid.cli.progress import progress_bar
+    from ivreid.io import check_output
 
     shape = parse_size(size)
+    if contact_sheet is not None:
+        check_output(contact_sheet)
     with progress_bar("Drawing") as tick:
         summary = synthesise(
             out,
@@ -61,7 +64,7 @@ def run(
     people = f"{summary.images:,} pictures of {summary.identities} people"
     console.print(f"{people}, {layout} layout, {state}: {summary.root}", soft_wrap=True)
     if contact_sheet is not None:
-        render_sheet(contact_sheet, layout=layout, seed=seed, gap=gap, size=shape)
+        write_contact_sheet(contact_sheet, layout=layout, seed=seed, gap=gap, size=shape)
         console.print(f"overview: {contact_sheet}", soft_wrap=True)
 
 

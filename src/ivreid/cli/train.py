@@ -66,7 +66,7 @@ def run(
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
     from ivreid.cli.name import command
-    from ivreid.cli.processes import say_error, training_bars
+    from ivreid.cli.rank_output import print_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.config import load_config
     from ivreid.distributed.failure import fail_once
@@ -83,7 +83,7 @@ def run(
     def notice(line: str) -> None:
         console.print(line, markup=False)
 
-    with fail_once(process, say_error):
+    with fail_once(process, print_error):
         check_study_options(trial, trials)
         words = list(overrides or [])
         if (

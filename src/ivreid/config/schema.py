@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ivreid.catalogue import DATASETS
-from ivreid.data.images import Filter
+from ivreid.data.pixels import Filter
 from ivreid.data.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -2,8 +2,8 @@
 
 from ivreid.data.augment import Augmented, Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
-from ivreid.data.images import decode, exchange_channels, normalise, resize, to_tensor
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
+from ivreid.data.pixels import decode, exchange_channels, normalise, resize, to_tensor
 from ivreid.data.planning import BatchSampler, Plan, check_world_size
 from ivreid.data.sampler import (
     AnyModalityBatchSampler,

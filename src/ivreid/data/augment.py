@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ivreid.data import colour
 from ivreid.data import counter_rng as rng
 from ivreid.data.erasing import colour_of, noise, rectangle
-from ivreid.data.images import LUMA_CODE, Pixels
+from ivreid.data.pixels import LUMA_CODE, Pixels
 from ivreid.data.planning import Int8Array
 from ivreid.data.settings import AugmentSettings, ViewSettings
 from ivreid.types import BoolArray, IntArray

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.data.images import Filter, Pixels, decode
+from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
 from ivreid.io import REFUSE, Deep, atomic_write, fingerprint, remove_leftovers, try_lock

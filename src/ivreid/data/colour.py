@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from ivreid.data.images import Pixels
+from ivreid.data.pixels import Pixels
 
 
 def luminance(x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from ivreid.data import counter_rng as rng
-from ivreid.data.images import Pixels
+from ivreid.data.pixels import Pixels
 from ivreid.data.settings import IMAGENET_MEAN, IMAGENET_STD
 
 Box = tuple[slice, slice]

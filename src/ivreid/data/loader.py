@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ivreid.data.augment import Augmenter
-from ivreid.data.images import Filter, exchange_channels, normalise, to_tensor
+from ivreid.data.pixels import Filter, exchange_channels, normalise, to_tensor
 from ivreid.data.planning import BatchSampler, Int8Array, Plan
 from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings

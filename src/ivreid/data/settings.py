@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
-from ivreid.data.images import Filter
+from ivreid.data.pixels import Filter
 from ivreid.io import REFUSE, Deep
 from ivreid.section import Section
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ivreid.data.cache import CacheKey, open_cache
-from ivreid.data.images import Filter, Pixels, decode
+from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import ImageError
 from ivreid.io import REFUSE, Deep, deep_span

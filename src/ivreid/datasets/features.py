@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.datasets.mat import read_cells, read_mat
+from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
 from ivreid.reading import clean, read_text

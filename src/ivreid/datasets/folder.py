@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.examples import write_picture
-from ivreid.datasets.lists import whole_number
+from ivreid.datasets.id_lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree
@@ -15,7 +15,7 @@ from ivreid.types import NO_CAMERA, Modality
 
 
 @register_dataset
-class OwnFolder(Reader):
+class FolderDataset(Reader):
     """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
 
     name = "folder"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.examples import write_list, write_picture
-from ivreid.datasets.lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
+from ivreid.datasets.id_lists import Entry, check_labels, read_entries, read_ids, require_files, whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree

@@ -9,8 +9,8 @@ import numpy as np
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.examples import write_list, write_picture
-from ivreid.datasets.lists import read_ids, whole_number
-from ivreid.datasets.mat import read_mat
+from ivreid.datasets.id_lists import read_ids, whole_number
+from ivreid.datasets.matlab import read_mat
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import torch
 import torch.distributed as dist
 
-from ivreid.distributed.exchange import barrier
+from ivreid.distributed.collectives import barrier
 from ivreid.distributed.failure import (
     PeerLost,
     first_to_fail,

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from ivreid.distributed.exchange import reduce_mean
+from ivreid.distributed.collectives import reduce_mean
 from ivreid.distributed.processes import ProcessRank
 
 

@@ -51,6 +51,16 @@ class RunFolder:
         """The weights to use, with their card."""
         return self.path / "weights.safetensors"
 
+    @property
+    def features(self) -> Path:
+        """Test embeddings, written by an evaluation."""
+        return self.path / "features.npz"
+
+    @property
+    def results(self) -> Path:
+        """Figures, written by an evaluation."""
+        return self.path / "results.json"
+
     def epoch(self, number: int) -> Path:
         """Training state kept after `number` epochs."""
         return self._checkpoints / f"epoch-{number:04d}.safetensors"

@@ -10,10 +10,10 @@ from typing import Any
 from ivreid.analysis.calibration import Calibration, fit_threshold
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
-from ivreid.errors import CheckpointError, ProtocolError, UsageError
-from ivreid.evaluation.run import configured_root
+from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
+from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.inference import embed_samples, load, weights_file
-from ivreid.io import file_hash
+from ivreid.io import check_output, file_hash
 from ivreid.models.weights import read_card, read_weights, write_weights
 from ivreid.protocols import make_protocol
 from ivreid.types import Embeddings, Progress
@@ -96,6 +96,7 @@ def calibrate(
     elif weights is not None or protocol is not None:
         raise UsageError("--weights and --protocol go with a FEATURES.npz; a run knows its own")
     else:
+        check_output(weights_file(source))
         people = _from_run(source, data_root, device, batch_size, progress)
     trained_on = _trained_on(people, allow_leak)
     rule = make_protocol(people.protocol) if people.protocol is not None else None
@@ -104,12 +105,18 @@ def calibrate(
     )
     stored = StoredCalibration(found, {**people.origin, "trained_on": trained_on}, people.weights)
     if people.weights is not None:
-        _store(people.weights, stored.to_json())
+        try:
+            _store(people.weights, stored.to_json())
+        except DataError as error:
+            threshold = f"{metric} distance {found.threshold.estimate:.6f} at a rate of {found.fpr:.4%}"
+            raise DataError(f"{error}. Not stored is the threshold found: {threshold}") from error
     return stored
 
 
 def _from_features(path: Path, weights: Path | str | None, protocol: str | None) -> _People:
     target = weights_file(weights) if weights is not None else None
+    if target is not None:
+        check_output(target, inputs=[path])
     origin = {"source": "features", "features": file_hash(path)} if path.is_file() else {}
     return _People(read_features(path, protocol=protocol), protocol, origin, target)
 

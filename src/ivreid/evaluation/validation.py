@@ -11,10 +11,10 @@ import torch
 from ivreid.config.schema import Config
 from ivreid.data import default_cache_folder
 from ivreid.datasets import Dataset
-from ivreid.distributed.exchange import broadcast
+from ivreid.distributed.collectives import broadcast
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import ProtocolError
-from ivreid.evaluation.shares import embed_in_shares
+from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples
 from ivreid.methods import Method
 from ivreid.metrics import figures, rank_queries
@@ -65,7 +65,7 @@ def validate(
             progress=progress,
         )
 
-    embeddings = embed_in_shares(process, samples, embed)
+    embeddings = embed_sharded(process, samples, embed)
     if embeddings is None:
         return broadcast(process, {})
     score = score_published if on_test else score_validation

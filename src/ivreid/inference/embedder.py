@@ -17,7 +17,7 @@ from ivreid.data import (
     to_tensor,
     usable_workers,
 )
-from ivreid.data.images import Pixels
+from ivreid.data.pixels import Pixels
 from ivreid.data.source import list_problems
 from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ivreid.data import decode, resize
-from ivreid.data.images import Filter, Pixels
+from ivreid.data.pixels import Filter, Pixels
 from ivreid.errors import ImageError, UsageError
 from ivreid.io import REFUSE, Deep, to_grey, to_rgb
 

@@ -1,4 +1,4 @@
-"""Matrix products on a device, for `ivreid.protocols.evaluate(..., scorer=product_on("cuda"))`."""
+"""Matrix products on a device, for `ivreid.protocols.evaluator(..., scorer=product_on("cuda"))`."""
 
 from __future__ import annotations
 

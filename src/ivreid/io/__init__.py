@@ -13,6 +13,8 @@ from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, 
 from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover, is_picture
 from ivreid.io.locks import try_lock
 from ivreid.io.look import Look, look_at
+from ivreid.io.outputs import check_output
+from ivreid.io.paths import refuse_control_characters, user_path
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -23,6 +25,7 @@ __all__ = [
     "Deep",
     "Look",
     "atomic_write",
+    "check_output",
     "deep_span",
     "file_hash",
     "fingerprint",
@@ -31,10 +34,12 @@ __all__ = [
     "look_at",
     "parse_deep",
     "read_image",
+    "refuse_control_characters",
     "remove_leftovers",
     "to_grey",
     "to_rgb",
     "try_lock",
+    "user_path",
     "write_json",
     "write_text",
 ]

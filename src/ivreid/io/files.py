@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ivreid.errors import DataError
+from ivreid.io.outputs import is_stream
+from ivreid.io.paths import refuse_control_characters
 
 HOUR = 3600.0
 
@@ -22,28 +24,35 @@ HOUR = 3600.0
 def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     """Write a file whole or not at all: temporary file in the same folder, synced, then renamed.
 
+    A device or a pipe (`/dev/stdout`) is written to as it is.
+
     Raises:
         DataError: The disk is full or the folder cannot be written; the old file stays as it was.
+        UsageError: The path holds a control character.
     """
     path = Path(path)
+    refuse_control_characters(path)
     tmp: Path | None = None
     try:
+        if is_stream(path):
+            with path.open("wb") as file:
+                yield file
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name, older_than=HOUR)
         fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         tmp = Path(name)
         with os.fdopen(fd, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            _sync(file)
         umask = os.umask(0)
         os.umask(umask)
         tmp.chmod(0o666 & ~umask)
         tmp.replace(path)
         _sync_folder(path.parent)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise DataError(
-            f"cannot write {path}: {error.strerror or error}; the previous file, if any, is unchanged"
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}; the previous file, if any, is unchanged"
         ) from error
     finally:
         if tmp is not None:
@@ -65,6 +74,11 @@ def remove_leftovers(folder: Path, *names: str, older_than: float = 0) -> None:
                 with contextlib.suppress(OSError):  # another process was faster
                     if time.time() - entry.stat(follow_symlinks=False).st_mtime >= older_than:
                         Path(entry.path).unlink()
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ivreid.catalogue import METHODS
 from ivreid.data.settings import Preprocessing
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
-from ivreid.io import file_hash
+from ivreid.io import check_output, file_hash
 from ivreid.methods.base import Method
 from ivreid.methods.building import build
 from ivreid.methods.importer import Importer, Tensors, looks_like
@@ -80,6 +80,7 @@ def import_checkpoint(
         )
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
+    check_output(out)
     imported = import_published(path, source, dataset=dataset, last_stride=last_stride, size=size)
     write_weights(out, imported.tensors, imported.card)
     return imported

@@ -7,13 +7,14 @@ from ivreid.models.necks import DualNorm, NormKind, make_norm
 from ivreid.models.non_local import NonLocal
 from ivreid.models.pooling import gem, global_average
 from ivreid.models.slow import SlowHead
-from ivreid.models.split import Split, after_last_blocks, split_backbone
+from ivreid.models.stages import BackboneStages, after_last_blocks, split_backbone
 from ivreid.models.stems import TwoStems
 from ivreid.models.vit import OverlappingViT, create_vit, resize_table
 from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
 
 __all__ = [
     "RESNETS",
+    "BackboneStages",
     "ChannelGate",
     "DualNorm",
     "ModalityAlleviation",
@@ -21,7 +22,6 @@ __all__ = [
     "NormKind",
     "OverlappingViT",
     "SlowHead",
-    "Split",
     "TwoStems",
     "after_last_blocks",
     "create_backbone",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ivreid.errors import CheckpointError
-from ivreid.models.inert import StandIn, StorageRef, TensorRef
+from ivreid.models.pickle_objects import StandIn, StorageRef, TensorRef
 from ivreid.models.pickles import read_pickle
 from ivreid.models.sealed import read_safetensors
 from ivreid.reading import clean, reason

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
 from ivreid.errors import CheckpointError
-from ivreid.models.inert import CALLS, TYPES, Name, StandIn, checked, plain_dict, storage_of
+from ivreid.models.pickle_objects import CALLS, TYPES, Name, StandIn, checked, plain_dict, storage_of
 
 MAX_OPCODES = 5_000_000
 """A whole ResNet-152 takes 80 thousand."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ivreid.errors import UsageError
-from ivreid.models.split import split_backbone
+from ivreid.models.stages import split_backbone
 from ivreid.tensors import modality_rows
 
 Rows = Callable[[Tensor], Tensor]

@@ -4,7 +4,7 @@ from ivreid.catalogue import PROTOCOLS
 from ivreid.metrics.pairwise import METRICS
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
-from ivreid.protocols.evaluate import evaluate, split_fingerprint, summarise
+from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
 from ivreid.protocols.products import Scorer
 from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult

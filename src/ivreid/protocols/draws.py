@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.datasets.mat import read_cells
+from ivreid.datasets.matlab import read_cells
 from ivreid.errors import DataError, ProtocolError
 from ivreid.types import IntArray
 

@@ -7,12 +7,12 @@ from importlib.resources import files
 from typing import Any
 
 from ivreid.report import plots
-from ivreid.report.extras import breakdown_section, interval_table, verification_section
 from ivreid.report.html import Absent, Html, absent, el, join, prose, table
 from ivreid.report.inputs import ReportInput
 from ivreid.report.pictures import KEY, Pictures, ranked_lists
 from ivreid.report.results import FIGURES, is_plain, marks, results_table, trial_tables
-from ivreid.report.training import training_figures
+from ivreid.report.statistics import breakdown_section, interval_table, verification_section
+from ivreid.report.training_curves import training_figures
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the page may load: nothing but what it carries."""

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ivreid.errors import DataError, IvreidError, UsageError
-from ivreid.io import Deep, read_image, write_text
+from ivreid.io import Deep, check_output, read_image, write_text
 from ivreid.protocols import Protocol, make_protocol
 from ivreid.report.inputs import ImageLoader, RankedLists, ReportInput
 from ivreid.report.page import build_report
@@ -33,6 +33,9 @@ def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path
         ConfigError, DataError: A file in it is damaged, or the page cannot be written.
     """
     run_dir = Path(run_dir)
+    out = run_dir / "report.html"
+    if run_dir.is_dir():
+        check_output(out)
     files = RunFiles(run_dir)
     config_text = files.config_text()
     config = parse_config(config_text, run_dir / "config.yaml")
@@ -58,7 +61,6 @@ def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path
             reasons=files.reasons,
         )
     )
-    out = run_dir / "report.html"
     write_text(out, page)
     return out
 

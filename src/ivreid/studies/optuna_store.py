@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivreid.config.load import dump_config
+from ivreid.config.parse import dump_config
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, TrainingError, UsageError
 from ivreid.io import try_lock

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ivreid.config.load import dump_config, make_config
+from ivreid.config.parse import dump_config, make_config
 from ivreid.config.schema import Config
 from ivreid.errors import ConfigError, IvreidError
 from ivreid.methods import get_method

@@ -16,6 +16,7 @@ from ivreid.config.schema import Config
 from ivreid.distributed.processes import require_one_process
 from ivreid.errors import UsageError
 from ivreid.evaluation import evaluate_run
+from ivreid.io import check_output
 from ivreid.protocols import Result, write_results
 from ivreid.studies.study_runs import StudyRun, plan_study, run_status, tested_results
 from ivreid.training import train as train_run
@@ -94,6 +95,7 @@ def run_all(
         notice: As for `run_study`.
         progress_bars: As for `run_study`; so is what is returned and raised.
     """
+    check_output(_merged_file(runs))
     statuses = [run_status(run) for run in runs]  # all first: a foreign folder is found before hours of work
     done = sum(status == "finished" for status in statuses)
     if done:
@@ -135,8 +137,12 @@ def merge_study(runs: Sequence[StudyRun]) -> list[Result]:
     tested = {name: results for name, results in found.items() if results is not None}
     count = len(next(iter(tested.values())))
     merged = [merge_results({name: results[i] for name, results in tested.items()}) for i in range(count)]
-    write_results(runs[0].folder.path.parent / "results.json", merged)
+    write_results(_merged_file(runs), merged)
     return merged
+
+
+def _merged_file(runs: Sequence[StudyRun]) -> Path:
+    return runs[0].folder.path.parent / "results.json"
 
 
 def _in_short(result: Result) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ivreid.analysis.merge import format_numbers
-from ivreid.config.load import dump_config, load_config, make_config
+from ivreid.config.parse import dump_config, load_config, make_config
 from ivreid.config.schema import Config
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
@@ -41,7 +41,7 @@ class StudyRun:
     @property
     def results(self) -> Path:
         """Its own figures."""
-        return self.folder.path / "results.json"
+        return self.folder.results
 
 
 def plan_study(config: Config, trials: Sequence[int] = (), seeds: Sequence[int] = ()) -> tuple[StudyRun, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ivreid.config.load import dump_config, to_yaml
+from ivreid.config.parse import dump_config, to_yaml
 from ivreid.config.schema import Config
 from ivreid.distributed.processes import require_one_process
 from ivreid.errors import ConfigError, TrainingError, UsageError

@@ -19,11 +19,11 @@ from ivreid.errors import DataError, UsageError
 from ivreid.io import write_json
 from ivreid.machine import available_cores
 from ivreid.reading import read_json
-from ivreid.synthetic.identity import Identity, draw_identity
+from ivreid.synthetic.appearance import Identity, draw_identity
+from ivreid.synthetic.dataset_plan import DatasetPlan, PlannedPicture
+from ivreid.synthetic.dataset_request import DEFAULT_GAP, DatasetRequest
 from ivreid.synthetic.layouts import LAYOUTS
-from ivreid.synthetic.plan import Picture, Plan
-from ivreid.synthetic.render import draw_shot, render
-from ivreid.synthetic.request import DEFAULT_GAP, Request
+from ivreid.synthetic.render import draw_moment, render
 from ivreid.synthetic.streams import generator
 from ivreid.types import Progress
 
@@ -61,12 +61,12 @@ def _identity(seed: int, pid: int) -> Identity:
 
 
 @lru_cache(maxsize=2)
-def plan(request: Request) -> Plan:
+def plan_dataset(request: DatasetRequest) -> DatasetPlan:
     """Everything the requested dataset holds."""
     return LAYOUTS[request.layout].plan(request.seed, request.identities, request.images)
 
 
-def draw_picture(request: Request, planned: Plan, picture: Picture) -> Image.Image:
+def draw_picture(request: DatasetRequest, planned: DatasetPlan, picture: PlannedPicture) -> Image.Image:
     """One picture of the plan, the same whoever draws it and in whatever order."""
     camera = planned.cameras[picture.camera]
     rng = generator(request.seed, "shot", *picture.moment)
@@ -76,14 +76,14 @@ def draw_picture(request: Request, planned: Plan, picture: Picture) -> Image.Ima
         width = round(height * width / request.size[0] * float(rng.uniform(0.93, 1.07)))
     if picture.heading is not None:
         camera = replace(camera, headings=(picture.heading,))
-    shot = draw_shot(rng, camera, spread=picture.spread)
+    moment = draw_moment(rng, camera, spread=picture.spread)
     identity = _identity(request.seed, picture.pid)
-    return render(identity, camera, shot, size=(height, width), seed=request.seed, gap=request.gap)
+    return render(identity, camera, moment, size=(height, width), seed=request.seed, gap=request.gap)
 
 
-def _draw_chunk(root: Path, request: Request, start: int, stop: int) -> int:
+def _draw_chunk(root: Path, request: DatasetRequest, start: int, stop: int) -> int:
     """Draw the pictures start..stop of the plan, which every process makes anew from the request."""
-    planned = plan(request)
+    planned = plan_dataset(request)
     for picture in planned.pictures[start:stop]:
         image, path = draw_picture(request, planned, picture), root / picture.path
         if path.suffix == ".jpg":
@@ -93,7 +93,7 @@ def _draw_chunk(root: Path, request: Request, start: int, stop: int) -> int:
     return stop - start
 
 
-def _claim(root: Path, request: Request) -> dict[str, Any] | None:
+def _claim(root: Path, request: DatasetRequest) -> dict[str, Any] | None:
     """Make the folder ours, or return the summary of the same dataset that already lies there."""
     wanted, advice = request.to_json(), "name another folder or delete it"
     if root.exists() and not root.is_dir():
@@ -112,7 +112,7 @@ def _claim(root: Path, request: Request) -> dict[str, Any] | None:
     return None
 
 
-def _results(root: Path, request: Request, total: int, workers: int) -> Iterator[int]:
+def _results(root: Path, request: DatasetRequest, total: int, workers: int) -> Iterator[int]:
     """Draw everything, yielding how many pictures each finished chunk held."""
     chunks = [(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
     if workers <= 1 or len(chunks) == 1:
@@ -167,7 +167,7 @@ def synthesise(
         DataError: The disk is full or the folder cannot be written.
     """
     started = time.monotonic()
-    request = Request(layout, identities, images, (int(size[0]), int(size[1])), seed, float(gap))
+    request = DatasetRequest(layout, identities, images, (int(size[0]), int(size[1])), seed, float(gap))
     if workers is not None and workers < 1:
         raise UsageError(f"workers must be 1 or more, not {workers}")
     root = Path(out)
@@ -176,7 +176,7 @@ def synthesise(
         return SynthSummary(
             root, layout, identities, int(found["images"]), dict(found["cameras"]), 0.0, reused=True
         )
-    planned = plan(request)
+    planned = plan_dataset(request)
     total = len(planned.pictures)
     seen = Counter(picture.camera for picture in planned.pictures)
     counts = {name: seen[name] for name in planned.cameras}

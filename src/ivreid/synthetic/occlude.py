@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ivreid.synthetic.appearance import draw_identity
 from ivreid.synthetic.camera import Camera
-from ivreid.synthetic.identity import draw_identity
-from ivreid.synthetic.shot.canvas import Array, Canvas
-from ivreid.synthetic.shot.person import paint_person
-from ivreid.synthetic.shot.pose import draw_pose
+from ivreid.synthetic.person.canvas import Array, Canvas
+from ivreid.synthetic.person.paint import paint_person
+from ivreid.synthetic.person.pose import draw_pose
 from ivreid.synthetic.streams import pick
 from ivreid.synthetic.surface import Band, luminance
 

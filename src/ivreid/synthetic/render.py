@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.camera import Camera
-from ivreid.synthetic.develop import develop
-from ivreid.synthetic.identity import Identity
 from ivreid.synthetic.occlude import draw_occluder, occlude
+from ivreid.synthetic.person.canvas import Canvas, Light
+from ivreid.synthetic.person.paint import paint_person
+from ivreid.synthetic.person.pose import Pose, draw_pose
 from ivreid.synthetic.scene import scene
-from ivreid.synthetic.shot.canvas import Canvas, Light
-from ivreid.synthetic.shot.person import paint_person
-from ivreid.synthetic.shot.pose import Pose, draw_pose
-from ivreid.synthetic.stage import GROUND, HEIGHT, PERSON, WIDTH
+from ivreid.synthetic.scene_canvas import GROUND, HEIGHT, PERSON, WIDTH
+from ivreid.synthetic.sensor import capture
 from ivreid.synthetic.surface import Band, effective_gap
 
 FINE = 2
@@ -30,7 +30,7 @@ NIGHT = {True: 0.55, False: 0.32}
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Moment:
     """One moment before one camera: pose, crop, what stands in the way; the same for all bands.
 
     Attributes:
@@ -54,9 +54,9 @@ class Shot:
     grain: int
 
 
-def draw_shot(rng: np.random.Generator, camera: Camera, *, spread: float = 0.3) -> Shot:
+def draw_moment(rng: np.random.Generator, camera: Camera, *, spread: float = 0.3) -> Moment:
     """A moment before this camera; `spread` is how far headings stray, radians."""
-    return Shot(
+    return Moment(
         pose=draw_pose(rng, camera.headings, spread),
         zoom=float(np.clip(rng.normal(0.88, 0.035), 0.78, 1.0)),
         shift=(float(rng.normal(0, 0.045)), float(rng.normal(0, 0.018))),
@@ -69,14 +69,14 @@ def draw_shot(rng: np.random.Generator, camera: Camera, *, spread: float = 0.3) 
 
 
 def render(
-    identity: Identity, camera: Camera, shot: Shot, *, size: tuple[int, int], seed: int, gap: float
+    identity: Identity, camera: Camera, moment: Moment, *, size: tuple[int, int], seed: int, gap: float
 ) -> Image.Image:
     """The picture this camera takes.
 
     Args:
         identity: Who.
         camera: With what.
-        shot: When.
+        moment: When.
         size: (height, width) in pixels.
         seed: The dataset's seed, for the scene and passers-by.
         gap: 0: infrared is grey visible; 1: only shape survives (see `Surface.seen`).
@@ -85,27 +85,27 @@ def render(
         An RGB picture; infrared ones have three equal channels.
     """
     gap = effective_gap(camera.band, gap)
-    canvas = _empty_canvas(camera, shot, size, seed, gap)
-    rng = np.random.default_rng(shot.grain)
+    canvas = _empty_canvas(camera, moment, size, seed, gap)
+    rng = np.random.default_rng(moment.grain)
     pitch, taper, band = camera.pitch, camera.taper, camera.band
     _ground_shadow(canvas, camera, gap)
-    paint_person(canvas, identity, shot.pose, pitch=pitch, taper=taper, band=band, gap=gap)
-    occlude(canvas, shot.occluder, camera, seed=seed, gap=gap, rng=rng)
-    gain = shot.gain ** (1 - gap) if band is Band.THERMAL else shot.gain  # daylight does not change heat
-    return develop(canvas.pixels, camera, size=size, gain=gain, gap=gap, rng=rng)
+    paint_person(canvas, identity, moment.pose, pitch=pitch, taper=taper, band=band, gap=gap)
+    occlude(canvas, moment.occluder, camera, seed=seed, gap=gap, rng=rng)
+    gain = moment.gain ** (1 - gap) if band is Band.THERMAL else moment.gain  # daylight does not change heat
+    return capture(canvas.pixels, camera, size=size, gain=gain, gap=gap, rng=rng)
 
 
-def _empty_canvas(camera: Camera, shot: Shot, size: tuple[int, int], seed: int, gap: float) -> Canvas:
+def _empty_canvas(camera: Camera, moment: Moment, size: tuple[int, int], seed: int, gap: float) -> Canvas:
     """The scene without the person, larger than the picture, with the place where the person will stand."""
     height, width = size
     tall = height * FINE if height <= 192 else max(height, 256)
-    wide = round(tall * float(np.clip(width / height, 0.44, 0.8)) * shot.stretch)
-    scale = tall * shot.zoom / (1 + 0.25 * float(np.sin(camera.pitch)))
-    x, y = wide * (0.5 + shot.shift[0]), tall * (0.5 + 0.47 * shot.zoom + shot.shift[1])
+    wide = round(tall * float(np.clip(width / height, 0.44, 0.8)) * moment.stretch)
+    scale = tall * moment.zoom / (1 + 0.25 * float(np.sin(camera.pitch)))
+    x, y = wide * (0.5 + moment.shift[0]), tall * (0.5 + 0.47 * moment.zoom + moment.shift[1])
     ratio = PERSON / scale
     across, down = wide * ratio, tall * ratio
-    left = shot.scene[0] * (WIDTH - across)
-    top = float(np.clip(GROUND - y * ratio + shot.scene[1], 0, HEIGHT - down))
+    left = moment.scene[0] * (WIDTH - across)
+    top = float(np.clip(GROUND - y * ratio + moment.scene[1], 0, HEIGHT - down))
     place = scene(seed, camera.place, camera.indoor).seen(camera.band, gap)
     crop = place.resize((wide, tall), Image.Resampling.BILINEAR, box=(left, top, left + across, top + down))
     values = np.asarray(crop, dtype=np.float32).reshape(tall, wide, -1) * np.float32(1 / 255)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ivreid.synthetic.places import draw_indoor, draw_outdoor
-from ivreid.synthetic.stage import HEIGHT, WIDTH
+from ivreid.synthetic.backgrounds import draw_indoor, draw_outdoor
+from ivreid.synthetic.scene_canvas import HEIGHT, WIDTH
 from ivreid.synthetic.streams import generator
 from ivreid.synthetic.surface import Band
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ivreid.distributed.exchange import broadcast, broadcast_tensors
+from ivreid.distributed.collectives import broadcast, broadcast_tensors
 from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import CheckpointError
 from ivreid.models.sealed import Kind, read_info, read_sealed, write_sealed

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 
 from ivreid.config.schema import Config
 from ivreid.data import Batch
-from ivreid.distributed.exchange import barrier, broadcast, reduce_mean
+from ivreid.distributed.collectives import barrier, broadcast, reduce_mean
 from ivreid.distributed.failure import restarted
 from ivreid.distributed.group import process_group
 from ivreid.distributed.parallel import accumulate_locally, average_buffers, data_parallel
 from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import ConfigError
-from ivreid.evaluation.shares import Interrupted
+from ivreid.evaluation.sharded import Interrupted
 from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ivreid.catalogue import provenance
-from ivreid.config.load import dump_config, make_config, to_yaml
+from ivreid.config.parse import dump_config, make_config, to_yaml
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, IvreidError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder

@@ -20,7 +20,7 @@ from ivreid.data import (
 )
 from ivreid.data.planning import check_world_size
 from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
-from ivreid.distributed.exchange import local_rank_0_first
+from ivreid.distributed.collectives import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
 from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.errors import ConfigError, UsageError

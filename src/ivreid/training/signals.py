@@ -7,10 +7,10 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from ivreid.distributed.exchange import reduce_max
+from ivreid.distributed.collectives import reduce_max
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import TrainingError
-from ivreid.evaluation.shares import Interrupted
+from ivreid.evaluation.sharded import Interrupted
 
 
 class TrainingStopped(TrainingError):

@@ -15,7 +15,7 @@ PERSON, GROUND = 230, 340
 Corners = list[tuple[float, float]]
 
 
-class Stage:
+class SceneCanvas:
     """One place in all bands.
 
     Attributes:

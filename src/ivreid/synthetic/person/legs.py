@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivreid.synthetic.identity import Identity
-from ivreid.synthetic.shot.figure import Figure, void
-from ivreid.synthetic.shot.pose import Point
+from ivreid.synthetic.appearance import Identity
+from ivreid.synthetic.person.body import Body, void
+from ivreid.synthetic.person.pose import Point
 from ivreid.synthetic.surface import Fabric, plain
 from ivreid.synthetic.wardrobe import SKIRTS
 
@@ -14,11 +14,11 @@ THIGH, KNEE, CALF, ANKLE = 0.052, 0.037, 0.036, 0.023
 """Half-widths of an average bare leg, in body heights."""
 
 
-def add_legs(figure: Figure) -> None:
+def add_legs(body: Body) -> None:
     """Collect both legs with what covers them, and both shoes."""
     for name in ("l_", "r_"):
-        _leg(figure, name)
-        _shoe(figure, name)
+        _leg(body, name)
+        _shoe(body, name)
 
 
 def _between(high: Point, low: Point, height: float) -> Point:
@@ -33,35 +33,35 @@ def _widths(identity: Identity) -> tuple[float, float, float, float]:
     return THIGH * hips, KNEE * size, CALF * size, ANKLE * size
 
 
-def _leg(figure: Figure, name: str) -> None:
-    identity, joints = figure.identity, figure.joints
+def _leg(body: Body, name: str) -> None:
+    identity, joints = body.identity, body.joints
     lower, skin = identity.lower, identity.skin
     hip, knee, ankle = (joints[name + key] for key in ("hip", "knee", "ankle"))
     thigh, at_knee, calf, at_ankle = _widths(identity)
     # legs never cover the trunk, but the nearer one covers the other
-    depth = figure.view.depth(knee) * 0.3 - 0.06
+    depth = body.view.depth(knee) * 0.3 - 0.06
     dressed = identity.upper.kind == "dress" or lower.kind in SKIRTS
     hem = lower.hem * identity.build.height
     shin = knee + (ankle - knee) * 0.35
     bare_shin = dressed or hem > 0.1
     if bare_shin:
-        figure.limb(depth, knee, shin, (at_knee * 0.95, calf), skin)
-        figure.limb(depth, shin, ankle, (calf, at_ankle), identity.socks if identity.boots else skin)
-        figure.limb(depth + 0.001, hip, knee, (thigh, at_knee), skin)
+        body.limb(depth, knee, shin, (at_knee * 0.95, calf), skin)
+        body.limb(depth, shin, ankle, (calf, at_ankle), identity.socks if identity.boots else skin)
+        body.limb(depth + 0.001, hip, knee, (thigh, at_knee), skin)
     if dressed:
         return
     ease = lower.ease
     wide = lower.kind == "wide"
     if hem > at_height(knee) + 0.01:  # shorts end above the knee
         end = _between(hip, knee, hem)
-        figure.limb(
+        body.limb(
             depth + 0.002, hip, end, (thigh + ease * 0.6, at_knee + ease * 1.5), lower.fabric, open_end=True
         )
         return
     end = ankle if hem < 0.1 else _between(knee, ankle, hem)
     cuff = at_ankle + ease * (2.2 if wide else 1.1) + 0.004
-    figure.limb(depth + 0.002, knee, end, (at_knee + ease, cuff), lower.fabric, open_end=True)
-    figure.limb(depth + 0.003, hip, knee, (thigh + ease * 0.6, at_knee + ease), lower.fabric)
+    body.limb(depth + 0.002, knee, end, (at_knee + ease, cuff), lower.fabric, open_end=True)
+    body.limb(depth + 0.003, hip, knee, (thigh + ease * 0.6, at_knee + ease), lower.fabric)
 
 
 def at_height(point: Point) -> float:
@@ -69,21 +69,21 @@ def at_height(point: Point) -> float:
     return float(point[1])
 
 
-def _shoe(figure: Figure, name: str) -> None:
-    identity, joints = figure.identity, figure.joints
+def _shoe(body: Body, name: str) -> None:
+    identity, joints = body.identity, body.joints
     heel, toe, ankle = joints[name + "heel"], joints[name + "toe"], joints[name + "ankle"]
-    depth = figure.view.depth(joints[name + "knee"]) * 0.3 - 0.0605
+    depth = body.view.depth(joints[name + "knee"]) * 0.3 - 0.0605
     sole = plain(identity.sole)
     below = np.array([0.0, -0.008, 0.0])
     if identity.boots:
-        figure.limb(
+        body.limb(
             depth, ankle + (joints[name + "knee"] - ankle) * 0.45, ankle, (0.034, 0.028), identity.shoes
         )
-    _foot(figure, depth, (heel + below, toe + below), 0.021, sole)
-    _foot(figure, depth + 0.0002, (heel, toe), 0.023, identity.shoes)
+    _foot(body, depth, (heel + below, toe + below), 0.021, sole)
+    _foot(body, depth + 0.0002, (heel, toe), 0.023, identity.shoes)
 
 
-def _foot(figure: Figure, depth: float, ends: tuple[Point, Point], radius: float, fabric: Fabric) -> None:
-    start, end = figure.view.flat(ends[0]), figure.view.flat(ends[1])
+def _foot(body: Body, depth: float, ends: tuple[Point, Point], radius: float, fabric: Fabric) -> None:
+    start, end = body.view.flat(ends[0]), body.view.flat(ends[1])
     profile = ((0.0, radius * 1.05), (0.45, radius), (1.0, radius * 0.85))
-    figure.add(depth, lambda: void(figure.tube(start, end, profile, fabric, cap=(radius, radius * 0.9))))
+    body.add(depth, lambda: void(body.tube(start, end, profile, fabric, cap=(radius, radius * 0.9))))

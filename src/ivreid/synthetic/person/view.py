@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ivreid.synthetic.shot.pose import Point
+from ivreid.synthetic.person.pose import Point
 
 Flat = tuple[float, float]
 

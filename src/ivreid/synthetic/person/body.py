@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ivreid.synthetic.identity import Identity
-from ivreid.synthetic.shot.canvas import Array, Canvas, Patch, Profile
-from ivreid.synthetic.shot.cloth import cloth_colour
-from ivreid.synthetic.shot.pose import Point, Pose
-from ivreid.synthetic.shot.view import Flat, View
+from ivreid.synthetic.appearance import Identity
+from ivreid.synthetic.person.canvas import Array, Canvas, Patch, Profile
+from ivreid.synthetic.person.cloth import cloth_colour
+from ivreid.synthetic.person.pose import Point, Pose
+from ivreid.synthetic.person.view import Flat, View
 from ivreid.synthetic.surface import Band, Fabric, Surface
 
 
 @dataclass
-class Figure:
+class Body:
     """One person about to be painted on one canvas.
 
     Attributes:

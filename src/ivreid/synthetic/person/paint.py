@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ivreid.synthetic.identity import Identity
-from ivreid.synthetic.shot.arms import add_arms
-from ivreid.synthetic.shot.bags import add_bag
-from ivreid.synthetic.shot.canvas import Canvas
-from ivreid.synthetic.shot.figure import Figure
-from ivreid.synthetic.shot.head import add_head
-from ivreid.synthetic.shot.legs import add_legs
-from ivreid.synthetic.shot.pose import Pose, skeleton
-from ivreid.synthetic.shot.trunk import add_hood, add_trunk
-from ivreid.synthetic.shot.view import View
+from ivreid.synthetic.appearance import Identity
+from ivreid.synthetic.person.arms import add_arms
+from ivreid.synthetic.person.bags import add_bag
+from ivreid.synthetic.person.body import Body
+from ivreid.synthetic.person.canvas import Canvas
+from ivreid.synthetic.person.head import add_head
+from ivreid.synthetic.person.legs import add_legs
+from ivreid.synthetic.person.pose import Pose, skeleton
+from ivreid.synthetic.person.trunk import add_hood, add_trunk
+from ivreid.synthetic.person.view import View
 from ivreid.synthetic.surface import Band
 
 
@@ -30,7 +30,7 @@ def paint_person(
         gap: How little infrared knows of visible colour (see `Surface.seen`).
     """
     view = View(pose.heading, pitch, taper)
-    figure = Figure(identity, pose, skeleton(identity, pose), view, band, gap, canvas)
+    body = Body(identity, pose, skeleton(identity, pose), view, band, gap, canvas)
     for add in (add_legs, add_trunk, add_hood, add_head, add_arms, add_bag):
-        add(figure)
-    figure.draw()
+        add(body)
+    body.draw()

@@ -14,7 +14,7 @@ DEFAULT_GAP = 0.7
 
 
 @dataclass(frozen=True)
-class Request:
+class DatasetRequest:
     """What to write; equal requests give equal bytes.
 
     Attributes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
 from ivreid.datasets.examine import note_shared_cameras, pictures_beside, some
 from ivreid.datasets.examples import write_list, write_picture
-from ivreid.datasets.lists import whole_number
+from ivreid.datasets.id_lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree, bad_path
@@ -26,7 +26,7 @@ COLUMNS = (*NEEDED, "camid", "split")
 
 
 @register_dataset
-class OwnTable(Reader):
+class CsvDataset(Reader):
     """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test"."""
 
     name = "csv"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.synthetic.identity import Identity
+from ivreid.synthetic.appearance import Identity
 from ivreid.synthetic.streams import pick
 
 Point = NDArray[np.float64]

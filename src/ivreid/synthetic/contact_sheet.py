@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ivreid.io import atomic_write
-from ivreid.synthetic.generate import draw_picture, plan
+from ivreid.synthetic.dataset_request import DEFAULT_GAP, DatasetRequest
+from ivreid.synthetic.generate import draw_picture, plan_dataset
 from ivreid.synthetic.layouts import LAYOUTS
-from ivreid.synthetic.request import DEFAULT_GAP, Request
 from ivreid.synthetic.surface import Band
 
 NAMES = {Band.VISIBLE: "visible", Band.NIR: "near infrared", Band.THERMAL: "thermal"}
@@ -26,7 +26,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def render_sheet(
+def write_contact_sheet(
     path: Path | str,
     *,
     layout: str = "sysu-mm01",
@@ -57,8 +57,8 @@ def render_sheet(
         UsageError: A value out of its range (see `synthesise`).
     """
     people = max(LAYOUTS[layout].fewest if layout in LAYOUTS else 1, first + identities)
-    request = Request(layout, people + people % 2, per_camera, size, seed, gap)
-    planned = plan(request)
+    request = DatasetRequest(layout, people + people % 2, per_camera, size, seed, gap)
+    planned = plan_dataset(request)
     height, width = size
     block = per_camera * width + GUTTER
     rows = range(first, first + identities)

@@ -18,13 +18,13 @@ MAT_HEADER = b"MATLAB 5.0 MAT-file, synthetic gallery permutations"
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PlannedPicture:
     """One file to write.
 
     Attributes:
         path: Relative to the dataset's root.
         pid: Whom it shows.
-        camera: Key of `Plan.cameras`.
+        camera: Key of `DatasetPlan.cameras`.
         moment: Ids of the moment; two files of one moment show the same pose.
         spread: How far headings stray from the camera's, radians.
         vary: How much sizes vary around the dataset's, as a share.
@@ -41,7 +41,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DatasetPlan:
     """Everything a dataset will hold.
 
     Attributes:
@@ -52,7 +52,7 @@ class Plan:
     """
 
     cameras: dict[str, Camera]
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PlannedPicture, ...]
     lists: dict[str, str]
     permutations: NDArray[np.object_] | None = None
 
@@ -70,7 +70,7 @@ class Plan:
                 file.write(MAT_HEADER.ljust(116) + buffer.getvalue()[116:])
 
 
-def deal(seed: int, identities: int, shares: tuple[float, ...]) -> list[list[int]]:
+def split_identities(seed: int, identities: int, shares: tuple[float, ...]) -> list[list[int]]:
     """Identities 1..N dealt at random into these shares, at least two each; the last part takes the rest."""
     order = generator(seed, "split").permutation(identities) + 1
     sizes = [max(2, round(share * identities)) for share in shares]
@@ -79,7 +79,7 @@ def deal(seed: int, identities: int, shares: tuple[float, ...]) -> list[list[int
     return [sorted(int(pid) for pid in part) for part in parts]
 
 
-def present(
+def cameras_passed(
     rng: np.random.Generator, cameras: tuple[int, ...], chance: dict[int, float], least: int
 ) -> list[int]:
     """The cameras an identity passes: each by its chance, but at least this many."""
@@ -94,7 +94,7 @@ def one_line(pids: list[int]) -> str:
     return ",".join(str(pid) for pid in pids) + "\n"
 
 
-def permutations(seed: int, counts: NDArray[np.int64]) -> NDArray[np.object_]:
+def draw_permutations(seed: int, counts: NDArray[np.int64]) -> NDArray[np.object_]:
     """Gallery draws in the authors' form: 6x1 cell of Nx1 cells of 10 x n arrays, 1-based, n = 0: absent.
 
     Args:

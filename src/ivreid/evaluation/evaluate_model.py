@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ivreid.analysis.full import evaluate_in_full
+from ivreid.analysis.full_evaluation import evaluate_in_full
 from ivreid.catalogue import changes
-from ivreid.config.load import load_config
+from ivreid.config.parse import load_config
 from ivreid.datasets import Dataset, load_dataset, recognise
-from ivreid.datasets.features import write_features
 from ivreid.distributed.group import process_group
 from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import UsageError
+from ivreid.evaluation.keeping import check_can_keep, keep
 from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.run_folder import RunFolder
-from ivreid.evaluation.shares import embed_in_shares
+from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples, load, weights_file
-from ivreid.protocols import Result, make_protocol, read_results, write_results
+from ivreid.protocols import Result, make_protocol
 from ivreid.retrieval import get_reranker
-from ivreid.types import Embeddings, Progress
+from ivreid.types import Progress
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,14 @@ def evaluate_run(
     Raises:
         ProtocolError: The model was trained on identities it would be tested on.
         UsageError: Unknown options, or no way to know the dataset.
-        DataError, ImageError, CheckpointError: Files that cannot be used.
+        DataError, ImageError, CheckpointError: Files that cannot be used, or a run folder that cannot be written:
+            found before the work.
+        ResultsNotKept: It could not be written at the end; the error holds the results.
     """
     process = process_from_environment()
+    folder = RunFolder(Path(path)) if Path(path).is_dir() else None
+    if folder is not None and process.is_main:
+        check_can_keep(folder)
     with process_group(device, process):
         subject = open_model_on_dataset(
             path,
@@ -106,7 +111,7 @@ def evaluate_run(
             for setting in settings or ({},)
         ]
         reranker = get_reranker(rerank, metric=metric) if rerank else None
-        embeddings = embed_in_shares(
+        embeddings = embed_sharded(
             process,
             images.split("test"),
             lambda share: embed_samples(subject.embedder, images.root, share, progress=progress),
@@ -126,8 +131,8 @@ def evaluate_run(
             )
             for protocol in protocols
         ]
-        if Path(path).is_dir():
-            keep(Path(path), embeddings, results)
+        if folder is not None:
+            keep(folder, embeddings, results)
         return results
 
 
@@ -197,21 +202,3 @@ def _selection_notes(card: Mapping[str, Any]) -> list[str]:
     if (card.get("selection") or {}).get("on") != "published-test":
         return []
     return ["the weights were selected on test identities (the published selection): the figures flatter"]
-
-
-def keep(folder: Path, embeddings: Embeddings, results: Sequence[Result]) -> None:
-    """Write features and results into a run folder.
-
-    Results of other settings stay beside the new ones where they are of the same model on the same images.
-    """
-    write_features(folder / "features.npz", embeddings)
-    path = folder / "results.json"
-    new = {_setting(result) for result in results}
-    prints = [dict(result.fingerprints) for result in results]
-    old = read_results(path) if path.exists() else []
-    kept = [one for one in old if dict(one.fingerprints) in prints and _setting(one) not in new]
-    write_results(path, [*kept, *results])
-
-
-def _setting(result: Result) -> str:
-    return repr((result.protocol, sorted(result.options.items()), result.rerank, result.tta))

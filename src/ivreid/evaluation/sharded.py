@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.distributed.exchange import gather, reduce_max
+from ivreid.distributed.collectives import gather, reduce_max
 from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import DataError
 from ivreid.types import Embeddings, ImageTable, Sample
@@ -17,7 +17,7 @@ class Interrupted(Exception):
     """Raised by a progress callback to end an embedding that would go on for minutes."""
 
 
-def embed_in_shares(
+def embed_sharded(
     process: ProcessRank, samples: Sequence[Sample], embed: Callable[[Sequence[Sample]], Embeddings]
 ) -> Embeddings | None:
     """Embed every sample once, each process a share, and join the rows by image.

@@ -26,7 +26,7 @@ def training_bars(process: ProcessRank) -> AbstractContextManager[Sequence[Tick 
     return progress_bars("Preparing images", "Training") if process.is_main else nullcontext((None, None))
 
 
-def say_error(error: BaseException) -> None:
+def print_error(error: BaseException) -> None:
     """Show what a process died of: a message, or where it is a bug the traceback."""
     if not isinstance(error, IvreidError):
         traceback.print_exception(error)

@@ -34,7 +34,7 @@ from ivreid.metrics.pairwise import Distances, pairwise
 from ivreid.metrics.verification import Pairs, roc
 from ivreid.protocols.base import Protocol
 from ivreid.protocols.collapse import collapse_notes
-from ivreid.protocols.evaluate import summarise
+from ivreid.protocols.evaluator import summarise
 from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials

@@ -18,7 +18,7 @@ _LISTS = ("blocks", "stages")
 _HEADS = ("global_pool", "flatten", "fc", "classifier", "head_drop")
 
 
-class Split(NamedTuple):
+class BackboneStages(NamedTuple):
     """A backbone's parts, sharing its parameters; run one after another they are the backbone.
 
     Attributes:
@@ -32,7 +32,7 @@ class Split(NamedTuple):
     widths: tuple[int, ...]
 
 
-def split_backbone(backbone: nn.Module, name: str) -> Split:
+def split_backbone(backbone: nn.Module, name: str) -> BackboneStages:
     """Take a network of `create_backbone` apart; a probe image decides whether the parts are the whole.
 
     Args:
@@ -62,7 +62,7 @@ def split_backbone(backbone: nn.Module, name: str) -> Split:
             f"{name!r} cannot be taken apart into a stem and stages; choose a ResNet, RegNet, ConvNeXt, "
             "EfficientNet or MobileNet"
         )
-    return Split(parts[0], tuple(stages), widths)
+    return BackboneStages(parts[0], tuple(stages), widths)
 
 
 @torch.no_grad()

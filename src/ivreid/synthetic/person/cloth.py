@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ivreid.synthetic.shot.canvas import CLOUDS, Array, Patch
+from ivreid.synthetic.person.canvas import CLOUDS, Array, Patch
 from ivreid.synthetic.surface import Band, Fabric
 
 PatternMask = Callable[[Fabric, Array, Array, Array], Array]

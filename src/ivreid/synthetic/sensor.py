@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 
 from ivreid.synthetic.camera import Camera
-from ivreid.synthetic.shot.canvas import Array
+from ivreid.synthetic.person.canvas import Array
 from ivreid.synthetic.surface import Band, luminance
 
 
-def develop(
+def capture(
     pixels: Array, camera: Camera, *, size: tuple[int, int], gain: float, gap: float, rng: np.random.Generator
 ) -> Image.Image:
     """The 8-bit RGB picture this camera makes of the light `pixels`, (H, W, 3) or (H, W, 1) float32.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ivreid.synthetic.shot.canvas import Profile
-from ivreid.synthetic.shot.figure import Figure, void
-from ivreid.synthetic.shot.trim import trim_trunk
+from ivreid.synthetic.person.body import Body, void
+from ivreid.synthetic.person.canvas import Profile
+from ivreid.synthetic.person.trim import trim_trunk
 from ivreid.synthetic.surface import Fabric
 from ivreid.synthetic.wardrobe import SKIRTS
 
@@ -25,27 +25,27 @@ REACH = 0.36
 """Length of the trunk from neck to crotch, in body heights."""
 
 
-def add_trunk(figure: Figure) -> None:
+def add_trunk(body: Body) -> None:
     """Collect the upper garment, the neck, and what covers the hips."""
-    identity, joints = figure.identity, figure.joints
+    identity, joints = body.identity, body.joints
     height = identity.build.height
     lower = identity.lower
     if identity.upper.kind == "dress" or lower.kind not in SKIRTS:
-        figure.add(-0.015, lambda: _hips(figure))
+        body.add(-0.015, lambda: _hips(body))
     else:
         waist = float(joints["pelvis"][1]) + 0.07 * height
-        figure.add(-0.012, lambda: _skirt(figure, waist, lower.hem * height, lower.fabric, lower.ease))
-    figure.add(0.0, lambda: _torso(figure))
+        body.add(-0.012, lambda: _skirt(body, waist, lower.hem * height, lower.fabric, lower.ease))
+    body.add(0.0, lambda: _torso(body))
     neck, chin = joints["neck"], joints["chin"]
-    figure.limb(-0.012, neck - (chin - neck) * 0.9, chin, (0.034 * height, 0.030 * height), identity.skin)
+    body.limb(-0.012, neck - (chin - neck) * 0.9, chin, (0.034 * height, 0.030 * height), identity.skin)
     if identity.scarf is not None:
         top, bottom = neck + np.array([0, 0.016, 0.004]), neck - np.array([0, 0.006, -0.006])
-        figure.limb(0.03, top, bottom, (0.047, 0.052), identity.scarf)
+        body.limb(0.03, top, bottom, (0.047, 0.052), identity.scarf)
 
 
-def _profile(figure: Figure, ease: float, start: float, end: float) -> Profile:
+def _profile(body: Body, ease: float, start: float, end: float) -> Profile:
     """Visible half-widths from `start` to `end` (shares of the trunk), `ease` off the body."""
-    build = figure.identity.build
+    build = body.identity.build
     shares, sides, depths = np.array(OUTLINE).T
     places = np.linspace(start, end, 14)
     side, deep = np.interp(places, shares, sides), np.interp(places, shares, depths)
@@ -55,29 +55,25 @@ def _profile(figure: Figure, ease: float, start: float, end: float) -> Profile:
     deep = deep * (0.4 + 0.6 * build.girth) * (1 + belly)
     loose = ease * np.clip((places - 0.02) / 0.15, 0.2, 1)
     return tuple(
-        (float((place - start) / (end - start)), figure.view.width(s + e, d + e) * build.height)
+        (float((place - start) / (end - start)), body.view.width(s + e, d + e) * build.height)
         for place, s, d, e in zip(places, side, deep, loose, strict=True)
     )
 
 
-def _hips(figure: Figure) -> None:
+def _hips(body: Body) -> None:
     """Trousers' seat."""
-    identity = figure.identity
+    identity = body.identity
     lower = identity.lower
-    neck, pelvis = figure.joints["neck"], figure.joints["pelvis"]
+    neck, pelvis = body.joints["neck"], body.joints["pelvis"]
     down = (pelvis - neck) / 0.315
     start, end = neck + down * REACH * 0.66, neck + down * REACH * 1.0
-    profile = _profile(figure, lower.ease * 0.5 - 0.004, 0.66, 1.0)
-    figure.tube(
-        figure.view.flat(start), figure.view.flat(end), profile, lower.fabric, cap=(0, 0.03), body=True
-    )
+    profile = _profile(body, lower.ease * 0.5 - 0.004, 0.66, 1.0)
+    body.tube(body.view.flat(start), body.view.flat(end), profile, lower.fabric, cap=(0, 0.03), body=True)
 
 
-def _skirt(
-    figure: Figure, top: float, hem: float, fabric: Fabric, ease: float, *, shift: float = 0.0
-) -> None:
+def _skirt(body: Body, top: float, hem: float, fabric: Fabric, ease: float, *, shift: float = 0.0) -> None:
     """A skirt, or the lower part of a dress or a coat: wide enough for the legs that walk in it."""
-    identity, joints, view = figure.identity, figure.joints, figure.view
+    identity, joints, view = body.identity, body.joints, body.view
     height = identity.build.height
     pelvis = joints["pelvis"]
     centre = view.flat(np.array([pelvis[0], 0.0, pelvis[2]]))[0]
@@ -92,13 +88,13 @@ def _skirt(
     at_hips = float(np.clip((top - pelvis[1]) / max(top - hem, 0.05), 0.1, 0.9))
     start = (centre, view.flat(np.array([0, top, pelvis[2]]))[1])
     end = (centre + middle, view.flat(np.array([0, hem, pelvis[2]]))[1])
-    figure.tube(
+    body.tube(
         start, end, ((0.0, waist), (at_hips, hips), (1.0, bottom)), fabric, sag=0.02, body=True, shift=shift
     )
 
 
-def _torso(figure: Figure) -> None:
-    identity, joints = figure.identity, figure.joints
+def _torso(body: Body) -> None:
+    identity, joints = body.identity, body.joints
     upper = identity.upper
     height = identity.build.height
     neck, pelvis = joints["neck"], joints["pelvis"]
@@ -108,30 +104,30 @@ def _torso(figure: Figure) -> None:
     if long:
         waist = pelvis[1] + 0.075 * height
         flare = 0.02 if upper.kind == "dress" else 0.006
-        _skirt(figure, waist, hem_height, upper.fabric, upper.ease + flare, shift=neck[1] - waist)
+        _skirt(body, waist, hem_height, upper.fabric, upper.ease + flare, shift=neck[1] - waist)
         reach = 0.96
     else:
         reach = float((neck[1] - hem_height) / (REACH * height))
-    start, end = figure.view.flat(neck), figure.view.flat(neck + down * REACH * height * reach)
-    profile, sag = _profile(figure, upper.ease, 0.0, reach), 0.0 if long else 0.012
-    patch = figure.tube(
+    start, end = body.view.flat(neck), body.view.flat(neck + down * REACH * height * reach)
+    profile, sag = _profile(body, upper.ease, 0.0, reach), 0.0 if long else 0.012
+    patch = body.tube(
         start, end, profile, upper.fabric, cap=(0.006, 0.0), sag=sag, body=True, contact=not long
     )
     if patch is not None:
-        trim_trunk(figure, patch, reach * REACH * height)
+        trim_trunk(body, patch, reach * REACH * height)
 
 
-def add_hood(figure: Figure) -> None:
+def add_hood(body: Body) -> None:
     """A hood lying on the shoulders."""
-    identity = figure.identity
+    identity = body.identity
     if identity.upper.kind not in ("hoodie", "puffer"):
         return
     height = identity.build.height
-    behind = figure.joints["neck"] + np.array([0.0, 0.0, -0.045]) * height
-    first = figure.view.flat(behind + np.array([0, 0.022, 0]))
-    last = figure.view.flat(behind - np.array([0, 0.035, 0]))
-    half = figure.view.width(0.062, 0.035) * height
+    behind = body.joints["neck"] + np.array([0.0, 0.0, -0.045]) * height
+    first = body.view.flat(behind + np.array([0, 0.022, 0]))
+    last = body.view.flat(behind - np.array([0, 0.035, 0]))
+    half = body.view.width(0.062, 0.035) * height
     profile = ((0.0, half), (1.0, half * 0.8))
     fabric = identity.upper.fabric
-    depth = figure.view.depth(behind) * 1.2
-    figure.add(depth, lambda: void(figure.tube(first, last, profile, fabric, cap=(0.02, 0.03))))
+    depth = body.view.depth(behind) * 1.2
+    body.add(depth, lambda: void(body.tube(first, last, profile, fabric, cap=(0.02, 0.03))))
