@@ -179,7 +179,12 @@ METHODS = Registry(
     "method",
     "ivreid.methods",
     "ivreid.methods.base:check_class",
-    {"iv-reid": "ivreid.methods.iv_reid:IVReID"},
+    {
+        "iv-reid": "ivreid.methods.iv_reid:IVReID",
+        "agw": "ivreid.methods.agw:AGW",
+        "caj": "ivreid.methods.caj:CAJ",
+        "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
+    },
 )
 """Every method; a new one of ours is one file and one line here."""
 

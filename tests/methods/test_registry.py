@@ -19,13 +19,17 @@ EVERY = pytest.mark.parametrize("name", sorted(methods.METHODS))
 
 @EVERY
 def test_every_method_keeps_the_contract(name, tmp_path):
-    method = methods.build(name, SMALL, 4)
-    assert methods.get_method(name) is type(method)
+    kind = methods.get_method(name)
+    method = methods.build(name, kind.small, 4, size=kind.small_size)
+    assert kind is type(method)
     assert method.name == name
     assert method.citation
-    images = torch.randn(16, 3, 64, 32, generator=torch.Generator().manual_seed(0))
-    labels, infrared = torch.arange(16) // 4, torch.arange(16) % 2 == 0
-    terms = method(images, labels, infrared)
+    rows = 2 + 2 * kind.views  # of each of 4 identities: 2 infrared images, 2 visible ones in every view
+    images = torch.randn(4 * rows, 3, *kind.small_size, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(4 * rows) // rows
+    infrared = torch.arange(4 * rows) % rows < 2
+    view = ((torch.arange(4 * rows) % rows // 2 - 1).clamp(min=0)).to(torch.int8)
+    terms = method(images, labels, infrared, view)
     assert terms
     assert all(term.shape == () and term.isfinite() for term in terms.values())
     sum(terms.values()).backward()
@@ -38,9 +42,9 @@ def test_every_method_keeps_the_contract(name, tmp_path):
 
     method.eval()
     embedding = method.embed(images, infrared)
-    assert embedding.shape == (16, method.embedding_dim)
+    assert embedding.shape == (4 * rows, method.embedding_dim)
     assert embedding.dtype == torch.float32
-    one = torch.cat([method.embed(images[i : i + 1], infrared[i : i + 1]) for i in range(16)])
+    one = torch.cat([method.embed(images[i : i + 1], infrared[i : i + 1]) for i in range(4 * rows)])
     torch.testing.assert_close(one, embedding, rtol=1e-4, atol=1e-4)
 
     path = tmp_path / "w.safetensors"

@@ -23,7 +23,8 @@ class Importer:
     r"""How the tensors of a published checkpoint are called here.
 
     Attributes:
-        names: Pattern of published names (`re.fullmatch`) -> the name here, with `\1` for its groups.
+        names: Pattern of published names (`re.fullmatch`) -> the name here, with `\1` for its groups; or a
+            function that says it for given tensors.
         dropped: Patterns of what embedding does not need: unused copies, classifiers.
         landmarks: Names that together only this method's checkpoints hold.
         classes: Name of a classifier's weight, whose rows are the training identities.
@@ -33,7 +34,7 @@ class Importer:
         flip: How the published test used the mirror image: "unit", "average" or None. Advice for the card.
     """
 
-    names: Mapping[str, str]
+    names: Mapping[str, str] | Callable[[Tensors], Mapping[str, str]]
     dropped: tuple[str, ...] = ()
     landmarks: tuple[str, ...] = ()
     classes: str = "classifier.weight"
@@ -48,9 +49,10 @@ class Importer:
             CheckpointError: A name that is neither known nor to be dropped.
         """
         renamed: dict[str, Tensor] = {}
+        names = self.names(tensors) if callable(self.names) else self.names
         ignored = []
         for name, value in tensors.items():
-            for pattern, ours in self.names.items():
+            for pattern, ours in names.items():
                 if match := re.fullmatch(pattern, name):
                     renamed[match.expand(ours)] = value
                     break

@@ -127,6 +127,8 @@ def import_published(
     renamed, ignored = importer.rename(tensors, str(path))
     settings = {"pretrained": None, **importer.settings(tensors, dataset)}
     if last_stride is not None:
+        if "last_stride" not in kind.Settings.model_fields:
+            raise UsageError(f"the last stride of {source} cannot be chosen; leave --last-stride out")
         settings["last_stride"] = last_stride
     classes = len(tensors[importer.classes]) if importer.classes in tensors else 1
     height_width = size or image_size(kind, dataset)

@@ -1,0 +1,95 @@
+"""CAJ+: CAJ in which the plain view also learns what the channel-exchanged view of the same image says.
+
+Added loss: mean over visible images of the cross-entropy between softmax(W z') of the exchanged view, without
+gradient, and softmax(W z) of the plain one. Weight `refine_weight`, 1.
+
+On SYSU-MM01 the visible images are erased with 0.6, the plain view is grey with 0.1, and an infrared image that
+keeps its channels is grey with 0.6.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from ivreid.errors import TrainingError
+from ivreid.losses import identity_loss, soft_identity_loss
+from ivreid.methods import register_method
+from ivreid.methods.caj import CAJ, CAJSettings
+from ivreid.methods.publication import Publication, PublishedFigures
+from ivreid.methods.recipe import Recipe
+
+
+class CAJPlusSettings(CAJSettings):
+    """Options of CAJ+: those of CAJ, and the refinement's weight."""
+
+    refine_weight: float = Field(
+        1.0, ge=0, description="weight of what the plain view learns from the exchanged"
+    )
+
+
+@register_method
+class CAJPlus(CAJ):
+    """Channel augmentation with refinement; see the top of this file."""
+
+    name = "caj-plus"
+    citation = "Ye et al., Channel Augmentation for Visible-Infrared Re-Identification, TPAMI 2023"
+    Settings: ClassVar[type[CAJSettings]] = CAJPlusSettings
+    views = 2
+    publication = Publication(
+        title="Channel Augmentation for Visible-Infrared Re-Identification",
+        authors="Mang Ye and Zesen Wu and Cuiqun Chen and Bo Du",
+        venue="TPAMI",
+        year=2023,
+        code="mangye16/Cross-Modal-Re-ID-baseline",
+        licence="MIT",
+        figures=(
+            PublishedFigures("sysu-mm01", "all-search, single-shot", 71.48, 68.15, draw="agw"),
+            PublishedFigures("sysu-mm01", "indoor-search, single-shot", 78.36, 81.98, draw="agw"),
+            PublishedFigures("regdb", "visible-to-infrared", 85.69, 79.70),
+        ),
+        remarks=("The kept epoch was the best on the test identities; tested with mirror images.",),
+    )
+    recipe = Recipe(
+        CAJ.recipe.values,
+        {
+            "sysu-mm01": {
+                "augment": {
+                    "visible": {"channel_erasing": 0.6, "grey": 0.1},
+                    "second": {"channel_erasing": 0.6},
+                    "infrared": {"grey": 0.15},
+                }
+            },
+            "regdb": {},
+        },
+        source="mangye16/Cross-Modal-Re-ID-baseline, PAMI23_Supervised",
+    )
+
+    def forward(
+        self, images: Tensor, labels: Tensor, infrared: Tensor, view: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """CAJ's losses and the refinement; every plain visible row needs its second view, in the same order."""
+        x = self.pooled(images, infrared)
+        logits = self.classifier(self.norm(x))
+        plain, exchanged = self._views(infrared, view)
+        refine = soft_identity_loss(logits[plain], logits[exchanged].detach())
+        return {
+            "identity": identity_loss(logits, labels),
+            "triplet": self.triplet(x, labels),
+            "refine": self.settings.refine_weight * refine,
+        }
+
+    def _views(self, infrared: Tensor, view: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Rows of the plain and of the exchanged views of the visible images, image by image."""
+        if view is None:
+            raise TrainingError("caj-plus needs two views of each visible image: batch.views = {visible: 2}")
+        infrared, view = infrared.cpu(), view.cpu()
+        plain, exchanged = ((~infrared & (view == number)).nonzero().squeeze(1) for number in (0, 1))
+        if len(plain) != len(exchanged) or not len(plain):
+            raise TrainingError(
+                f"caj-plus needs two views of each visible image (batch.views = {{visible: 2}}); this batch has "
+                f"{len(plain)} first and {len(exchanged)} second ones"
+            )
+        return plain, exchanged
