@@ -5,7 +5,7 @@ import pytest
 
 from ivreid.analysis.calibration import fit_threshold
 from ivreid.errors import DataError, UsageError
-from ivreid.metrics.pairwise import pairwise
+from ivreid.metrics.distances import pairwise
 from ivreid.types import Embeddings, ImageTable
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from slow_evaluation import people, shuffled
 
 from ivreid.errors import DataError, UsageError
+from ivreid.metrics.distances import distinct, product_with
 from ivreid.protocols import evaluate, make_protocol, run_trials, scoring
-from ivreid.protocols.products import distinct, product_with
 from ivreid.types import Embeddings, ImageTable
 
 SEED = st.integers(0, 2**32 - 1)

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from ivreid import methods
 from ivreid.config import Config, load_config, make_config
 from ivreid.data import TrainLoader, open_training_set
 from ivreid.datasets import hold_out, load_dataset
-from ivreid.errors import ConfigError, DataError, ImageError, TrainingError, UsageError
+from ivreid.errors import ConfigError, DataError, ImageError, ProtocolError, TrainingError, UsageError
 from ivreid.evaluation.validation import score_validation
 from ivreid.io import files
 from ivreid.methods.iv_reid import IVReID
@@ -199,6 +200,14 @@ def test_validation_scores_equal_a_slow_derivation(tiny: Path) -> None:
         inps.append(len(ranks) / ranks[-1])
     scores = score_validation(found, load_dataset("sysu-mm01", tiny))
     assert scores == pytest.approx({"rank1": np.mean(first), "mAP": np.mean(aps), "mINP": np.mean(inps)})
+
+
+def test_validation_names_one_camera_number_for_both_modalities() -> None:
+    found = embeddings(np.random.default_rng(3))
+    ids = found.images
+    one = ImageTable(ids.pids, np.full(len(ids), 5), np.arange(1, len(ids) + 1), ids.infrared)
+    with pytest.raises(ProtocolError, match=r"20 had some, .* camera number 5 stands on both sides"):
+        score_validation(Embeddings(found.vectors, one), SimpleNamespace(name="csv", trial=None))
 
 
 def test_the_last_epoch_is_kept_without_looking_at_anybody(tiny_config: Make) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics.bootstrap import CONFIDENCE, Interval
-from ivreid.metrics.pairwise import pairwise
+from ivreid.metrics.distances import pairwise
 from ivreid.metrics.verification import Pairs, bootstrap_threshold, roc, threshold_at_fpr
 from ivreid.protocols.base import Protocol
 from ivreid.protocols.collapse import collapse_notes

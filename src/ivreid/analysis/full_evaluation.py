@@ -30,12 +30,11 @@ from ivreid.analysis.breakdown import (
 from ivreid.analysis.compare import PER_IDENTITY, per_identity_json
 from ivreid.metrics import rank_queries
 from ivreid.metrics.bootstrap import bootstrap
-from ivreid.metrics.pairwise import Distances, pairwise
+from ivreid.metrics.distances import Distances, Scorer, pairwise, product_with
 from ivreid.metrics.verification import Pairs, roc
 from ivreid.protocols.base import Protocol
 from ivreid.protocols.collapse import collapse_notes
 from ivreid.protocols.evaluator import summarise
-from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.types import Embeddings, Progress

@@ -98,8 +98,8 @@ def run(
     from ivreid.cli.results_table import show_results
     from ivreid.datasets.features import read_features
     from ivreid.io import check_output, file_hash
+    from ivreid.metrics.distances import Scorer, product_with
     from ivreid.protocols import make_protocol, write_results
-    from ivreid.protocols.products import Scorer, product_with
     from ivreid.retrieval import get_reranker
 
     if json_out is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples
 from ivreid.methods import Method
 from ivreid.metrics import figures, rank_queries
+from ivreid.metrics.distances import pairwise
 from ivreid.protocols import Protocol, evaluate, get_protocol, make_protocol
+from ivreid.protocols.notes import why_no_match
 from ivreid.types import BoolArray, Embeddings, ImageTable, Progress, Sample
-
-NO_MATCH = "no validation query has a true match that the camera rule leaves in its gallery"
 
 
 def validate(
@@ -90,7 +89,7 @@ def check_validation(config: Config, dataset: Dataset) -> None:
     matches = (query.pids[:, None] == gallery.pids) & query.known[:, None]
     excluded = protocol.excluded(query, gallery)
     if not (matches if excluded is None else matches & ~excluded).any():
-        raise ProtocolError(NO_MATCH)
+        raise _no_match(query, gallery)
 
 
 def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
@@ -119,15 +118,21 @@ def score_validation(embeddings: Embeddings, dataset: Dataset) -> dict[str, floa
         ProtocolError: The validation identities lack a modality, so nothing can be scored.
     """
     query, gallery = (embeddings.take(rows) for rows in _both_sides(embeddings.images))
-    q, g = _unit(query.vectors), _unit(gallery.vectors)
     protocol = make_protocol(dataset.name, trial=dataset.trial)
-    outcomes = rank_queries(
-        1.0 - q @ g.T, query.images.pids, gallery.images.pids, protocol.excluded(query.images, gallery.images)
-    )
+    distances = pairwise(query.vectors, gallery.vectors, dtype=np.float32, allow_zero=True)
+    excluded = protocol.excluded(query.images, gallery.images)
+    outcomes = rank_queries(distances, query.images.pids, gallery.images.pids, excluded)
     if not outcomes.valid.any():
-        raise ProtocolError(NO_MATCH)
+        raise _no_match(query.images, gallery.images)
     found = figures(outcomes, "identity")
     return {"rank1": float(found.cmc[0]), "mAP": found.mean_ap, "mINP": found.mean_inp}
+
+
+def _no_match(query: ImageTable, gallery: ImageTable) -> ProtocolError:
+    why = why_no_match(np.zeros(len(query), dtype=np.bool_), query, gallery)
+    return ProtocolError(
+        f"none of {len(query)} validation queries has a true match left in its gallery; {why}"
+    )
 
 
 def _both_sides(images: ImageTable) -> tuple[BoolArray, BoolArray]:
@@ -138,7 +143,3 @@ def _both_sides(images: ImageTable) -> tuple[BoolArray, BoolArray]:
             "the validation identities have images of one modality only; nothing can be scored"
         )
     return infrared, ~infrared
-
-
-def _unit(vectors: Any) -> Any:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,11 +1,10 @@
 """Who queries, who is gallery, what is excluded, which CMC rule, how many trials."""
 
 from ivreid.catalogue import PROTOCOLS
-from ivreid.metrics.pairwise import METRICS
+from ivreid.metrics.distances import METRICS, Scorer
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
-from ivreid.protocols.products import Scorer
 from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
 from ivreid.protocols.result_io import read_results, write_results

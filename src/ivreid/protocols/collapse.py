@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.metrics.pairwise import check_metric
+from ivreid.metrics.distances import check_metric, squared_distances, unit
 from ivreid.protocols.base import canonical_order
 from ivreid.types import Embeddings, FloatArray
 
@@ -40,21 +40,15 @@ def _on_one_point(vectors: FloatArray, rows: NDArray[np.int64], metric: str) -> 
     if not len(rows):
         return 0
     sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
-    points = _scaled(vectors[sample], metric)
+    points = _points(vectors[sample], metric)
     squares = np.einsum("nd,nd->n", points, points)
-    gaps = squares[:, None] + squares - 2 * (points @ points.T)
-    near = (gaps <= _ROUNDING**2 * squares).sum(axis=0)
+    near = (squared_distances(points, squares, points, squares) <= _ROUNDING**2 * squares).sum(axis=0)
     best = int(near.argmax())
     if near[best] < min(_WORTH_COUNTING, len(sample) / 2):
         return 0
-    gap = np.linalg.norm(_scaled(vectors[rows], metric) - points[best], axis=1)
+    gap = np.linalg.norm(_points(vectors[rows], metric) - points[best], axis=1)
     return int((gap <= _ROUNDING * np.sqrt(squares[best])).sum())
 
 
-def _scaled(vectors: FloatArray, metric: str) -> NDArray[np.float64]:
-    """The vectors in double precision, for cosine of length 1 where they have a direction."""
-    points = vectors.astype(np.float64)
-    if metric == "cosine":
-        lengths = np.linalg.norm(points, axis=1, keepdims=True)
-        points /= np.where(lengths > 0, lengths, 1)
-    return points
+def _points(vectors: FloatArray, metric: str) -> NDArray[np.float64]:
+    return unit(vectors) if metric == "cosine" else vectors.astype(np.float64)

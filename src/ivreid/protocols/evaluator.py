@@ -9,11 +9,11 @@ import numpy as np
 
 from ivreid.errors import ProtocolError
 from ivreid.metrics import Figures, figures
+from ivreid.metrics.distances import Scorer, product_with
 from ivreid.protocols.base import Protocol, canonical_order
 from ivreid.protocols.collapse import collapse_notes
 from ivreid.protocols.expectation import TIES, tie_note, ties_block
 from ivreid.protocols.notes import trial_notes, why_no_match
-from ivreid.protocols.products import Scorer, product_with
 from ivreid.protocols.result import Result, TrialResult
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.types import Embeddings, ImageTable, Progress
@@ -96,7 +96,7 @@ def summarise(
             raise ProtocolError(
                 f"{protocol.title}, trial {number}: none of {len(one.outcomes)} queries has a true match "
                 f"left among {len(one.trial.gallery)} gallery images after exclusion; "
-                f"{why_no_match(one.outcomes, images.take(one.trial.query), images.take(one.trial.gallery))}"
+                f"{why_no_match(one.outcomes.valid, images.take(one.trial.query), images.take(one.trial.gallery))}"
             )
     averaged = [figures(one.outcomes, protocol.cmc) for one in found]
     trials = tuple(_trial_result(one) for one in averaged)
@@ -121,7 +121,7 @@ def summarise(
         tta=tta,
         notes=(
             *protocol.notes(images),
-            *trial_notes(found[0].trial, found[0].outcomes, images),
+            *trial_notes(found[0].trial, found[0].outcomes.valid, images),
             *tie_note(trials, ties, sum(one.valid_queries for one in averaged)),
             *notes,
         ),

@@ -5,41 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ivreid.metrics import Outcomes
 from ivreid.protocols.base import Trial
-from ivreid.types import NO_CAMERA, ImageTable
+from ivreid.types import NO_CAMERA, BoolArray, ImageTable
 
 SMALL_GALLERY = 20
 
 
-def trial_notes(trial: Trial, outcomes: Outcomes, images: ImageTable) -> tuple[str, ...]:
-    """Notes on one trial: a small gallery, unknown people, queries that were left out."""
+def trial_notes(trial: Trial, valid: BoolArray, images: ImageTable) -> tuple[str, ...]:
+    """Notes on one trial: a small gallery, unknown people, queries that were left out (those not `valid`)."""
     query, gallery = images.take(trial.query), images.take(trial.gallery)
-    return (*_small_gallery(gallery), *_unknown_people(images), *_left_out(outcomes, query, gallery, images))
+    return (*_small_gallery(gallery), *_unknown_people(images), *_left_out(valid, query, gallery, images))
 
 
-def why_no_match(outcomes: Outcomes, query: ImageTable, gallery: ImageTable) -> str:
+def why_no_match(valid: BoolArray, query: ImageTable, gallery: ImageTable) -> str:
     """Why queries have no true match left, for a message: the camera rule, or other people on both sides.
 
     Args:
-        outcomes: Of the queries, at least one of them not valid.
+        valid: (Q,) False for queries without one, at least one of them.
         query: The query images.
         gallery: The gallery images.
     """
-    ruled = _ruled_out(outcomes, query, gallery)
+    ruled = _ruled_out(valid, query, gallery)
     if not ruled.any():
         return "do both modalities show the same identities?"
     return f"{int(ruled.sum())} had some, {_by_the_rule(ruled, query, gallery)}"
 
 
-def _ruled_out(outcomes: Outcomes, query: ImageTable, gallery: ImageTable) -> NDArray[np.bool_]:
+def _ruled_out(valid: BoolArray, query: ImageTable, gallery: ImageTable) -> BoolArray:
     """(Q,) True where the gallery shows the query's person and the camera rule leaves none of those images."""
-    return ~outcomes.valid & query.known & np.isin(query.pids, gallery.pids)
+    return ~valid & query.known & np.isin(query.pids, gallery.pids)
 
 
-def _by_the_rule(ruled: NDArray[np.bool_], query: ImageTable, gallery: ImageTable) -> str:
+def _by_the_rule(ruled: BoolArray, query: ImageTable, gallery: ImageTable) -> str:
     text = "all of them excluded by the camera rule"
     shared = np.intersect1d(query.camids[ruled], gallery.camids)
     shared = shared[shared != NO_CAMERA]
@@ -52,10 +50,8 @@ def _by_the_rule(ruled: NDArray[np.bool_], query: ImageTable, gallery: ImageTabl
     )
 
 
-def _left_out(
-    outcomes: Outcomes, query: ImageTable, gallery: ImageTable, images: ImageTable
-) -> Iterator[str]:
-    ruled = _ruled_out(outcomes, query, gallery)
+def _left_out(valid: BoolArray, query: ImageTable, gallery: ImageTable, images: ImageTable) -> Iterator[str]:
+    ruled = _ruled_out(valid, query, gallery)
     if ruled.any():
         why = _by_the_rule(ruled, query, gallery)
         yield f"{int(ruled.sum())} of {len(query)} queries are left out: they have true matches, {why}"

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
 from ivreid.machine import available_cores
+from ivreid.metrics.distances import GalleryProducts, Scorer, check_metric, product_with
 from ivreid.metrics.identities import Identities
 from ivreid.metrics.outcomes import Outcomes, rank_block, rank_queries
-from ivreid.metrics.pairwise import check_metric
 from ivreid.metrics.ties import TieExpectations, expect_ties, expect_ties_of_matrix
 from ivreid.protocols.base import Protocol, Trial, canonical_order, in_order_of
-from ivreid.protocols.products import GalleryProducts, Scorer, product_with
 from ivreid.types import Embeddings, FloatArray, IntArray, Progress
 
 Precision = Literal["double", "single"]

@@ -7,18 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ivreid.metrics.distances import pairwise, unit
 from ivreid.metrics.verification import roc
 from ivreid.types import BoolArray, Embeddings, ImageTable, IntArray
 
 MOST_IMAGES = 1600
 """Images that pair statistics look at: 1.3 million pairs settle a histogram; a test set can have 10^8."""
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Rows scaled to length 1, as the cosine distance sees them."""
-    out = vectors.astype(np.float64)
-    scaled: NDArray[np.float64] = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-    return scaled
 
 
 def spread_sample(images: ImageTable, most: int = MOST_IMAGES) -> IntArray:
@@ -84,8 +78,8 @@ def pair_distances(embeddings: Embeddings) -> tuple[PairDistances, PairDistances
     Two unknown people (pids below 0) make no pair.
     """
     chosen = embeddings.take(spread_sample(embeddings.images))
-    x, images = unit(chosen.vectors), chosen.images
-    distances = 1.0 - x @ x.T
+    images = chosen.images
+    distances = pairwise(chosen.vectors, chosen.vectors, allow_zero=True)
     once: BoolArray = np.triu(images.known[:, None] | images.known, k=1)
     same = images.pids[:, None] == images.pids[None, :]
     crossing = images.infrared[:, None] != images.infrared[None, :]

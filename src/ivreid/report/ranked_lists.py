@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ivreid.errors import DataError
 from ivreid.metrics import Outcomes, rank_queries
-from ivreid.metrics.pairwise import pairwise
+from ivreid.metrics.distances import pairwise
 from ivreid.report.inputs import Hit, RankedLists, RankedQuery, ShownImage
 from ivreid.types import BoolArray, Embeddings, ImageTable, IntArray
 

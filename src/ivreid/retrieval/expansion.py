@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
-from ivreid.retrieval.nearest import FloatMatrix, Space
+from ivreid.metrics.distances import Space, Vectors, pairwise
 from ivreid.retrieval.ranking import rank
 from ivreid.types import Progress
 
@@ -41,7 +41,7 @@ class AverageQueryExpansion:
         return f"{self.name} (n={self.n})"
 
     def expand(
-        self, query: FloatMatrix, gallery: FloatMatrix, *, excluded: NDArray[np.bool_] | None = None
+        self, query: Vectors, gallery: Vectors, *, excluded: NDArray[np.bool_] | None = None
     ) -> NDArray[np.float64]:
         """The (Q, D) expanded queries: the mean of each query and its nearest gallery vectors.
 
@@ -55,9 +55,7 @@ class AverageQueryExpansion:
             DataError: As for `rank`.
         """
         ranking = rank(query, gallery, self.n, metric=self.metric, excluded=excluded)
-        left, right = Space.of(query, self.metric), Space.of(gallery, self.metric)
-        total = left.exact * left.scale[:, None]
-        members = right.exact * right.scale[:, None]
+        total, members = (Space.of(vectors, self.metric).scaled() for vectors in (query, gallery))
         for place in range(ranking.k):
             found = ranking.indices[:, place]
             total += np.where((found >= 0)[:, None], members[found], 0.0)
@@ -66,8 +64,8 @@ class AverageQueryExpansion:
 
     def __call__(
         self,
-        query: FloatMatrix,
-        gallery: FloatMatrix,
+        query: Vectors,
+        gallery: Vectors,
         *,
         excluded: NDArray[np.bool_] | None = None,
         progress: Progress | None = None,
@@ -77,10 +75,5 @@ class AverageQueryExpansion:
         Raises:
             DataError: As for `rank`.
         """
-        left = Space.of(self.expand(query, gallery, excluded=excluded), self.metric)
-        right = Space.of(gallery, self.metric)
-        a, b = left.exact * left.scale[:, None], right.exact * right.scale[:, None]
-        if self.metric == "cosine":
-            return np.asarray(np.maximum(1 - a @ b.T, 0), dtype=np.float32)
-        square = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * (a @ b.T)
-        return np.asarray(np.sqrt(np.maximum(square, 0)), dtype=np.float32)
+        expanded = self.expand(query, gallery, excluded=excluded)
+        return np.asarray(pairwise(expanded, gallery, self.metric), dtype=np.float32)

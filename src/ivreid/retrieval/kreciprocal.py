@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ivreid.errors import DataError, UsageError
-from ivreid.retrieval.nearest import FloatMatrix, Space, nearest
+from ivreid.metrics.distances import Space, Vectors, squared_distances
+from ivreid.retrieval.nearest import nearest
 from ivreid.types import Progress
 
 _ROWS = 1024
@@ -70,7 +71,7 @@ class KReciprocal:
         return f"{self.name} (k1={self.k1}, k2={self.k2}, weight={self.weight:g})"
 
     def __call__(
-        self, query: FloatMatrix, gallery: FloatMatrix, *, progress: Progress | None = None
+        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """The (Q, G) float32 re-ranked distances, in [0, 1].
 
@@ -88,7 +89,7 @@ class KReciprocal:
         return out
 
     def blocks(
-        self, query: FloatMatrix, gallery: FloatMatrix, *, progress: Progress | None = None
+        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """The same distances as (first query row, (q, G) block) pairs, for results too large to hold.
 
@@ -107,21 +108,17 @@ class KReciprocal:
         neighbours, farthest = _neighbours(space, max(self.k1, self.k2 - 1), tick)
         encoding = expand(encode(space, neighbours[:, : self.k1], farthest), neighbours[:, : self.k2 - 1])
         gallery_by_column = encoding[len(query) :].T.tocsr()
-        right = _double(space, slice(len(query), None))
+        right = space.scaled(slice(len(query), None))
         square = np.einsum("ij,ij->i", right, right)
         for start in range(0, len(query), _ROWS // 4):
             rows = slice(start, min(start + _ROWS // 4, len(query)))
-            left = _double(space, rows)
-            plain = np.einsum("ij,ij->i", left, left)[:, None] + square - 2 * (left @ right.T)
-            plain = np.maximum(plain, 0) / farthest[rows, None]
+            left = space.scaled(rows)
+            plain = squared_distances(left, np.einsum("ij,ij->i", left, left), right, square)
+            plain /= farthest[rows, None]
             block = (1 - self.weight) * _jaccard(encoding[rows], gallery_by_column) + self.weight * plain
             yield start, block.astype(np.float32)
             if progress:
                 progress(len(space) + rows.stop, total)
-
-
-def _double(space: Space, rows: slice) -> NDArray[np.float64]:
-    return np.asarray(space.exact[rows] * space.scale[rows, None], dtype=np.float64)
 
 
 def _neighbours(space: Space, k: int, progress: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

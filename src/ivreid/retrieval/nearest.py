@@ -10,93 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import DataError, UsageError
-from ivreid.types import Progress, as_array
-
-Metric = Literal["cosine", "euclidean"]
-FloatMatrix = NDArray[np.floating[Any]]
-DoubleArray = NDArray[np.float64]
+from ivreid.metrics.distances import DoubleArray, Space
+from ivreid.types import Progress
 
 BLOCK_BYTES = 64 * 1024 * 1024
-LARGEST = 1e12
-"""Larger coordinates are refused: their squares would not fit single precision."""
 _UNIT_ROUNDOFF = 2.0**-24
-_PAIRS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class Space:
-    """Vectors prepared for one metric.
-
-    Attributes:
-        exact: (N, D) vectors as given; scaled by `scale` in double precision when a pair is decided.
-        scale: (N,) factors, 1 / norm for cosine and 1 for Euclidean.
-        rough: (N, D) float32 scaled vectors for the matrix product.
-        metric: "cosine" or "euclidean".
-    """
-
-    exact: FloatMatrix
-    scale: DoubleArray
-    rough: NDArray[np.float32]
-    metric: Metric
-
-    @classmethod
-    def of(cls, vectors: FloatMatrix, metric: str, name: str = "embeddings") -> Space:
-        """Prepare (N, D) vectors.
-
-        Raises:
-            UsageError: Unknown metric.
-            DataError: Not a finite (N, D) array, or a zero vector under cosine, whose direction is undefined.
-        """
-        if metric not in ("cosine", "euclidean"):
-            raise UsageError(f"metric {metric!r} is unknown; use 'cosine' or 'euclidean'")
-        vectors = as_array(vectors, name)
-        if vectors.dtype == np.float16:  # its sums and squares would overflow
-            vectors = vectors.astype(np.float32)
-        if vectors.ndim != 2 or not np.isfinite(vectors).all():
-            raise DataError(f"{name} must be a finite (images, dimensions) array, got shape {vectors.shape}")
-        if np.abs(vectors).max(initial=0.0) > LARGEST:
-            raise DataError(
-                f"{name} reach {np.abs(vectors).max():.3g}; values beyond {LARGEST:g} are not embeddings"
-            )
-        scale = np.ones(len(vectors))
-        if metric == "cosine":
-            norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-            if (norms == 0).any():
-                row = int(np.flatnonzero(norms == 0)[0])
-                raise DataError(
-                    f"{name} row {row} is zero: it has no direction, so no cosine distance; use euclidean"
-                )
-            scale = 1.0 / norms
-        rough = (
-            (vectors * scale[:, None]).astype(np.float32)
-            if metric == "cosine"
-            else vectors.astype(np.float32)
-        )
-        return cls(vectors, scale, rough, "cosine" if metric == "cosine" else "euclidean")
-
-    def __len__(self) -> int:
-        return len(self.exact)
-
-    def squared(self, row: int, other: Space, rows: NDArray[np.integer[Any]]) -> DoubleArray:
-        """(R,) squared Euclidean distances from the scaled vector `row` to `other`'s `rows`, in double."""
-        anchor = self.exact[row].astype(np.float64) * self.scale[row]
-        out = np.empty(len(rows))
-        for start in range(0, len(rows), _PAIRS_AT_ONCE):
-            part = rows[start : start + _PAIRS_AT_ONCE]
-            gap = other.exact[part] * other.scale[part, None] - anchor
-            out[start : start + len(part)] = np.square(gap).sum(axis=1)
-        return out
-
-
-def to_distance(squared: DoubleArray, metric: Metric) -> DoubleArray:
-    """From squared Euclidean distances: |a - b|, or 1 - cos = |a - b|^2 / 2 of unit vectors."""
-    return squared / 2 if metric == "cosine" else np.sqrt(squared)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
-from ivreid.retrieval.nearest import BLOCK_BYTES, FloatMatrix, Space, nearest, to_distance
+from ivreid.metrics.distances import Space, Vectors, to_distance
+from ivreid.retrieval.nearest import BLOCK_BYTES, nearest
 from ivreid.types import Progress
 
 
@@ -88,8 +89,8 @@ class Ranking:
 
 
 def rank(
-    query: FloatMatrix,
-    gallery: FloatMatrix,
+    query: Vectors,
+    gallery: Vectors,
     k: int = 10,
     *,
     metric: str = "cosine",
