@@ -163,7 +163,8 @@ def test_a_file_of_another_network_is_refused_by_name(tmp_path):
         CheckpointError, match=r"'conv1.weight' has shape \(64, 1, 7, 7\), expected \(64, 3, 7, 7\)"
     ):
         create_backbone("resnet18", pretrained=str(path))
-    torch.save({f"base.{key}": value for key, value in state.items()}, path)
+    trained = {f"base.{key}": value for key, value in state.items()}
+    torch.save({**trained, "bottleneck.weight": torch.ones(512)}, path)
     with pytest.raises(CheckpointError, match="ivreid import"):
         create_backbone("resnet18", pretrained=str(path))
     with pytest.raises(CheckpointError, match="no such checkpoint file"):

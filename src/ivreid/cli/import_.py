@@ -58,6 +58,7 @@ def run(
     settings = imported.card["settings"]
     console = Console(highlight=False, soft_wrap=True)
     for name, value in (
+        *([("found", imported.remarks)] if imported.remarks else []),
         ("method", method.name),
         ("settings", ", ".join(f"{key} {value}" for key, value in settings.items() if key != "pretrained")),
         ("embedding", f"{method.embedding_dim} numbers"),

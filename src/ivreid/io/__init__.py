@@ -10,7 +10,7 @@ from ivreid.io.files import (
     write_text,
 )
 from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, to_rgb
-from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, is_leftover, is_picture
+from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, START, is_leftover, is_picture, kind_of, way_out
 from ivreid.io.locks import try_lock
 from ivreid.io.look import Look, look_at
 from ivreid.io.outputs import check_output
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_PIXELS",
     "OWN_SUFFIXES",
     "REFUSE",
+    "START",
     "Deep",
     "Look",
     "atomic_write",
@@ -31,6 +32,7 @@ __all__ = [
     "fingerprint",
     "is_leftover",
     "is_picture",
+    "kind_of",
     "look_at",
     "parse_deep",
     "read_image",
@@ -40,6 +42,7 @@ __all__ = [
     "to_rgb",
     "try_lock",
     "user_path",
+    "way_out",
     "write_json",
     "write_text",
 ]

@@ -40,6 +40,12 @@ _STARTS = {
     b"%PDF": "PDF",
     b"PK\x03\x04": "ZIP archive",
     b"\x1f\x8b": "gzip archive",
+    b"\xfd7zXZ\0": "xz archive",
+    b"BZh": "bzip2 archive",
+    b"\x28\xb5\x2f\xfd": "Zstandard archive",
+    b"7z\xbc\xaf\x27\x1c": "7z archive",
+    b"Rar!": "RAR archive",
+    b"MATLAB 5.0": "MATLAB file",
     b"\x93NUMPY": "NumPy array",
     b"\x89HDF": "HDF5",
     b"version https://git-lfs": "Git LFS pointer",
@@ -51,6 +57,10 @@ _BRANDS = {
     b"heix": "HEIC",
     b"mif1": "HEIC",
     b"msf1": "HEIC",
+}
+_WAYS_OUT = {
+    "Git LFS pointer": "`git lfs pull` fetches the file itself",
+    "HTML page": "the download gave a web page instead of the file (a login, a notice, an error); open it in a browser",
 }
 
 
@@ -81,6 +91,13 @@ def kind_of(start: bytes) -> str:
     if text.startswith((b"<svg", b"<?xml")):
         return "SVG or XML"
     return "Netpbm" if start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3].isspace() else ""
+
+
+def way_out(kind: str) -> str:
+    """What to do about a file of that kind that stands where another was expected; empty where unknown."""
+    if kind.endswith("archive"):
+        return "unpack it, and give the file inside"
+    return _WAYS_OUT.get(kind, "")
 
 
 def readable_kinds(path: Path) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from ivreid.methods.base import Method
 from ivreid.methods.building import build
 from ivreid.methods.importer import Importer, Tensors, looks_like
 from ivreid.methods.iv_reid import IVReID
-from ivreid.models import read_tensors, write_weights
+from ivreid.models import MAX_CLASSES, read_checkpoint, write_weights
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -42,12 +42,14 @@ class Imported:
         tensors: What to write: the method's tensors that the file gave.
         card: The card to write beside them.
         ignored: Names of tensors in the file that embedding does not need.
+        remarks: Where in the file the tensors stood, and what was taken off their names; often nothing.
     """
 
     method: Method
     tensors: Tensors
     card: Mapping[str, Any]
     ignored: tuple[str, ...]
+    remarks: str = ""
 
 
 def import_checkpoint(
@@ -114,7 +116,8 @@ def import_published(
     if source == "iv-reid":
         return import_iv_reid(path, last_stride=last_stride or 1, size=size or image_size(IVReID, dataset))
     importer = kind.importer
-    tensors = finite(read_tensors(path), str(path))
+    checkpoint = read_checkpoint(path)
+    tensors = finite(checkpoint.tensors, str(path))
     lacking = [name for name in importer.landmarks if name not in tensors]
     if lacking:
         other = [name for name in looks_like(tensors, importers()) if name != source]
@@ -130,12 +133,13 @@ def import_published(
         if "last_stride" not in kind.Settings.model_fields:
             raise UsageError(f"the last stride of {source} cannot be chosen; leave --last-stride out")
         settings["last_stride"] = last_stride
-    classes = len(tensors[importer.classes]) if importer.classes in tensors else 1
+    classes = class_count(tensors[importer.classes], str(path)) if importer.classes in tensors else 1
     height_width = size or image_size(kind, dataset)
     method = build(source, settings, classes, size=height_width, pretrained=False).eval()
     fill_counters(method, renamed)
     method.load_tensors(renamed, str(path))
-    return Imported(method, renamed, card_of(method, source, dataset, Path(path), importer.flip), ignored)
+    card = card_of(method, source, dataset, Path(path), importer.flip)
+    return Imported(method, renamed, card, ignored, checkpoint.remarks)
 
 
 def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, int] = (384, 128)) -> Imported:
@@ -152,7 +156,8 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
     Raises:
         CheckpointError: A file that cannot be read safely, or is not such a network; the message says why.
     """
-    source = finite(read_tensors(path), str(path))
+    checkpoint = read_checkpoint(path)
+    source = finite(checkpoint.tensors, str(path))
     if "base.conv1.weight" not in source or "share_classifier.weight" not in source:
         lacking = next(n for n in ("base.conv1.weight", "share_classifier.weight") if n not in source)
         raise CheckpointError(
@@ -168,12 +173,12 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
         "classifier_bias": "share_classifier.bias" in source,
     }
     tensors, ignored = _rename(_fold_biases(source, str(path)))
-    num_classes = len(source["share_classifier.weight"])
+    num_classes = class_count(source["share_classifier.weight"], str(path))
     method = build("iv-reid", settings, num_classes, size=size, pretrained=False).eval()
     fill_counters(method, tensors)
     method.load_tensors(tensors, str(path))
     card = card_of(method, "iv-reid", "sysu-mm01", Path(path))
-    return Imported(method, tensors, card, tuple(ignored))
+    return Imported(method, tensors, card, tuple(ignored), checkpoint.remarks)
 
 
 def importers() -> dict[str, Importer]:
@@ -191,6 +196,17 @@ def finite(tensors: Tensors, path: str) -> dict[str, Tensor]:
         if value.is_floating_point() and not value.isfinite().all():
             raise CheckpointError(f"{path} holds NaN or infinite values in {name!r}")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def class_count(weight: Tensor, path: str) -> int:
+    """The training identities of a classifier.
+
+    Raises:
+        CheckpointError: It has a shape that no classifier has; a small file must not ask for a large network.
+    """
+    if weight.ndim != 2 or not 1 <= len(weight) <= MAX_CLASSES or not weight.numel():
+        raise CheckpointError(f"{path}: its classifier has the impossible shape {tuple(weight.shape)}")
+    return len(weight)
 
 
 def fill_counters(method: Method, tensors: dict[str, Tensor]) -> None:

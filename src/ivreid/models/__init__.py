@@ -1,7 +1,7 @@
 """Networks: backbones through timm, their parts, and weights read and written without executing anything."""
 
 from ivreid.models.backbone import RESNETS, create_backbone
-from ivreid.models.foreign import read_tensors
+from ivreid.models.foreign import read_checkpoint, read_tensors
 from ivreid.models.gates import ChannelGate, ModalityAlleviation
 from ivreid.models.necks import DualNorm, NormKind, make_norm
 from ivreid.models.non_local import NonLocal
@@ -10,9 +10,10 @@ from ivreid.models.slow import SlowHead
 from ivreid.models.stages import BackboneStages, after_last_blocks, split_backbone
 from ivreid.models.stems import TwoStems
 from ivreid.models.vit import OverlappingViT, create_vit, resize_table
-from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
+from ivreid.models.weights import MAX_CLASSES, read_card, read_weights, weights_fingerprint, write_weights
 
 __all__ = [
+    "MAX_CLASSES",
     "RESNETS",
     "BackboneStages",
     "ChannelGate",
@@ -30,6 +31,7 @@ __all__ = [
     "global_average",
     "make_norm",
     "read_card",
+    "read_checkpoint",
     "read_tensors",
     "read_weights",
     "resize_table",

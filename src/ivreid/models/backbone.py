@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import timm
@@ -9,7 +10,10 @@ import torch
 from torch import nn
 
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
-from ivreid.models.foreign import read_tensors
+from ivreid.models.foreign import read_checkpoint
+from ivreid.models.torchvision_names import CLASSIFIERS, COUNTER, from_torchvision
+
+log = logging.getLogger(__name__)
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The networks whose last stride and stem can be chosen."""
@@ -114,11 +118,14 @@ def load_initial_weights(net: nn.Module, name: str, path: Path) -> None:
     Raises:
         CheckpointError: A file that cannot be read or is of another network.
     """
-    tensors = read_tensors(path)
-    own = net.state_dict()
-    missing = [key for key in own if key not in tensors and not key.endswith("num_batches_tracked")]
-    classifier = ("fc.", "classifier.", "head.", "last_linear.")
-    unknown = [key for key in tensors if key not in own and not key.startswith(classifier)]
+    checkpoint = read_checkpoint(path)
+    if checkpoint.remarks:
+        log.warning("%s: %s", path, checkpoint.remarks)
+    tensors, own = checkpoint.tensors, net.state_dict()
+    if any(key not in tensors and not key.endswith(COUNTER) for key in own):
+        tensors = from_torchvision(tensors, net, name) or tensors
+    missing = [key for key in own if key not in tensors and not key.endswith(COUNTER)]
+    unknown = [key for key in tensors if key not in own and not key.startswith(CLASSIFIERS)]
     if missing or unknown:
         what = f"lacks {missing[0]!r}" if missing else f"holds {unknown[0]!r}, which the network has not"
         hint = (

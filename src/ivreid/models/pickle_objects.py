@@ -18,6 +18,8 @@ STORAGE_TYPES = {
     "CharStorage": "int8",
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
 }
 
 _MODULE_CLASS = re.compile(
@@ -31,6 +33,50 @@ _RECONSTRUCTORS = ("copy_reg:_reconstructor", "copyreg:_reconstructor")
 _PUBLIC = {"posix": "os", "nt": "os", "__builtin__": "builtins", "_io": "io", "commands": "subprocess"}
 """Where a pickle's spelling of a module is not the one people know."""
 _OBJECTS = ("builtins:object", "__builtin__:object")
+_PATHS = ("Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath")
+_NUMPY = ("numpy.core", "numpy._core")
+"""Where numpy 1 and numpy 2 keep what their pickles name."""
+_OPAQUE_CALLS = {
+    *(f"{module}:{name}" for module in ("pathlib", "pathlib._local") for name in _PATHS),
+    *(f"datetime:{name}" for name in ("date", "time", "datetime", "timedelta", "timezone")),
+    *(f"{numpy}.multiarray:{name}" for numpy in _NUMPY for name in ("scalar", "_reconstruct")),
+    *(f"{numpy}.numeric:_frombuffer" for numpy in _NUMPY),
+    *(
+        f"{module}:{name}"
+        for module in ("builtins", "__builtin__")
+        for name in ("complex", "slice", "range", "xrange", "bytearray", "bytes")
+    ),
+    *("numpy:dtype", "torch:device", "torch.serialization:_get_layout", "_codecs:encode"),
+    *("types:SimpleNamespace", "uuid:UUID", "decimal:Decimal", "fractions:Fraction"),
+}
+"""Calls that stand for values beside the weights (dates, paths, numpy numbers): their result is opaque."""
+_OPAQUE_CLASSES = {
+    *("argparse:Namespace", "types:SimpleNamespace", "easydict:EasyDict", "yacs.config:CfgNode", "uuid:UUID"),
+}
+"""Classes of configurations that training programs put beside the weights."""
+_PLAIN_TYPES = (
+    *("int", "long", "float", "complex", "bool", "str", "unicode", "bytes", "bytearray"),
+    *("list", "tuple", "dict", "set", "frozenset", "object", "type", "slice", "range"),
+)
+_TORCH_TYPES = {
+    *(
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex64",
+        "complex128",
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+    ),
+    *("int32", "int64", "uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e5m2"),
+    *("channels_last", "contiguous_format", "preserve_format", "Tensor"),
+}
+_NUMPY_TYPE = re.compile(
+    r"numpy:(ndarray|bool_?|(u?int|float|complex)\d+|float_|int_|str_|bytes_|object_)", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -51,6 +97,22 @@ class Name:
         """Whether it is a network module's class, which a stand-in may represent."""
         return _MODULE_CLASS.fullmatch(self.text) is not None
 
+    @property
+    def is_opaque_class(self) -> bool:
+        """Whether it is the class of a configuration, of which nothing is kept."""
+        return self.text in _OPAQUE_CLASSES
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a file may mention it at all."""
+        return (
+            self.text in CALLS
+            or self.text in TYPES
+            or self.is_module_class
+            or self.is_opaque_class
+            or _NUMPY_TYPE.fullmatch(self.text) is not None
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class StandIn:
@@ -58,6 +120,13 @@ class StandIn:
 
     cls: Name
     state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Opaque:
+    """A value beside the weights (a date, a path, a configuration): known to be harmless, and not kept."""
+
+    name: Name
 
 
 @dataclass(frozen=True)
@@ -80,12 +149,20 @@ class TensorRef:
     stride: tuple[int, ...]
 
 
+_PLAIN = (str, int, float, bool, type(None), bytes, Opaque, Name)
+
+
 def plain_dict(items: list[Any]) -> dict[Any, Any]:
     """A dict of alternating keys and values; keys must be plain, so that hashing them is harmless."""
     keys, values = items[0::2], items[1::2]
-    if len(keys) != len(values) or any(type(key) not in (str, int, float, bool, type(None)) for key in keys):
+    if len(keys) != len(values) or not all(map(_is_key, keys)):
         raise ValueError("a dict key that is no plain value")
     return dict(zip(keys, values, strict=True))
+
+
+def _is_key(key: Any) -> bool:
+    # a tuple in a tuple is refused: hashing deep ones ends the process
+    return type(key) in _PLAIN or (type(key) is tuple and all(type(part) in _PLAIN for part in key))
 
 
 def checked(value: Any, kind: type) -> Any:
@@ -132,14 +209,39 @@ def _pair(pair: Any) -> Any:
     return pair
 
 
+def _default_dict(factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:
+    if factory is not None and type(factory) is not Name:
+        raise ValueError("a default that is no name")
+    return _ordered_dict(pairs)
+
+
+def _counter(counts: Any = ()) -> dict[Any, Any]:
+    return dict(counts) if type(counts) is dict else _ordered_dict(counts)
+
+
+def _deque(items: Any = (), limit: Any = None) -> list[Any]:
+    return list(_sequence(items))
+
+
+def _subclass_tensor(function: Any, cls: Any, arguments: Any, state: Any) -> TensorRef:
+    """A tensor with attributes, which are not kept."""
+    name = checked(function, Name)
+    if not name.text.startswith("torch._utils:_rebuild_") or type(arguments) is not tuple:
+        raise ValueError("a tensor of an unknown kind")
+    tensor: TensorRef = checked(CALLS[name.text](*arguments), TensorRef)
+    return tensor
+
+
 def _sequence(items: Any = ()) -> tuple[Any, ...]:
     if type(items) not in (list, tuple):
         raise ValueError("expected a list")
     return tuple(items)
 
 
-def _reconstructed(cls: Any, base: Any, state: Any) -> StandIn:
+def _reconstructed(cls: Any, base: Any, state: Any) -> StandIn | Opaque:
     name = checked(cls, Name)
+    if name.is_opaque_class:
+        return Opaque(name)
     if not name.is_module_class or checked(base, Name).text not in _OBJECTS or state is not None:
         raise ValueError("an object that is no network module")
     return StandIn(name)
@@ -147,6 +249,10 @@ def _reconstructed(cls: Any, base: Any, state: Any) -> StandIn:
 
 CALLS: dict[str, Callable[..., Any]] = {
     "collections:OrderedDict": _ordered_dict,
+    "collections:defaultdict": _default_dict,
+    "collections:Counter": _counter,
+    "collections:deque": _deque,
+    "torch._tensor:_rebuild_from_type_v2": _subclass_tensor,
     "torch._utils:_rebuild_tensor": _tensor,
     "torch._utils:_rebuild_tensor_v2": _tensor,
     "torch._utils:_rebuild_parameter": _parameter,
@@ -154,5 +260,10 @@ CALLS: dict[str, Callable[..., Any]] = {
     "torch:Size": _sequence,
     **dict.fromkeys(_SETS, _sequence),
     **dict.fromkeys(_RECONSTRUCTORS, _reconstructed),
+    **{text: lambda *_, name=Name(text): Opaque(name) for text in sorted(_OPAQUE_CALLS)},
 }
-TYPES = {*_OBJECTS, *(f"torch:{name}" for name in STORAGE_TYPES)}
+TYPES = {
+    *(f"{module}:{name}" for module in ("builtins", "__builtin__") for name in _PLAIN_TYPES),
+    *(f"torch:{name}" for name in (*STORAGE_TYPES, *_TORCH_TYPES)),
+    *("torch._utils:torch.channels_last", "torch.nn.parameter:Parameter"),
+}

@@ -13,17 +13,20 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
 from ivreid.errors import CheckpointError
-from ivreid.models.pickle_objects import CALLS, TYPES, Name, StandIn, checked, plain_dict, storage_of
+from ivreid.models.pickle_objects import CALLS, Name, Opaque, StandIn, checked, plain_dict, storage_of
 
-MAX_OPCODES = 5_000_000
-"""A whole ResNet-152 takes 80 thousand."""
+MAX_OPCODES = 2_000_000
+"""A whole ResNet-152 takes 80 thousand; each may build some 200 bytes."""
+MAX_COPIED = 4_000_000
+"""Values that calls copy: a set of a list that stands once in the file may be asked for thousands of times."""
+MAX_BYTES = 64 << 20
 
 
 def read_pickle(file: BinaryIO, source: str) -> Any:
     """The value of the next pickle in a file, built from inert parts.
 
     Args:
-        file: Read up to the end of the pickle, and no further.
+        file: Read up to the end of the pickle, and no further; no more than `MAX_BYTES` of it.
         source: The file's name for messages.
 
     Returns:
@@ -33,13 +36,33 @@ def read_pickle(file: BinaryIO, source: str) -> Any:
         CheckpointError: It names anything but tensors, containers and network modules, or is damaged.
     """
     try:
-        return _Machine(source).run(file)
+        return _Machine(source).run(_Limited(file, source))  # type: ignore[arg-type]
     except CheckpointError:
         raise
     except Exception as error:  # whatever hostile bytes provoke is the same news to the user
         raise CheckpointError(
             f"{source} is damaged or not a PyTorch checkpoint ({type(error).__name__})"
         ) from error
+
+
+class _Limited:
+    """A file of which no more than `MAX_BYTES` are read."""
+
+    def __init__(self, file: BinaryIO, source: str) -> None:
+        self.file, self.source, self.left = file, source, MAX_BYTES
+        self.tell = file.tell
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self.file.read(min(size, self.left + 1)))
+
+    def readline(self) -> bytes:
+        return self._counted(self.file.readline(self.left + 1))
+
+    def _counted(self, data: bytes) -> bytes:
+        self.left -= len(data)
+        if self.left < 0:
+            raise CheckpointError(f"{self.source}: refused, its pickle is over {MAX_BYTES:,} bytes")
+        return data
 
 
 class _Machine:
@@ -50,6 +73,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.copied = 0
 
     def run(self, file: BinaryIO) -> Any:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
@@ -71,8 +95,8 @@ class _Machine:
 
     def refuse(self, name: object) -> NoReturn:
         raise CheckpointError(
-            f"{self.source}: refused, because loading it would call {name}; only tensors, containers and "
-            f"network modules are read, and nothing was executed"
+            f"{self.source}: refused, because loading it would call {name}; only tensors, containers, plain "
+            f"values and network modules are read, and nothing was executed"
         )
 
     # stack and memo
@@ -132,6 +156,8 @@ class _Machine:
         self._list().extend(items)
 
     def _list(self) -> list[Any]:
+        if type(self.stack[-1]) is Opaque:
+            return []
         if type(self.stack[-1]) is not list:
             raise ValueError("append to something else than a list")
         return self.stack[-1]
@@ -145,6 +171,8 @@ class _Machine:
         self._dict().update(plain_dict(items))
 
     def _dict(self) -> dict[Any, Any]:
+        if type(self.stack[-1]) is Opaque:
+            return {}
         if type(self.stack[-1]) is not dict:
             raise ValueError("item of something else than a dict")
         return self.stack[-1]
@@ -163,7 +191,7 @@ class _Machine:
 
     def _push_name(self, module: str, qualname: str) -> None:
         name = Name(f"{module}:{qualname}")
-        if not (name.text in CALLS or name.text in TYPES or name.is_module_class):
+        if not name.is_known:
             self.refuse(name)
         self.stack.append(name)
 
@@ -173,19 +201,27 @@ class _Machine:
             raise ValueError("a call of something without a name")
         if name.text not in CALLS:
             self.refuse(name)
+        self.copied += sum(len(one) for one in arguments if isinstance(one, list | tuple | dict))
+        if self.copied > MAX_COPIED:
+            raise CheckpointError(f"{self.source}: refused, loading it would copy values without end")
         self.stack.append(CALLS[name.text](*arguments))
 
     def newobj(self, _: Any) -> None:
         arguments, name = self.stack.pop(), self.stack.pop()
-        if not isinstance(name, Name) or arguments != ():
-            raise ValueError("an object made with arguments")
+        if not isinstance(name, Name) or type(arguments) is not tuple:
+            raise ValueError("an object made of something without a name")
+        if name.is_opaque_class:
+            self.stack.append(Opaque(name))
+            return
         if not name.is_module_class:
             self.refuse(name)
+        if arguments:
+            raise ValueError("an object made with arguments")
         self.stack.append(StandIn(name))
 
     def build(self, _: Any) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if type(target) is dict:  # attributes of an OrderedDict, such as a state dict's `_metadata`
+        if type(target) in (dict, Opaque):  # such as a state dict's `_metadata`, a date's time zone
             return
         if not isinstance(target, StandIn) or type(state) is not dict:
             raise ValueError("state of something else than a network module")
@@ -213,7 +249,7 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
 _LITERALS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
-    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
 }
 _ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
     "PROTO": lambda *_: None,
