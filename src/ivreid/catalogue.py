@@ -244,11 +244,15 @@ def changes(recorded: Any) -> list[str]:
         registry = REGISTRIES[entry["kind"]]
         then, name = Origin(entry["source"], entry["sha256"]), entry["name"]
         now = registry.origin(name) if name in registry else None
-        if now is not None and now != then:
+        if now is None or now == then:
+            continue
+        if now.sha256 and then.sha256 and now.source == then.source:
             lines.append(
-                f"the {registry.kind} {name!r} is another than at the time of training: it was {then}, now it "
-                f"is {now}"
+                f"{now.source}, where the {registry.kind} {name!r} comes from, has changed since the training: "
+                f"sha256 {then.sha256[:SHOWN_DIGITS]}... then, {now.sha256[:SHOWN_DIGITS]}... now"
             )
+        else:
+            lines.append(f"the {registry.kind} {name!r} came from {then} in the training, now from {now}")
     return lines
 
 

@@ -65,8 +65,10 @@ def test_a_plugin_is_known_everywhere_and_loaded_once(text: str, names: set[str]
     load_plugin(write(path, path.read_text(encoding="utf-8") + "# another version\n"))
     assert registry[name] is not found
     (line,) = catalogue.changes([record])
-    assert f"the {kind} '{name}' is another" in line
-    assert record["sha256"][:12] in line
+    assert line.startswith(f"mine.py, where the {kind} '{name}' comes from, has changed since the training: ")
+    assert f"sha256 {record['sha256'][:12]}... then, " in line
+    moved = {**record, "source": "old.py"}
+    assert catalogue.changes([moved])[0].startswith(f"the {kind} '{name}' came from old.py (sha256")
 
 
 def test_the_second_load_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
