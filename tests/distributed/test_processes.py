@@ -12,7 +12,7 @@ from ivreid.config import make_config
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device, process_from_environment
 from ivreid.errors import ConfigError, UsageError
 from ivreid.methods.iv_reid import IVReID
-from ivreid.training.setup import check_processes
+from ivreid.training.batch_checks import check_processes
 
 
 def test_places_come_from_the_environment() -> None:

@@ -36,6 +36,8 @@ class Method(nn.Module, ABC):
         views: Views of each visible image that `forward` needs in a batch.
         means_by_modality: Whether a loss is a mean over one modality's rows, so that several processes must
             hold equally many of them each to act as one.
+        min_identities: Identities that a batch must hold over all processes: with one, nothing sets people apart.
+        min_rows: Rows that a batch must hold in each process: of each modality where `means_by_modality`.
         publication: Paper, code and published figures.
         importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
@@ -56,6 +58,8 @@ class Method(nn.Module, ABC):
     small_size: ClassVar[tuple[int, int]] = (64, 32)
     views: ClassVar[int] = 1
     means_by_modality: ClassVar[bool] = True
+    min_identities: ClassVar[int] = 2
+    min_rows: ClassVar[int] = 2
     recipe: ClassVar[Recipe | None] = None
     publication: ClassVar[Publication | None] = None
     importer: ClassVar[Importer | None] = None

@@ -32,12 +32,13 @@ from ivreid.evaluation.sharded import Interrupted
 from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
+from ivreid.training.batch_checks import check_batch
 from ivreid.training.engine import autocast, own_random_state, seed_step, set_rates
 from ivreid.training.folder import open_folder
 from ivreid.training.health import Diverged
 from ivreid.training.saving import Position, Saver, Standing
 from ivreid.training.schedule import rate_factor
-from ivreid.training.setup import build_run_parts, check_processes, settle_range
+from ivreid.training.setup import build_run_parts, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
 from ivreid.types import Progress
@@ -94,7 +95,7 @@ def train(
     started = time.monotonic()
     resume = resume or restarted()
     process = process_from_environment()
-    check_processes(config, process)
+    check_batch(config, process)
     notice = notice if process.is_main else lambda _: None
     with (
         own_random_state(local_device(config.device, process)),

@@ -18,7 +18,6 @@ from ivreid.data import (
     open_training_set,
     usable_workers,
 )
-from ivreid.data.planning import check_world_size
 from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
 from ivreid.distributed.collectives import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
@@ -27,6 +26,7 @@ from ivreid.errors import ConfigError, UsageError
 from ivreid.evaluation.validation import check_validation, validation_samples
 from ivreid.methods import Method
 from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
+from ivreid.training.batch_checks import check_batch, check_every_batch
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import Precision, choose_precision, make_optimizer
 from ivreid.types import Progress, Sample
@@ -79,8 +79,7 @@ def build_run_parts(
     Raises:
         IvreidError: A dataset, image, option or weights file that cannot be used.
     """
-    check_processes(config, process)
-    check_views(config)
+    check_batch(config, process)
     device = local_device(config.device, process)
     precision = choose_precision(config.precision, device)
     with local_rank_0_first(process):  # it makes what the others then find: pictures, the image cache
@@ -108,6 +107,7 @@ def build_run_parts(
         workers=config.data.workers,
         pin_memory=device.type == "cuda",
     )
+    check_every_batch(config, loader)
     settings = {key: value for key, value in config.method.items() if key != "name"}
     network = methods.build(
         config.method["name"],
@@ -129,38 +129,6 @@ def build_run_parts(
     return RunParts(
         dataset, data, loader, network.train(), optimizer, average, scaler, device, precision, process
     )
-
-
-def check_processes(config: Config, process: ProcessRank) -> None:
-    """Refuse what several processes cannot share so that they act as one.
-
-    Raises:
-        UsageError: A batch of identities that the number of processes does not divide.
-        ConfigError: A sampler whose shares of a batch hold unequal numbers of each modality.
-    """
-    if process.is_single:
-        return
-    by_modality = methods.get_method(config.method["name"]).means_by_modality
-    if config.batch.sampler == "random" or (config.batch.sampler == "identity" and by_modality):
-        raise ConfigError(
-            f"batch.sampler = {config.batch.sampler} does not fit {process.world_size} processes: their shares of a batch hold "
-            "unequal numbers of each modality, whose losses are means; use balanced, or one process"
-        )
-    check_world_size("identities", config.batch.identities, process.world_size)
-
-
-def check_views(config: Config) -> None:
-    """Refuse a batch that lacks the views of visible images that the method compares.
-
-    Raises:
-        ConfigError: With what to set.
-    """
-    method, given = methods.get_method(config.method["name"]), config.batch.views.visible
-    if method.views > given:
-        raise ConfigError(
-            f"the method {method.name!r} needs {method.views} views of each visible image, batch.views.visible "
-            f"is {given}; set it to {method.views}"
-        )
 
 
 def check_validation_images(

@@ -1,0 +1,105 @@
+"""Batches that a method could not train on are found before the first step, not in the middle of a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ivreid import methods
+from ivreid.config.schema import Config
+from ivreid.data import TrainLoader
+from ivreid.data.planning import check_world_size
+from ivreid.distributed.processes import ProcessRank
+from ivreid.errors import ConfigError
+from ivreid.methods import Method
+
+_ANY_MODALITY = ("identity", "random")
+"""Samplers whose batches hold any number of images of a modality."""
+
+
+def check_processes(config: Config, process: ProcessRank) -> None:
+    """Refuse what several processes cannot share so that they act as one.
+
+    Raises:
+        UsageError: A batch of identities that the number of processes does not divide.
+        ConfigError: A sampler whose shares of a batch hold unequal numbers of each modality.
+    """
+    if process.is_single:
+        return
+    sampler, by_modality = config.batch.sampler, _method(config).means_by_modality
+    if sampler == "random" or (sampler == "identity" and by_modality):
+        raise ConfigError(
+            f"batch.sampler = {sampler} does not fit {process.world_size} processes: their shares of a batch "
+            "hold unequal numbers of each modality, whose losses are means; use balanced, or one process"
+        )
+    check_world_size("identities", config.batch.identities, process.world_size)
+
+
+def check_batch(config: Config, process: ProcessRank) -> None:
+    """Refuse, before any data is read, what several processes cannot share, or a method cannot train on.
+
+    Raises:
+        UsageError: As `check_processes`.
+        ConfigError: As `check_processes` and `check_views`; too few identities in a batch, or too few images in a process's share.
+    """
+    check_processes(config, process)
+    check_views(config)
+    method, batch = _method(config), config.batch
+    if batch.identities < method.min_identities:
+        raise ConfigError(
+            f"batch.identities = {batch.identities}: {method.name} compares people and needs "
+            f"{method.min_identities} or more in a batch; set batch.identities={method.min_identities} or more"
+        )
+    people = batch.identities // process.world_size
+    of_each = people * batch.instances * min(batch.views.visible, batch.views.infrared)
+    if batch.sampler in _ANY_MODALITY:
+        of_each = people * batch.images_per_identity // 2  # at best
+    if of_each * (1 if method.means_by_modality else 2) < method.min_rows:
+        where = "" if process.is_single else f" in each of {process.world_size} processes"
+        raise ConfigError(
+            f"batch.identities = {batch.identities} and batch.instances = {batch.instances} make {of_each} "
+            f"image(s) of each modality{where}, too few for {method.name}; raise one of them"
+            f"{'' if process.is_single else ', or start fewer processes'}"
+        )
+
+
+def check_views(config: Config) -> None:
+    """Refuse a batch that lacks the views of visible images that the method compares.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    method, given = _method(config), config.batch.views.visible
+    if method.views > given:
+        raise ConfigError(
+            f"the method {method.name!r} needs {method.views} views of each visible image, batch.views.visible "
+            f"is {given}; set it to {method.views}"
+        )
+
+
+def check_every_batch(config: Config, loader: TrainLoader) -> None:
+    """Refuse a run one of whose batches would be short of a modality; every batch is known beforehand.
+
+    Raises:
+        ConfigError: The message names the batch and what to change.
+    """
+    method = _method(config)
+    if config.batch.sampler not in _ANY_MODALITY or not method.means_by_modality:
+        return
+    for epoch in range(config.epochs):
+        indices = loader.sampler.plan(epoch).indices
+        infrared = loader.data.infrared[indices].sum(axis=1)
+        fewest = np.minimum(infrared, indices.shape[1] - infrared)
+        short = np.flatnonzero(fewest < method.min_rows)
+        if len(short):
+            number, rows = int(short[0]), indices.shape[1]
+            found = int(infrared[number])
+            raise ConfigError(
+                f"batch.sampler = {config.batch.sampler}: batch {number + 1} of epoch {epoch + 1} would hold "
+                f"{found} infrared and {rows - found} visible image(s), and {method.name} needs "
+                f"{method.min_rows} or more of each; set batch.sampler=balanced, or make batches larger "
+                "(batch.identities, batch.instances)"
+            )
+
+
+def _method(config: Config) -> type[Method]:
+    return methods.get_method(config.method["name"])

@@ -1,0 +1,112 @@
+"""A batch that a method cannot train on is found before the first step, with the setting to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ivreid.config import Config
+from ivreid.data.sampler import make_sampler
+from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
+from ivreid.errors import ConfigError
+from ivreid.methods.iv_reid import IVReID
+from ivreid.training import setup, train
+from ivreid.training.batch_checks import check_batch
+
+Make = Callable[..., Config]
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes", "message"),
+    [
+        (
+            {"identities": 1, "instances": 4},
+            1,
+            r"identities = 1: iv-reid compares people and needs 2 or more",
+        ),
+        ({"identities": 1, "instances": 1}, 1, r"set batch\.identities=2 or more"),
+        ({"identities": 2, "instances": 1}, 2, r"make 1 image\(s\) of each modality in each of 2 processes"),
+        ({"identities": 4, "instances": 1}, 4, r"too few for iv-reid; .*or start fewer processes"),
+        ({"identities": 2, "instances": 1, "sampler": "uniform"}, 2, r"make 1 image\(s\) of each modality"),
+        ({"identities": 2, "images": 1, "sampler": "identity"}, 1, r"make 1 image\(s\) of each modality"),
+    ],
+)
+def test_what_the_sizes_alone_say_is_told_before_any_data_is_read(
+    tiny_config: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: dict[str, Any],
+    processes: int,
+    message: str,
+) -> None:
+    whole = {"identities": 8, "instances": 4, "sampler": "balanced", **batch}
+    config = tiny_config(batch=whole)
+    with pytest.raises(ConfigError, match=message):
+        check_batch(config, ProcessRank(0, processes) if processes > 1 else SINGLE_PROCESS)
+    if processes == 1:
+        monkeypatch.setattr(setup, "prepare_dataset", None)  # it is not reached
+        with pytest.raises(ConfigError, match=message):
+            train(config)
+
+
+@pytest.mark.parametrize(
+    ("batch", "processes"),
+    [
+        ({"identities": 2, "instances": 1}, 1),
+        ({"identities": 2, "instances": 2}, 2),
+        (
+            {"identities": 2, "instances": 1, "sampler": "uniform", "views": {"visible": 2, "infrared": 2}},
+            2,
+        ),
+    ],
+)
+def test_the_smallest_batches_that_fit_pass(tiny_config: Make, batch: dict[str, Any], processes: int) -> None:
+    check_batch(tiny_config(batch=batch), ProcessRank(0, processes) if processes > 1 else SINGLE_PROCESS)
+
+
+def test_a_method_says_itself_what_it_needs(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(batch={"identities": 1, "instances": 1})
+    monkeypatch.setattr(IVReID, "min_identities", 1)
+    monkeypatch.setattr(IVReID, "means_by_modality", False)
+    check_batch(config, SINGLE_PROCESS)
+    monkeypatch.setattr(IVReID, "min_rows", 3)
+    with pytest.raises(ConfigError, match="too few for iv-reid"):
+        check_batch(config, SINGLE_PROCESS)
+
+
+@pytest.mark.parametrize("sampler", ["random", "identity"])
+def test_the_first_short_batch_of_a_run_is_named_before_the_first_step(
+    tiny_config: Make, tiny: Path, sampler: str
+) -> None:
+    """8 identities, 8 visible and 4 infrared images each, batches of 4: some batch of many epochs is short."""
+    batch = {"sampler": sampler, "identities": 2, "instances": 1}
+    config = tiny_config(epochs=30, batch=batch)
+    parts = setup.build_run_parts(tiny_config(epochs=1, batch={"identities": 4, "instances": 2}))
+    plans = make_sampler(parts.data.labels, parts.data.infrared, config.batch, config.seed)
+    short = [
+        (epoch, number, int(parts.data.infrared[rows].sum()))
+        for epoch in range(30)
+        for number, rows in enumerate(plans.batches(epoch))
+        if not 2 <= sum(parts.data.infrared[row] for row in rows) <= 2
+    ]
+    epoch, number, infrared = short[0]
+    steps: list[Any] = []
+    with pytest.raises(ConfigError) as caught:
+        train(config, progress=lambda *done: steps.append(done))
+    assert steps == []
+    said = str(caught.value)
+    assert (
+        f"batch {number + 1} of epoch {epoch + 1} would hold {infrared} infrared and {4 - infrared} " in said
+    )
+    assert "set batch.sampler=balanced" in said
+
+
+def test_a_run_without_a_short_batch_passes(tiny_config: Make) -> None:
+    """Batches of 32 of 96 images, 32 of them infrared: the chance of a short one is below 1e-4 in all."""
+    config = tiny_config(epochs=2, batch={"sampler": "random", "identities": 8, "instances": 2})
+    parts = setup.build_run_parts(config)
+    shares = [parts.data.infrared[parts.loader.sampler.plan(epoch).indices].sum(axis=1) for epoch in range(2)]
+    assert np.concatenate(shares).min() >= 2
