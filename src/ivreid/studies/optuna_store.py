@@ -52,12 +52,16 @@ def require_optuna() -> Any:
     """The optuna package, quiet.
 
     Raises:
-        UsageError: It is not installed; the message says how to install it.
+        UsageError: It, or matplotlib for the picture at the end, is not installed; the message says how to
+            install them.
     """
     try:
+        import matplotlib  # noqa: F401 - missing, it would be missed only at the end
         import optuna
     except ImportError as error:
-        raise UsageError("tuning needs Optuna, which is not installed: pip install 'ivreid[tune]'") from error
+        raise UsageError(
+            f"tuning needs Optuna and matplotlib, and {error.name} is not installed: pip install 'ivreid[tune]'"
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -113,7 +113,7 @@ def _curves(folder: Path, step: int, notice: Callable[[str], None]) -> list[Curv
     try:
         return [Curves(folder, step)]
     except ImportError:
-        notice("no TensorBoard curves: tensorboard is not installed (pip install tensorboard)")
+        notice("no TensorBoard curves: tensorboard is not installed (pip install 'ivreid[tensorboard]')")
     except OSError as error:
         notice(f"no TensorBoard curves: cannot write {folder}: {reason(error)}")
     return []
