@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from ivreid.datasets import DATASETS, recognise
+from ivreid.datasets import get_reader, recognise
 from ivreid.errors import UsageError
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Modality
 
@@ -129,7 +129,7 @@ def _said(
 
 
 def _by_layout(name: str, path: str) -> tuple[Modality | None, str]:
-    found = DATASETS[name].modality_of(path)
+    found = get_reader(name).modality_of(path)
     return found, f"is {found} by the layout of {name} ({path.rpartition('/')[0]})"
 
 
