@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ivreid.config import Config
 from ivreid.errors import ConfigError
-from ivreid.evaluation import ResultsNotKept, evaluate_run
+from ivreid.evaluation import ResultsNotSaved, evaluate_run
 from ivreid.protocols import Result
 from ivreid.report import write_report
 from ivreid.synthetic import SynthSummary
@@ -80,7 +80,7 @@ def run_demo(
     with progress_bars("Embedding") as (tick,):
         try:
             results = evaluate_run(training.folder, settings=config.protocol_settings(), progress=tick)
-        except ResultsNotKept as error:
+        except ResultsNotSaved as error:
             show_results(error.results)
             raise
     show_results(results)

@@ -24,12 +24,14 @@ def without_autocast(function: Callable[P, Out]) -> Callable[P, Out]:
     def run(*args: P.args, **kwargs: P.kwargs) -> Out:
         device = next(v.device.type for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
         with torch.autocast(device, enabled=False):
-            return function(*map(widen, args), **{key: widen(v) for key, v in kwargs.items()})
+            return function(
+                *map(at_least_float32, args), **{key: at_least_float32(v) for key, v in kwargs.items()}
+            )
 
     return run
 
 
-def widen(value: Any) -> Any:
+def at_least_float32(value: Any) -> Any:
     """A floating tensor in at least single precision; anything else as it is."""
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(torch.promote_types(value.dtype, torch.float32))

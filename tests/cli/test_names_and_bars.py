@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from ivreid.cli import progress
-from ivreid.cli.name import command
+from ivreid.cli.invocation import command
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from ivreid.datasets.features import write_features
 from ivreid.errors import DataError
-from ivreid.evaluation import keeping
+from ivreid.evaluation import saved_results
 from ivreid.io import files
 from ivreid.types import Embeddings, ImageTable
 
@@ -74,7 +74,7 @@ def test_one_file_that_fails_does_not_take_the_other_with_it(ivreid, tiny_run, t
     def refuse(path, _):
         raise DataError(f"cannot write {path}")
 
-    monkeypatch.setattr(keeping, f"write_{lost}", refuse)
+    monkeypatch.setattr(saved_results, f"write_{lost}", refuse)
     assert ivreid("evaluate", run, "--device", "cpu").status == 2
     assert (run / "results.json").exists() == (lost == "features")
     assert (run / "features.npz").exists() == (lost == "results")

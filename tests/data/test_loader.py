@@ -28,7 +28,7 @@ from ivreid.data import (
     usable_workers,
 )
 from ivreid.errors import ConfigError, DataError, ImageError, UsageError
-from ivreid.inference.given import GivenImages
+from ivreid.inference.image_inputs import GivenImages
 from ivreid.types import Modality, Sample
 from time_limits import wait_until
 

@@ -22,7 +22,7 @@ class Night(Reader):
     """`ROOT/{day,night}/{pid}-{camid}-{n}.jpg`; people below 10 are trained on."""
 
     name = "night"
-    landmarks = ("day", "night")
+    recognised_by = ("day", "night")
 
     def read(self, tree, trial):
         found, sizes = [], {}

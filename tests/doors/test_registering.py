@@ -101,7 +101,7 @@ def test_the_second_load_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         (DATASET.replace("def read(", "def reads("), "the dataset Night lacks read"),
         (
             DATASET.replace('("day", "night")\n\n', '"day"\n\n'),
-            "`landmarks` must be a tuple of str, not 'day'",
+            "`recognised_by` must be a tuple of str, not 'day'",
         ),
         (DATASET + "    def __init__(self, x): ...\n", "cannot be made without arguments"),
         (PROTOCOL.replace("@dataclass(frozen=True)\n", ""), r"Patrol needs @dataclass\(frozen=True\)"),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ivreid.data import Preprocessing
 from ivreid.distributed.device import choose_device
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference import Embedder, embed_samples, ready
+from ivreid.inference import Embedder, embed_samples, prepare_for_inference
 from ivreid.methods.base import Method
 from ivreid.types import Modality, Sample
 
@@ -191,16 +191,16 @@ def test_a_diverged_network_is_told_as_such(pictures: list[np.ndarray]) -> None:
 
 
 def test_folding_happens_and_changes_no_output(pictures: list[np.ndarray]) -> None:
-    folded = ready(Tiny(), (32, 16))
+    folded = prepare_for_inference(Tiny(), (32, 16))
     assert isinstance(folded.norm, nn.Identity) and folded.conv.bias is not None
-    plain = ready(Tiny(), (32, 16), fold=False)
+    plain = prepare_for_inference(Tiny(), (32, 16), fold=False)
     assert isinstance(plain.norm, nn.BatchNorm2d)
     difference = embedder().embed(pictures, "visible") - embedder(fold=False).embed(pictures, "visible")
     assert np.abs(difference).max() <= 1e-6
 
 
 def test_a_network_that_runs_its_norm_first_is_left_unfolded(pictures: list[np.ndarray]) -> None:
-    assert isinstance(ready(Tiny(norm_first=True), (32, 16)).norm, nn.BatchNorm2d)
+    assert isinstance(prepare_for_inference(Tiny(norm_first=True), (32, 16)).norm, nn.BatchNorm2d)
     out = embedder(Tiny(norm_first=True)).embed(pictures, "visible")
     np.testing.assert_allclose(out, by_hand(Tiny(norm_first=True), pictures, [False] * 21), atol=2e-6)
 

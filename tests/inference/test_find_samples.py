@@ -239,7 +239,7 @@ def test_numbers_come_from_the_folders_alone(folders: list[str]) -> None:
 
 
 def test_found_pictures_need_no_torch() -> None:
-    code = "import sys, ivreid.datasets.loose; print('torch' in sys.modules)"
+    code = "import sys, ivreid.datasets.found_pictures; print('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "False\n"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference.given import GivenImages, one_by_one
+from ivreid.inference.image_inputs import GivenImages, one_by_one
 from ivreid.retrieval import rank
 from ivreid.types import Embeddings, ImageTable
 

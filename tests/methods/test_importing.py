@@ -29,7 +29,7 @@ class Renamed(IVReID):
     importer = Importer(
         names={r"net\.(.+)": r"backbone.\1", r"neck\.(.+)": r"norm.\1"},
         dropped=(r"head\..+",),
-        landmarks=("net.conv1.weight", "neck.weight"),
+        recognised_by=("net.conv1.weight", "neck.weight"),
         classes="head.weight",
         settings=lambda tensors, dataset: {
             "backbone": "resnet18",
@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_method_is_recognised(
         import_published(other, "renamed")
     with pytest.raises(UsageError, match="unknown format 'renam'"):
         import_published(path, "renam")
-    assert looks_like({"a": torch.zeros(1)}, {"x": Importer({}, landmarks=("a", "b"))}) == ()
+    assert looks_like({"a": torch.zeros(1)}, {"x": Importer({}, recognised_by=("a", "b"))}) == ()
 
 
 def test_every_method_has_a_page_and_a_place_in_the_list() -> None:

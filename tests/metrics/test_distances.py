@@ -14,7 +14,7 @@ from ivreid.metrics.distances import (
     METRICS,
     Distances,
     GalleryProducts,
-    Space,
+    PreparedVectors,
     pairwise,
     product_with,
     to_distance,
@@ -42,7 +42,7 @@ def test_the_ways_agree(seed, metric):
     expected = by_loops(vectors[query], vectors[gallery], metric)
     found = pairwise(vectors[query], vectors[gallery], metric)
     np.testing.assert_allclose(found, expected, atol=1e-7)  # the root of a rounding error of 1e-15
-    space, other = Space.of(vectors[query], metric), Space.of(vectors[gallery], metric)
+    space, other = PreparedVectors.of(vectors[query], metric), PreparedVectors.of(vectors[gallery], metric)
     for i in query:
         exact = to_distance(space.squared(int(i), other, np.arange(images)), space.metric)
         np.testing.assert_allclose(exact, expected[i], atol=1e-12)
@@ -69,7 +69,7 @@ def test_unknown_metrics_have_one_message():
     vectors = np.ones((2, 2), np.float32)
     for call in (
         lambda: Distances(vectors, "l2"),
-        lambda: Space.of(vectors, "l2"),
+        lambda: PreparedVectors.of(vectors, "l2"),
         lambda: GalleryProducts(vectors, np.arange(2), "l2", np.float64, product_with),
     ):
         with pytest.raises(UsageError, match="unknown metric 'l2'; known metrics: cosine, euclidean"):
@@ -77,7 +77,7 @@ def test_unknown_metrics_have_one_message():
 
 
 ELSEWHERE = {
-    "retrieval/nearest.py": "single precision proposes; Space decides",
+    "retrieval/nearest.py": "single precision proposes; PreparedVectors decides",
     "retrieval/kreciprocal.py": "products of neighbour sets",
     "report/geometry.py": "principal components",
 }

@@ -13,9 +13,9 @@ from ivreid.errors import UsageError
 from ivreid.models import (
     ChannelGate,
     DualNorm,
+    EmaLinear,
     ModalityAlleviation,
     NonLocal,
-    SlowHead,
     TwoStems,
     after_last_blocks,
     create_backbone,
@@ -239,14 +239,14 @@ def test_a_channel_gate_acts_on_each_position():
 
 def test_a_slow_head_follows_by_its_rate_and_is_no_parameter():
     head = nn.Linear(3, 2)
-    slow = SlowHead(head)
+    slow = EmaLinear(head)
     x = randn(4, 3)
     assert torch.equal(slow(x), head(x))
     assert list(slow.parameters()) == [] and set(slow.state_dict()) == {"weight", "bias"}
     before = {name: value.clone() for name, value in slow.state_dict().items()}
     nn.init.normal_(head.weight), nn.init.normal_(head.bias)
-    slow.follow(head, 0.2)
+    slow.update(head, 0.2)
     for name, value in slow.state_dict().items():
         torch.testing.assert_close(value, 0.8 * before[name] + 0.2 * head.state_dict()[name])
     assert not slow(x).requires_grad
-    assert set(SlowHead(nn.Linear(3, 2, bias=False)).state_dict()) == {"weight"}
+    assert set(EmaLinear(nn.Linear(3, 2, bias=False)).state_dict()) == {"weight"}

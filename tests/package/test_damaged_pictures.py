@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from ivreid.errors import ImageError
-from ivreid.io import look_at, read_image
+from ivreid.io import inspect_image, read_image
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -98,12 +98,12 @@ def test_damaged_pictures_are_read_or_refused(rng: Random, tmp_path: Path) -> No
     except ImageError as error:
         said = str(error)
         assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 500 + len(str(path))
-    looked = look_at(path, decode=True, deep=rule)
+    looked = inspect_image(path, decode=True, deep=rule)
     if rule == "refuse" and looked.deep:  # for the check it is no fault, for the reader it needs a rule
         assert "no rule" in said
     else:
         assert bool(looked.fault) is bool(said), "the check and the reader agree"
-    if look_at(path, deep=rule).fault:
+    if inspect_image(path, deep=rule).fault:
         assert said, "what is found without decoding is refused"
 
 

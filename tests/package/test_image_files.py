@@ -16,8 +16,8 @@ from PIL import Image, ImageOps
 
 from ivreid.errors import ImageError
 from ivreid.io import images, read_image, to_grey
+from ivreid.io.image_formats import is_leftover, is_picture, kind_of
 from ivreid.io.jpeg import MAX_SCANS, read_structure
-from ivreid.io.kinds import is_leftover, is_picture, kind_of
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:

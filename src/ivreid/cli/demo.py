@@ -61,7 +61,7 @@ def run(
 def _next(folder: Path, settings: Config, console: Console) -> None:
     from rich.text import Text
 
-    from ivreid.cli.name import command
+    from ivreid.cli.invocation import command
 
     root, run, me = shlex.quote(str(settings.data.root)), shlex.quote(str(folder)), command()
     console.rule("What to try next", align="left")

@@ -70,7 +70,7 @@ def run(
     from ivreid.cli.rank_output import bar_of_rank_0, print_error
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
-    from ivreid.evaluation import ResultsNotKept, configured_settings, evaluate_run
+    from ivreid.evaluation import ResultsNotSaved, configured_settings, evaluate_run
     from ivreid.io import check_output
 
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
@@ -98,7 +98,7 @@ def run(
                     allow_leak=allow_leak,
                     progress=tick,
                 )
-        except ResultsNotKept as error:
+        except ResultsNotSaved as error:
             _show(error.results, json_out)
             raise
         if process.is_main:

@@ -65,7 +65,7 @@ def run(
     --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
-    from ivreid.cli.name import command
+    from ivreid.cli.invocation import command
     from ivreid.cli.rank_output import print_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
     from ivreid.config import load_config

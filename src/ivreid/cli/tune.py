@@ -75,7 +75,7 @@ def run(
 
 
 def _show(found: TuningResult) -> None:
-    from ivreid.cli.name import command
+    from ivreid.cli.invocation import command
 
     console = Console(soft_wrap=True, highlight=False)
     if found.best is None or found.best.score is None:

@@ -4,7 +4,7 @@ from ivreid.data.augment import Augmented, Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
 from ivreid.data.pixels import decode, exchange_channels, normalise, resize, to_tensor
-from ivreid.data.planning import BatchSampler, Plan, check_world_size
+from ivreid.data.planning import BatchSampler, EpochPlan, check_world_size
 from ivreid.data.sampler import (
     AnyModalityBatchSampler,
     CrossModalityBatchSampler,
@@ -29,10 +29,10 @@ __all__ = [
     "CacheKey",
     "CrossModalityBatchSampler",
     "DecodedImages",
+    "EpochPlan",
     "ImageCache",
     "ImageSource",
     "PairedBatchSampler",
-    "Plan",
     "Preprocessing",
     "RandomBatchSampler",
     "TrainLoader",

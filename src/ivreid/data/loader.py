@@ -11,7 +11,7 @@ import torch
 
 from ivreid.data.augment import Augmenter
 from ivreid.data.pixels import Filter, exchange_channels, normalise, to_tensor
-from ivreid.data.planning import BatchSampler, Int8Array, Plan
+from ivreid.data.planning import BatchSampler, EpochPlan, Int8Array
 from ivreid.data.sampler import make_sampler
 from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
@@ -188,7 +188,7 @@ class TrainLoader:
             data.labels, data.infrared, batch, seed, rank=rank, world_size=world_size
         )
         self._augmenter = Augmenter(augment, seed)
-        self._plans: dict[int, Plan] = {}
+        self._plans: dict[int, EpochPlan] = {}
         height, width = data.images.read(0).shape[:2]
         padding = self._augmenter.padding
         if padding >= min(height, width):
@@ -201,7 +201,7 @@ class TrainLoader:
         """Number of batches in an epoch, the same in every process; epochs may differ by a few."""
         return len(self._plan(epoch))
 
-    def _plan(self, epoch: int) -> Plan:
+    def _plan(self, epoch: int) -> EpochPlan:
         if epoch not in self._plans:
             self._plans = {epoch: self.sampler.plan(epoch)}
         return self._plans[epoch]

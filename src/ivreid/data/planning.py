@@ -21,7 +21,7 @@ INFRARED, VISIBLE, IDENTITIES, IMAGES, UNIFORM_IDENTITIES, UNIFORM_IMAGES = rang
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class EpochPlan:
     """One epoch's batches for one process.
 
     Attributes:
@@ -70,14 +70,14 @@ class BatchSampler(ABC):
         """Which column of `_joined` each column of a batch shows, and as which view."""
         return np.arange(width), np.zeros(width, dtype=np.int8)
 
-    def plan(self, epoch: int) -> Plan:
+    def plan(self, epoch: int) -> EpochPlan:
         """This process's share of an epoch."""
         joined = self._joined(epoch)
         columns, views = self._shown(joined.shape[1])
         width = len(columns) // self.world_size
         mine = slice(self.rank * width, (self.rank + 1) * width)
         shown = columns[mine]
-        return Plan(joined[:, shown], _occurrences(joined)[:, shown], views[mine].copy())
+        return EpochPlan(joined[:, shown], _occurrences(joined)[:, shown], views[mine].copy())
 
     def batches(self, epoch: int) -> list[list[int]]:
         """This process's share of an epoch as lists of sample indices."""

@@ -111,7 +111,7 @@ class Reader(ABC):
 
     Attributes:
         name: Registry name.
-        landmarks: Entries of the root by which the layout is recognised.
+        recognised_by: Entries of the root by which the layout is recognised.
         trials: The train/test splits the dataset defines; empty where it defines one.
         has_validation: Whether it defines validation identities of its own.
         protocol: The protocol it is tested by; None takes that of the same name, else `cross-modality`.
@@ -123,7 +123,7 @@ class Reader(ABC):
     """
 
     name: ClassVar[str]
-    landmarks: ClassVar[tuple[str, ...]] = ()
+    recognised_by: ClassVar[tuple[str, ...]] = ()
     trials: ClassVar[tuple[int, ...]] = ()
     has_validation: ClassVar[bool] = False
     protocol: ClassVar[str | None] = None
@@ -189,7 +189,7 @@ def check_class(cls: Any) -> None:
     """
     check_name("dataset", cls, Reader)
     shown = cls.__qualname__
-    for name, kind in (("landmarks", str), ("trials", int)):
+    for name, kind in (("recognised_by", str), ("trials", int)):
         value = getattr(cls, name)
         if not isinstance(value, tuple) or not all(isinstance(one, kind) for one in value):
             raise UsageError(

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivreid.datasets.base import DatasetScan, Reader
-from ivreid.datasets.examine import note_same_names, note_unused, some
+from ivreid.datasets.extra_checks import note_same_names, note_unused, some
 from ivreid.datasets.problems import Kind, Problem
 from ivreid.datasets.registry import get_reader, inspect_splits
 from ivreid.datasets.tree import Tree
-from ivreid.io import REFUSE, Deep, Look, fingerprint, look_at
+from ivreid.io import REFUSE, Deep, ImageInspection, fingerprint, inspect_image
 from ivreid.machine import available_cores
 from ivreid.types import Modality, Progress, Sample
 
@@ -118,13 +118,13 @@ def _look_at_images(
     deep: Deep | None,
     workers: int | None,
     progress: Progress | None,
-) -> dict[str, Look]:
+) -> dict[str, ImageInspection]:
     """Note every picture that cannot be used, and return what was found of the others."""
     paths = [path for path, size in images.items() if size]
-    found: dict[str, Look] = {}
+    found: dict[str, ImageInspection] = {}
 
-    def look(path: str) -> Look:
-        return look_at(tree.root / path, decode=decode, deep=deep or REFUSE)
+    def look(path: str) -> ImageInspection:
+        return inspect_image(tree.root / path, decode=decode, deep=deep or REFUSE)
 
     with ThreadPoolExecutor(workers or available_cores()) as pool:
         for done, (path, seen) in enumerate(zip(paths, pool.map(look, paths), strict=True), start=1):
@@ -140,7 +140,7 @@ def _look_at_images(
     return found
 
 
-def _about_pictures(looks: Mapping[str, Look]) -> Iterator[str]:
+def _about_pictures(looks: Mapping[str, ImageInspection]) -> Iterator[str]:
     spans = [look.deep for look in looks.values() if look.deep]
     if spans:
         low, high = min(low for low, _ in spans), max(high for _, high in spans)

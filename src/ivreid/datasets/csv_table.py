@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
-from ivreid.datasets.examine import note_shared_cameras, pictures_beside, some
 from ivreid.datasets.examples import write_list, write_picture
+from ivreid.datasets.extra_checks import note_shared_cameras, pictures_beside, some
 from ivreid.datasets.id_lists import whole_number
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset

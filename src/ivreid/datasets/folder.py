@@ -19,7 +19,7 @@ class FolderDataset(Reader):
     """Everything is in the split "test"; cameras are unknown, so no camera rule applies."""
 
     name = "folder"
-    landmarks = ("visible", "infrared")
+    recognised_by = ("visible", "infrared")
     suffixes = OWN_SUFFIXES
     own_numbers = True
 

@@ -23,7 +23,7 @@ class LLCM(Reader):
     """Training images in `ROOT/{vis,nir}/`, test ones in `ROOT/test_{vis,nir}/cam{c}/`."""
 
     name = "llcm"
-    landmarks = ("test_vis", "test_nir", "idx")
+    recognised_by = ("test_vis", "test_nir", "idx")
     released = {"train identities": 713, "test identities": 351}  # noqa: RUF012
 
     def modality_of(self, path: str) -> Modality | None:

@@ -20,7 +20,7 @@ class RegDB(Reader):
     """`ROOT/{Visible,Thermal}/{pid}/..._{v|t}_{frame}_{pid}.bmp`, ten splits in `ROOT/idx/`."""
 
     name = "regdb"
-    landmarks = ("Visible", "Thermal", "idx")
+    recognised_by = ("Visible", "Thermal", "idx")
     trials = tuple(range(1, 11))
     released = {  # noqa: RUF012
         **{

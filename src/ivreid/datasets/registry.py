@@ -54,8 +54,8 @@ def recognise_entries(names: Iterable[str]) -> str | None:
     """The name of the dataset whose layout a folder with these entries has, or None."""
     entries = set(names)
     for name in DATASETS:  # ours first, so that no package is loaded for them
-        landmarks = DATASETS[name].landmarks
-        if landmarks and entries.issuperset(landmarks):
+        recognised_by = DATASETS[name].recognised_by
+        if recognised_by and entries.issuperset(recognised_by):
             return name
     return None
 

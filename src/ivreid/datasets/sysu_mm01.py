@@ -31,7 +31,7 @@ class SysuMM01(Reader):
 
     name = "sysu-mm01"
     has_validation = True
-    landmarks = ("cam1", "cam3", "exp")
+    recognised_by = ("cam1", "cam3", "exp")
     released = {  # noqa: RUF012
         **{
             f"camera {c} images": n

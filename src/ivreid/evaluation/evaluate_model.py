@@ -14,9 +14,9 @@ from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.distributed.group import process_group
 from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import UsageError
-from ivreid.evaluation.keeping import check_can_keep, keep
 from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.saved_results import check_can_save, save_results
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples, load, weights_file
 from ivreid.protocols import Result, make_protocol
@@ -87,12 +87,12 @@ def evaluate_run(
         UsageError: Unknown options, or no way to know the dataset.
         DataError, ImageError, CheckpointError: Files that cannot be used, or a run folder that cannot be written:
             found before the work.
-        ResultsNotKept: It could not be written at the end; the error holds the results.
+        ResultsNotSaved: It could not be written at the end; the error holds the results.
     """
     process = process_from_environment()
     folder = RunFolder(Path(path)) if Path(path).is_dir() else None
     if folder is not None and process.is_main:
-        check_can_keep(folder)
+        check_can_save(folder)
     with process_group(device, process):
         subject = open_model_on_dataset(
             path,
@@ -132,7 +132,7 @@ def evaluate_run(
             for protocol in protocols
         ]
         if folder is not None:
-            keep(folder, embeddings, results)
+            save_results(folder, embeddings, results)
         return results
 
 

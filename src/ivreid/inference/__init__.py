@@ -1,9 +1,9 @@
 """One `embed(images, modality)` behind which the network stands."""
 
 from ivreid.inference.embedder import Embedder
-from ivreid.inference.fold import fold_batch_norms, ready
-from ivreid.inference.given import ImageLike
+from ivreid.inference.image_inputs import ImageLike
 from ivreid.inference.loading import load, weights_file
+from ivreid.inference.norm_folding import fold_batch_norms, prepare_for_inference
 from ivreid.inference.samples import embed_folder, embed_samples, find_samples
 from ivreid.types import UNKNOWN_PID
 
@@ -16,6 +16,6 @@ __all__ = [
     "find_samples",
     "fold_batch_norms",
     "load",
-    "ready",
+    "prepare_for_inference",
     "weights_file",
 ]

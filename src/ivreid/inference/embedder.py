@@ -21,8 +21,8 @@ from ivreid.data.pixels import Pixels
 from ivreid.data.source import list_problems
 from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference.fold import ready
-from ivreid.inference.given import GivenImages, ImageLike, one_by_one
+from ivreid.inference.image_inputs import GivenImages, ImageLike, one_by_one
+from ivreid.inference.norm_folding import prepare_for_inference
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
 
@@ -71,7 +71,7 @@ class Embedder:
         self.card: Mapping[str, Any] = dict(card or {})
         self.fingerprint = fingerprint
         self.embedding_dim = method.embedding_dim
-        self._method = ready(method, preprocessing.size, fold=fold).to(self.device)
+        self._method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
 
     def embed(
         self,

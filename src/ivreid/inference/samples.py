@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ivreid.data import open_images
-from ivreid.datasets.loose import find_pictures
+from ivreid.datasets.found_pictures import find_pictures
 from ivreid.errors import DataError
 from ivreid.inference.embedder import Embedder
 from ivreid.inference.labels import (

@@ -9,10 +9,18 @@ from ivreid.io.files import (
     write_json,
     write_text,
 )
+from ivreid.io.image_formats import (
+    IMAGE_SUFFIXES,
+    OWN_SUFFIXES,
+    START,
+    is_leftover,
+    is_picture,
+    kind_of,
+    way_out,
+)
 from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, to_rgb
-from ivreid.io.kinds import IMAGE_SUFFIXES, OWN_SUFFIXES, START, is_leftover, is_picture, kind_of, way_out
+from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
-from ivreid.io.look import Look, look_at
 from ivreid.io.outputs import check_output
 from ivreid.io.paths import refuse_control_characters, user_path
 
@@ -24,16 +32,16 @@ __all__ = [
     "REFUSE",
     "START",
     "Deep",
-    "Look",
+    "ImageInspection",
     "atomic_write",
     "check_output",
     "deep_span",
     "file_hash",
     "fingerprint",
+    "inspect_image",
     "is_leftover",
     "is_picture",
     "kind_of",
-    "look_at",
     "parse_deep",
     "read_image",
     "refuse_control_characters",

@@ -14,8 +14,8 @@ from PIL import Image
 
 from ivreid.errors import ImageError
 from ivreid.io.deep import REFUSE, Deep, span, to_grey
+from ivreid.io.image_formats import START, kind_of, readable_kinds
 from ivreid.io.jpeg import closed
-from ivreid.io.kinds import START, kind_of, readable_kinds
 from ivreid.io.png import is_intact, pixels_only
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedImage:
     """An image whose structure, kind and size are in order.
 
     Attributes:
@@ -98,12 +98,12 @@ class Opened:
     colour_16: bool
 
 
-def open_image(path: Path, *, verify: bool = False) -> Opened:
+def open_image(path: Path, *, verify: bool = False) -> OpenedImage:
     """Open an image without decoding it.
 
     Args:
         path: The file.
-        verify: Look for damage that decoding would find; else `Opened.whole` says nothing.
+        verify: Look for damage that decoding would find; else `OpenedImage.whole` says nothing.
 
     Raises:
         ImageError: It cannot be used; the message does not name the file.
@@ -124,7 +124,7 @@ def open_image(path: Path, *, verify: bool = False) -> Opened:
         data = closed(data, lambda whole: _checked(whole, "JPEG").tobytes())
     whole = kind == "JPEG" or (kind == "PNG" and verify and is_intact(data))
     deep_colour = kind == "PNG" and data[24:26] in (b"\x10\x02", b"\x10\x06")
-    return Opened(_checked(data, kind), kind, whole, deep_colour)
+    return OpenedImage(_checked(data, kind), kind, whole, deep_colour)
 
 
 def _named(kind: str) -> str:

@@ -225,7 +225,7 @@ COPIES = (
 CHECKPOINTS = Importer(
     names=published_names,
     dropped=(*COPIES, r"bottleneck\.bias", r"classifier\.weight"),
-    landmarks=("visible_module.visible.conv1.weight", "base_resnet.base.layer4.2.conv3.weight"),
+    recognised_by=("visible_module.visible.conv1.weight", "base_resnet.base.layer4.2.conv3.weight"),
     settings=_settings,
     zero=("bottleneck.bias",),
 )

@@ -26,7 +26,7 @@ class Importer:
         names: Pattern of published names (`re.fullmatch`) -> the name here, with `\1` for its groups; or a
             function that says it for given tensors.
         dropped: Patterns of what embedding does not need: unused copies, classifiers.
-        landmarks: Names that together only this method's checkpoints hold.
+        recognised_by: Names that together only this method's checkpoints hold.
         classes: Name of a classifier's weight, whose rows are the training identities.
         settings: Options that the tensors or the dataset tell; it is given both, the tensors by their
             published names.
@@ -36,7 +36,7 @@ class Importer:
 
     names: Mapping[str, str] | Callable[[Tensors], Mapping[str, str]]
     dropped: tuple[str, ...] = ()
-    landmarks: tuple[str, ...] = ()
+    recognised_by: tuple[str, ...] = ()
     classes: str = "classifier.weight"
     settings: Callable[[Tensors, str], dict[str, Any]] = field(default=_nothing)
     zero: tuple[str, ...] = ()
@@ -70,10 +70,10 @@ class Importer:
 
 
 def looks_like(tensors: Tensors, importers: Mapping[str, Importer]) -> tuple[str, ...]:
-    """Names of the methods whose landmarks the tensors hold, the most telling first."""
+    """Names of the methods whose `recognised_by` the tensors hold, the most telling first."""
     found = {
-        name: len(one.landmarks)
+        name: len(one.recognised_by)
         for name, one in importers.items()
-        if one.landmarks and all(landmark in tensors for landmark in one.landmarks)
+        if one.recognised_by and all(entry in tensors for entry in one.recognised_by)
     }
     return tuple(sorted(found, key=lambda name: -found[name]))

@@ -103,7 +103,7 @@ class IVReID(Method):
         ),
         remarks=("The kept epoch was the best on the test identities.",),
     )
-    importer = Importer(names={}, landmarks=("base.conv1.weight", "share_classifier.weight"))
+    importer = Importer(names={}, recognised_by=("base.conv1.weight", "share_classifier.weight"))
     recipe = Recipe(
         {
             "seed": 2019,

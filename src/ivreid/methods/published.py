@@ -118,7 +118,7 @@ def import_published(
     importer = kind.importer
     checkpoint = read_checkpoint(path)
     tensors = finite(checkpoint.tensors, str(path))
-    lacking = [name for name in importer.landmarks if name not in tensors]
+    lacking = [name for name in importer.recognised_by if name not in tensors]
     if lacking:
         other = [name for name in looks_like(tensors, importers()) if name != source]
         hint = f"; it looks like one of {other[0]}: --from {other[0]}" if other else ""

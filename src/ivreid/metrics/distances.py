@@ -1,7 +1,7 @@
 """From vectors to distances: the one place where queries and galleries are compared.
 
 `Distances` and `pairwise` give distances as numbers people may read. `GalleryProducts` orders each query's list
-at the lowest price, which is all a ranking needs. `Space` decides single pairs exactly, for search among many.
+at the lowest price, which is all a ranking needs. `PreparedVectors` decides single pairs exactly, for search among many.
 All three take "cosine" (1 - cos of the angle) or "euclidean" on the vectors as given.
 """
 
@@ -130,7 +130,7 @@ def _refuse_zero(squares: DoubleArray, name: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class PreparedVectors:
     """Vectors prepared for one metric, whose single pairs are decided in double precision.
 
     Attributes:
@@ -146,7 +146,7 @@ class Space:
     metric: Metric
 
     @classmethod
-    def of(cls, vectors: Vectors, metric: str, name: str = "embeddings") -> Space:
+    def of(cls, vectors: Vectors, metric: str, name: str = "embeddings") -> PreparedVectors:
         """Prepare (N, D) vectors.
 
         Raises:
@@ -174,7 +174,7 @@ class Space:
         """(R, D) scaled vectors of some rows, in double precision."""
         return np.asarray(self.exact[rows] * self.scale[rows, None], dtype=np.float64)
 
-    def squared(self, row: int, other: Space, rows: NDArray[np.integer[Any]]) -> DoubleArray:
+    def squared(self, row: int, other: PreparedVectors, rows: NDArray[np.integer[Any]]) -> DoubleArray:
         """(R,) squared Euclidean distances from the scaled vector `row` to `other`'s `rows`, in double."""
         anchor = self.exact[row].astype(np.float64) * self.scale[row]
         out = np.empty(len(rows))

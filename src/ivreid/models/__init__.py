@@ -1,12 +1,12 @@
 """Networks: backbones through timm, their parts, and weights read and written without executing anything."""
 
 from ivreid.models.backbone import RESNETS, create_backbone
+from ivreid.models.ema_linear import EmaLinear
 from ivreid.models.foreign import read_checkpoint, read_tensors
 from ivreid.models.gates import ChannelGate, ModalityAlleviation
 from ivreid.models.necks import DualNorm, NormKind, make_norm
 from ivreid.models.non_local import NonLocal
 from ivreid.models.pooling import gem, global_average
-from ivreid.models.slow import SlowHead
 from ivreid.models.stages import BackboneStages, after_last_blocks, split_backbone
 from ivreid.models.stems import TwoStems
 from ivreid.models.vit import OverlappingViT, create_vit, resize_table
@@ -18,11 +18,11 @@ __all__ = [
     "BackboneStages",
     "ChannelGate",
     "DualNorm",
+    "EmaLinear",
     "ModalityAlleviation",
     "NonLocal",
     "NormKind",
     "OverlappingViT",
-    "SlowHead",
     "TwoStems",
     "after_last_blocks",
     "create_backbone",

@@ -12,10 +12,10 @@ from ivreid.metrics import Figures, figures
 from ivreid.metrics.distances import Scorer, product_with
 from ivreid.protocols.base import Protocol, canonical_order
 from ivreid.protocols.collapse import collapse_notes
-from ivreid.protocols.expectation import TIES, tie_note, ties_block
 from ivreid.protocols.notes import trial_notes, why_no_match
 from ivreid.protocols.result import Result, TrialResult
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
+from ivreid.protocols.tie_notes import TIES, tie_note, ties_block
 from ivreid.types import Embeddings, ImageTable, Progress
 
 

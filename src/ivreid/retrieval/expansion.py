@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
-from ivreid.metrics.distances import Space, Vectors, pairwise
+from ivreid.metrics.distances import PreparedVectors, Vectors, pairwise
 from ivreid.retrieval.ranking import rank
 from ivreid.types import Progress
 
@@ -55,7 +55,7 @@ class AverageQueryExpansion:
             DataError: As for `rank`.
         """
         ranking = rank(query, gallery, self.n, metric=self.metric, excluded=excluded)
-        total, members = (Space.of(vectors, self.metric).scaled() for vectors in (query, gallery))
+        total, members = (PreparedVectors.of(vectors, self.metric).scaled() for vectors in (query, gallery))
         for place in range(ranking.k):
             found = ranking.indices[:, place]
             total += np.where((found >= 0)[:, None], members[found], 0.0)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from ivreid.errors import DataError, UsageError
-from ivreid.metrics.distances import Space, Vectors, squared_distances
+from ivreid.metrics.distances import PreparedVectors, Vectors, squared_distances
 from ivreid.retrieval.nearest import nearest
 from ivreid.types import Progress
 
@@ -102,7 +102,7 @@ class KReciprocal:
             )
         if query.shape[1:] != gallery.shape[1:]:
             raise DataError(f"queries have {query.shape[1]} dimensions and the gallery {gallery.shape[1]}")
-        space = Space.of(np.concatenate([query, gallery]), self.metric, "vectors")
+        space = PreparedVectors.of(np.concatenate([query, gallery]), self.metric, "vectors")
         total = len(space) + len(query)
         tick = (lambda done, _: progress(done, total)) if progress else None
         neighbours, farthest = _neighbours(space, max(self.k1, self.k2 - 1), tick)
@@ -121,7 +121,9 @@ class KReciprocal:
                 progress(len(space) + rows.stop, total)
 
 
-def _neighbours(space: Space, k: int, progress: Any) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _neighbours(
+    space: PreparedVectors, k: int, progress: Any
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N, k) nearest others of every image, and (N,) its largest squared distance (1 where all coincide)."""
     k = max(1, min(k, len(space) - 1))
     parts = list(nearest(space, space, k, skip_self=True, progress=progress))
@@ -144,7 +146,7 @@ def reciprocal_sets(neighbours: NDArray[np.int64], k: int) -> Any:
     return (near.multiply(near.T) + sparse.identity(count, dtype=np.int32)).tocsr()
 
 
-def encode(space: Space, neighbours: NDArray[np.int64], farthest: NDArray[np.float64]) -> Any:
+def encode(space: PreparedVectors, neighbours: NDArray[np.int64], farthest: NDArray[np.float64]) -> Any:
     """V before expansion, as an (N, N) sparse matrix whose rows sum to one.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.metrics.distances import DoubleArray, Space
+from ivreid.metrics.distances import DoubleArray, PreparedVectors
 from ivreid.types import Progress
 
 BLOCK_BYTES = 64 * 1024 * 1024
@@ -39,8 +39,8 @@ class Neighbours:
 
 
 def nearest(
-    query: Space,
-    gallery: Space,
+    query: PreparedVectors,
+    gallery: PreparedVectors,
     k: int,
     *,
     excluded: NDArray[np.bool_] | None = None,
@@ -89,7 +89,11 @@ def nearest(
 
 
 def _decide(
-    query: Space, gallery: Space, keys: NDArray[np.float32], k: int, block: tuple[int, DoubleArray]
+    query: PreparedVectors,
+    gallery: PreparedVectors,
+    keys: NDArray[np.float32],
+    k: int,
+    block: tuple[int, DoubleArray],
 ) -> tuple[NDArray[np.int64], DoubleArray, DoubleArray]:
     (start, slack), count, width = block, len(keys), min(k, keys.shape[1])
     indices = np.full((count, k), -1, dtype=np.int64)

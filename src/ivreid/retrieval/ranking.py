@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
-from ivreid.metrics.distances import Space, Vectors, to_distance
+from ivreid.metrics.distances import PreparedVectors, Vectors, to_distance
 from ivreid.retrieval.nearest import BLOCK_BYTES, nearest
 from ivreid.types import Progress
 
@@ -120,7 +120,10 @@ def rank(
         UsageError: k below 1, or an unknown metric.
         DataError: Empty gallery, different dimensions, NaN or infinite values, zero vectors under cosine.
     """
-    left, right = Space.of(query, metric, "query vectors"), Space.of(gallery, metric, "gallery vectors")
+    left, right = (
+        PreparedVectors.of(query, metric, "query vectors"),
+        PreparedVectors.of(gallery, metric, "gallery vectors"),
+    )
     shape = (len(left), len(right))
     if k < 1:
         raise UsageError(f"k = {k}: a ranked list needs at least one place")

@@ -12,7 +12,7 @@ from ivreid.protocols import Result, read_results, write_results
 from ivreid.types import Embeddings
 
 
-class ResultsNotKept(DataError):
+class ResultsNotSaved(DataError):
     """Evaluated, but the run folder could not be written; `results` holds everything that was found."""
 
     def __init__(self, message: str, results: Sequence[Result]) -> None:
@@ -20,7 +20,7 @@ class ResultsNotKept(DataError):
         self.results = list(results)
 
 
-def check_can_keep(folder: RunFolder) -> None:
+def check_can_save(folder: RunFolder) -> None:
     """Refuse, before the work, a run folder that could not take features and results after it.
 
     Raises:
@@ -37,13 +37,13 @@ def check_can_keep(folder: RunFolder) -> None:
     _kept(folder)
 
 
-def keep(folder: RunFolder, embeddings: Embeddings, results: Sequence[Result]) -> None:
+def save_results(folder: RunFolder, embeddings: Embeddings, results: Sequence[Result]) -> None:
     """Write features and results into a run folder.
 
     Results of other settings stay beside the new ones where they are of the same model on the same images.
 
     Raises:
-        ResultsNotKept: One of them could not be written; the other was, where that was possible.
+        ResultsNotSaved: One of them could not be written; the other was, where that was possible.
     """
     problems = []
     try:
@@ -55,7 +55,7 @@ def keep(folder: RunFolder, embeddings: Embeddings, results: Sequence[Result]) -
     except DataError as error:
         problems.append(str(error))
     if problems:
-        raise ResultsNotKept("; ".join(problems), results)
+        raise ResultsNotSaved("; ".join(problems), results)
 
 
 def _kept(folder: RunFolder) -> list[Result]:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class SlowHead(nn.Module):
+class EmaLinear(nn.Module):
     """A copy of a linear layer that moves towards it; buffers, so no optimiser sees it and checkpoints hold it.
 
     Source: Tarvainen & Valpola, "Mean teachers are better role models" (NeurIPS 2017), eq. 1, for one layer.
@@ -25,7 +25,7 @@ class SlowHead(nn.Module):
         self.register_buffer("bias", None if head.bias is None else head.bias.detach().clone())
 
     @torch.no_grad()
-    def follow(self, head: nn.Linear, rate: float) -> None:
+    def update(self, head: nn.Linear, rate: float) -> None:
         """S <- (1 - rate) S + rate H."""
         self.weight.lerp_(head.weight.to(self.weight.dtype), rate)
         if self.bias is not None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ivreid.errors import ImageError
 from ivreid.io.deep import REFUSE, Deep, span
+from ivreid.io.image_formats import START, kind_of, readable_kinds
 from ivreid.io.images import deep_values, is_deep, naming, open_image, to_rgb
-from ivreid.io.kinds import START, kind_of, readable_kinds
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageInspection:
     """What was found.
 
     Attributes:
@@ -32,7 +32,7 @@ class Look:
     colour_16: bool = False
 
 
-def look_at(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> Look:
+def inspect_image(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> ImageInspection:
     """Examine a picture.
 
     Args:
@@ -52,9 +52,9 @@ def look_at(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> Look:
             elif decode or not found.whole:
                 to_rgb(image)
     except ImageError as error:
-        return Look(str(error).removeprefix(f"{path}: "), no_image=not _readable(path))
+        return ImageInspection(str(error).removeprefix(f"{path}: "), no_image=not _readable(path))
     transparent = image.has_transparency_data
-    return Look(
+    return ImageInspection(
         kind="" if _fits(path, found.kind) else found.kind,
         deep=values,
         transparent=transparent,

@@ -25,7 +25,7 @@ TOLERANCE = 1e-5
 def fold_batch_norms(network: nn.Module) -> int:
     """Fold, in place, every BatchNorm2d that is registered right after a convolution; returns how many.
 
-    Whether the network also runs them in that order is for the caller to check: see `ready`.
+    Whether the network also runs them in that order is for the caller to check: see `prepare_for_inference`.
     """
     folded = 0
     for parent in list(network.modules()):
@@ -48,7 +48,7 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 @torch.no_grad()
-def ready(network: Network, size: tuple[int, int], *, fold: bool = True) -> Network:
+def prepare_for_inference(network: Network, size: tuple[int, int], *, fold: bool = True) -> Network:
     """A copy in evaluation mode, channels-last, with batch norms folded if that changes no output.
 
     Args:
