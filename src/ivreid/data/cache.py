@@ -1,35 +1,32 @@
-"""Decoded images in one memory-mapped file, made once and shared by all workers and processes.
+"""Decoded images in one file, made once and shared by all workers and processes.
 
-The file is a safetensors file, so any tool can open it: `images` (N, H, W, 3) uint8 and `readable` (N,) uint8
-(0 where the source could not be decoded), with the metadata that says of what it is a cache. It is written
-beside its place and renamed when whole, under a lock that the system releases when a builder dies: a killed
-build leaves nothing that is taken for a cache, and of two runs one builds and the other waits.
+The file (see `cache_file`) is written beside its place and renamed when whole, under a lock that the system
+releases when a builder dies: a killed build leaves nothing that is taken for a cache, and of two runs one
+builds and the other waits. Every row is checked when it is read; a damaged one is decoded anew.
 """
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import os
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ivreid.data.cache_file import MARK, CacheFile, write_cache_file
 from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
-from ivreid.io import REFUSE, Deep, atomic_write, fingerprint, remove_leftovers, try_lock
+from ivreid.io import REFUSE, Deep, fingerprint, remove_leftovers, try_lock
 from ivreid.types import BoolArray, Progress
 
-FORMAT = 2
-MAX_HEADER = 1 << 20
+FORMAT = 3
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +85,8 @@ class CacheKey:
         """What the cache file says of itself."""
         height, width = self.size
         return {
-            "ivreid_cache": str(FORMAT),
+            MARK: str(FORMAT),
+            "root": str(self.root.resolve()),
             "dataset": self.dataset,
             "height": str(height),
             "width": str(width),
@@ -101,11 +99,12 @@ class CacheKey:
 
 
 def _stamp(path: Path) -> str:
+    """What changes whenever a file does: `cp -p` and `touch` keep its time, but not that of its entry."""
     try:
         stat = path.stat()
     except OSError:
         return "missing"
-    return f"{stat.st_size} {stat.st_mtime_ns}"
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
 
 
 class ImageCache:
@@ -124,45 +123,40 @@ class ImageCache:
                 the dataset; the message says which.
         """
         self.path = path
-        start, metadata = _read_header(path)
-        _refuse_stale(path, metadata, key.metadata())
-        count, (height, width) = len(key.paths), key.size
-        pixels = count * height * width * 3
-        if path.stat().st_size != start + pixels + count:
-            raise DataError(f"{path} is cut short; delete it, and it will be built again")
-        self._images = np.memmap(path, np.uint8, "r", offset=start, shape=(count, height, width, 3))
-        flags = np.memmap(path, np.uint8, "r", offset=start + pixels, shape=(count,))
-        self.readable: BoolArray = np.array(flags, dtype=np.bool_)
+        self._key = key
+        self._file = CacheFile(path)
+        _refuse_stale(path, self._file.metadata, key.metadata())
+        self.readable: BoolArray = self._file.readable
+        self._damaged = False
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._file)
 
     def read(self, row: int) -> Pixels:
-        """The pixels of one image, (H, W, 3) uint8, as a read-only view of the file."""
-        return np.asarray(self._images[row])
+        """The pixels of one image, (H, W, 3) uint8, read-only.
 
+        A row that is damaged is decoded from its picture, with a warning; the next run builds the cache anew.
 
-def _read_header(path: Path) -> tuple[int, dict[str, str]]:
-    try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if not 0 < length <= MAX_HEADER:
-                raise ValueError("no header")
-            header = json.loads(file.read(length))
-        metadata = header["__metadata__"]
-        if not isinstance(metadata, dict) or "ivreid_cache" not in metadata:
-            raise ValueError("no cache metadata")
-    except OSError as error:
-        raise DataError(f"cannot read the image cache {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, struct.error) as error:
-        raise DataError(
-            f"{path} is not an ivreid image cache ({error}); delete it or name another"
-        ) from error
-    return 8 + length, {str(k): str(v) for k, v in metadata.items()}
+        Raises:
+            ImageError: The row is damaged, and its picture cannot be decoded.
+        """
+        try:
+            return self._file.row(row)
+        except DataError as error:
+            path = self._key.root / self._key.paths[row]
+            if not self._damaged:
+                self._damaged = True
+                log.warning(
+                    "%s (%s); damaged pictures are decoded anew, and the next run rebuilds it", error, path
+                )
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
+            return decode(path, self._key.size, self._key.deep, self._key.resize)
 
 
 _MEANINGS = {
-    "ivreid_cache": "its format",
+    MARK: "its format",
+    "root": "the dataset's folder",
     "dataset": "the dataset's fingerprint",
     "height": "the image height",
     "width": "the image width",
@@ -214,28 +208,16 @@ def build_cache(
         except ImageError as error:
             return np.zeros((height, width, 3), dtype=np.uint8), str(error)
 
-    with atomic_write(path) as file:
-        file.write(_header(key.metadata(), count, height, width))
+    def rows() -> Iterator[tuple[Pixels, bool]]:
         for row, (pixels, problem) in enumerate(prefetch(make, range(count), workers, ahead=64)):
-            file.write(pixels.tobytes())
             if problem:
                 problems[key.paths[row]] = problem
+            yield pixels, not problem
             if progress is not None:
                 progress(row + 1, count)
-        file.write(bytes(p not in problems for p in key.paths))
+
+    write_cache_file(path, key.metadata(), key.paths, key.size, rows())
     return problems
-
-
-def _header(metadata: dict[str, str], count: int, height: int, width: int) -> bytes:
-    pixels = count * height * width * 3
-    header: dict[str, Any] = {
-        "__metadata__": metadata,
-        "images": {"dtype": "U8", "shape": [count, height, width, 3], "data_offsets": [0, pixels]},
-        "readable": {"dtype": "U8", "shape": [count], "data_offsets": [pixels, pixels + count]},
-    }
-    text = json.dumps(header).encode()
-    text += b" " * (-(len(text) + 8) % 4096)  # pixels start on a page
-    return struct.pack("<Q", len(text)) + text
 
 
 def open_cache(
