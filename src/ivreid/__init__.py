@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ivreid.synthetic import synthesise
     from ivreid.training import train
     from ivreid.types import Embeddings, ImageTable, Modality, Sample
+    from ivreid.verify import verify_files
 
 _HOMES = {
     "Dataset": "ivreid.datasets",
@@ -64,6 +65,7 @@ _HOMES = {
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
     "tune": "ivreid.studies",
+    "verify_files": "ivreid.verify",
     "write_features": "ivreid.datasets.features",
     "write_report": "ivreid.report",
 }
@@ -102,6 +104,7 @@ __all__ = [
     "synthesise",
     "train",
     "tune",
+    "verify_files",
     "write_features",
     "write_report",
 ]

@@ -42,6 +42,7 @@ NAMES = [
     "synthesise",
     "train",
     "tune",
+    "verify_files",
     "write_features",
     "write_report",
 ]

@@ -43,6 +43,10 @@ def check(
             help="How grey of more than eight bits will become grey, image or LOW,HIGH: then it is no problem",
         ),
     ] = None,
+    caches: Annotated[
+        bool,
+        typer.Option("--caches", help="Verify the image caches of these pictures too, row by row"),
+    ] = False,
     show_all: Annotated[
         bool, typer.Option("--all", help=f"Show every problem, not the first {SHOWN} of a kind")
     ] = False,
@@ -69,12 +73,32 @@ def check(
     for notice in report.notices:
         console.print(f"note: {notice}", markup=False)
     _print_problems(console, report, show_all)
+    if caches:
+        _verify_caches(console, report.root)
     if not report.ok:
         fatal = sum(problem.fatal for problem in report.problems)
         raise CheckFailed(
             f"{len(report.problems):,} problems in {report.root}, {fatal:,} of them make it unusable"
         )
     console.print("no problems found" if decode else f"no problems found {UNDECODED}", style="green")
+
+
+def _verify_caches(console: Console, root: Path) -> None:
+    """Say of each cache of these pictures whether its rows are sound; a damaged one is removed by no one."""
+    from ivreid.cli.progress import progress_bar
+    from ivreid.data import default_cache_folder
+    from ivreid.data.cache_check import check_cache, find_caches
+    from ivreid.errors import CheckFailed
+
+    found = find_caches(default_cache_folder(), root)
+    if not found:
+        console.print(f"note: no image cache of these pictures in {default_cache_folder()}", markup=False)
+    with progress_bar("Verifying image caches") as tick:
+        reports = [check_cache(path, progress=tick) for path in found]
+    for one in reports:
+        console.print(f"cache {one.path}: {one.problem or f'{one.pictures:,} pictures, sound'}", markup=False)
+    if any(one.problem for one in reports):
+        raise CheckFailed("an image cache is not as it was written, or of other pictures")
 
 
 def _counts_table(report: DatasetReport) -> Table:

@@ -1,14 +1,56 @@
-"""`ivreid doctor`: what this machine offers, and what would make training faster."""
+"""`ivreid doctor`: what this machine offers, and whether files on disk hold what was written."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def run() -> None:
-    """Say what this machine offers and what would make training faster.
+import typer
 
-    Devices, versions, memory, disk and threads. Changes nothing. Send its output along when you report a
-    problem.
+
+def run(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[PATH]...",
+            help="Run folders, weights, checkpoints, features, results, image caches or their folder: verify them",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Say what this machine offers, or verify what lies on disk.
+
+    Without PATH: devices, versions, memory, disk and threads, and what would make training faster. Changes
+    nothing. Send its output along when you report a problem.
+
+    With PATH: every file is read whole and compared with the digests and checksums it was written with. Exit
+    status: 0 all sound, 1 something is damaged or outdated, 2 nothing to verify.
     """
+    if paths:
+        _verify(paths)
+    else:
+        _examine()
+
+
+def _verify(paths: list[Path]) -> None:
+    from rich.console import Console
+
+    from ivreid.cli.progress import progress_bar
+    from ivreid.errors import CheckFailed
+    from ivreid.verify import verify_files
+
+    with progress_bar("Verifying") as tick:
+        found = [report for path in paths for report in verify_files(path, progress=tick)]
+    console = Console(highlight=False, soft_wrap=True)
+    for report in found:
+        state = f"BAD   {report.problem}" if report.problem else f"sound {report.what} ({report.proof})"
+        console.print(f"{report.path}: {state}", markup=False)
+    bad = sum(bool(report.problem) for report in found)
+    if bad:
+        raise CheckFailed(f"{bad} of {len(found)} files are not as they were written")
+
+
+def _examine() -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
