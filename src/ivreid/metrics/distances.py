@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.errors import DataError, UsageError
-from ivreid.types import FloatArray, IntArray
+from ivreid.types import FloatArray, IntArray, as_array
 
 Metric = Literal["cosine", "euclidean"]
 METRICS: tuple[Metric, ...] = ("cosine", "euclidean")
@@ -153,7 +153,9 @@ class PreparedVectors:
             UsageError: Unknown metric.
             DataError: Not a finite (N, D) array, or a zero vector under cosine, whose direction is undefined.
         """
-        known, vectors = check_metric(metric), np.asarray(vectors)
+        known, vectors = check_metric(metric), as_array(vectors, name)
+        if vectors.dtype == np.float16:  # its sums and squares would overflow
+            vectors = vectors.astype(np.float32)
         if vectors.ndim != 2 or not np.isfinite(vectors).all():
             raise DataError(f"{name} must be a finite (images, dimensions) array, got shape {vectors.shape}")
         if np.abs(vectors).max(initial=0.0) > LARGEST:
