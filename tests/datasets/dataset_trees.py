@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ivreid.datasets import DATASETS
+
 
 def pixel(kind: str) -> bytes:
     out = io.BytesIO()
@@ -35,6 +37,11 @@ def put(path: Path, data: bytes = JPEG) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
+
+
+def make_example(name: str, root: Path) -> Path:
+    """A dataset as its own reader writes it; what a user would give."""
+    return DATASETS[name]().example(root)
 
 
 def ids(pids: Sequence[int]) -> str:

@@ -12,9 +12,8 @@ from dataset_trees import (
     PNG,
     empty_png,
     make_csv,
+    make_example,
     make_folder,
-    make_llcm,
-    make_regdb,
     make_sysu,
     put,
     regdb_name,
@@ -22,15 +21,8 @@ from dataset_trees import (
 from PIL import Image
 
 from ivreid.cli import main
-from ivreid.datasets import Kind, check_dataset, load_dataset
+from ivreid.datasets import DATASETS, Kind, check_dataset, load_dataset
 
-MAKERS = {
-    "sysu-mm01": make_sysu,
-    "regdb": make_regdb,
-    "llcm": make_llcm,
-    "folder": make_folder,
-    "csv": make_csv,
-}
 IDENTITY = {
     "sysu-mm01": "cam1/0001",
     "regdb": "Visible/1",
@@ -54,9 +46,9 @@ def found(name: str, given: Path, **options: object) -> dict[tuple[Kind, str], s
     return {(p.kind, p.path): p.message for p in check_dataset(name, given, **options).problems}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_what_programs_leave_behind_changes_nothing(name: str, tmp_path: Path) -> None:
-    given = MAKERS[name](tmp_path / "d")
+    given = make_example(name, tmp_path / "d")
     root = given.parent if given.is_file() else given
     before = load_dataset(name, given)
     top = IDENTITY[name].rpartition("/")[0]
@@ -81,7 +73,7 @@ UNKNOWN = {
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_pictures_that_nothing_uses_are_told(name: str, tmp_path: Path) -> None:
-    root = MAKERS[name](tmp_path / "d")
+    root = make_example(name, tmp_path / "d")
     before = load_dataset(name, root)
     for path in UNKNOWN[name]:
         put(root / path)
@@ -116,7 +108,7 @@ def test_a_table_says_which_pictures_it_leaves_out(tmp_path: Path) -> None:
 def test_names_that_differ_in_suffix_or_case(
     name: str, first: str, others: tuple[str, ...], tmp_path: Path
 ) -> None:
-    root = MAKERS[name](tmp_path / "d")
+    root = make_example(name, tmp_path / "d")
     put(root / first)
     for other in others:
         put(root / other, PNG)

@@ -9,19 +9,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from dataset_trees import empty_png, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
+from dataset_trees import (
+    empty_png,
+    make_example,
+    make_folder,
+    make_sysu,
+    put,
+)
 
 from ivreid.cli import main
-from ivreid.datasets import load_dataset
+from ivreid.datasets import DATASETS, load_dataset
 from kill_points import kill_at
-
-MAKERS = {
-    "sysu-mm01": make_sysu,
-    "regdb": make_regdb,
-    "llcm": make_llcm,
-    "folder": make_folder,
-    "csv": make_csv,
-}
 
 
 def run(*arguments: object) -> int:
@@ -32,9 +30,9 @@ def run(*arguments: object) -> int:
     return 0
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_healthy_data_leave_with_zero(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = MAKERS[name](tmp_path / "d")
+    given = make_example(name, tmp_path / "d")
     assert run(name, given) == 0
     out, err = capsys.readouterr()
     assert "no problems found" in out and "error" not in err

@@ -15,6 +15,7 @@ from dataset_trees import (
     empty_png,
     ids,
     make_csv,
+    make_example,
     make_folder,
     make_llcm,
     make_regdb,
@@ -25,20 +26,12 @@ from dataset_trees import (
 )
 from scipy.io import savemat
 
-from ivreid.datasets import Kind, check_dataset, load_dataset
+from ivreid.datasets import DATASETS, Kind, check_dataset, load_dataset
 from ivreid.datasets import problems as problem_kinds
 from ivreid.datasets.sysu_mm01 import CAMERAS
 from ivreid.errors import DataError
 from ivreid.io import MAX_FILE_BYTES
 from ivreid.types import Modality
-
-MAKERS = {
-    "sysu-mm01": make_sysu,
-    "regdb": make_regdb,
-    "llcm": make_llcm,
-    "folder": make_folder,
-    "csv": make_csv,
-}
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -70,9 +63,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("decode", [False, True])
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_healthy_data_have_no_problems(name: str, decode: bool, tmp_path: Path) -> None:
-    MAKERS[name](tmp_path / "d")
+    make_example(name, tmp_path / "d")
     report = check_dataset(name, tmp_path / "d", decode=decode)
     assert report.ok and report.problems == ()
     assert report.fingerprint == load_dataset(name, tmp_path / "d").fingerprint
@@ -353,7 +346,7 @@ def test_empty_root(folder: Path, tmp_path: Path) -> None:
         (Kind.MISSING_FOLDER, "infrared"),
         (Kind.EMPTY_FOLDER, "."),
     }
-    for name in MAKERS:
+    for name in DATASETS:
         with pytest.raises(DataError):
             load_dataset(name, tmp_path / "empty")
 

@@ -7,20 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dataset_trees import JPEG, make_csv, make_folder, make_llcm, make_regdb, make_sysu, put
+from dataset_trees import JPEG, make_csv, make_example, make_folder, make_llcm, make_regdb, make_sysu, put
 
 from ivreid.datasets import DATASETS, Dataset, check_dataset, hold_out, load_dataset
 from ivreid.errors import DataError, UsageError
 from ivreid.io import fingerprint
 from ivreid.types import NO_CAMERA, Modality, Sample
 
-MAKERS = {
-    "sysu-mm01": make_sysu,
-    "regdb": make_regdb,
-    "llcm": make_llcm,
-    "folder": make_folder,
-    "csv": make_csv,
-}
 V, I = Modality.VISIBLE, Modality.INFRARED  # noqa: E741
 
 
@@ -30,10 +23,10 @@ def by_hand(root: Path) -> dict[str, int]:
     return {p.relative_to(root).as_posix(): p.stat().st_size for p in files}
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_loads_with_the_fingerprint_of_its_files(name: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
-    MAKERS[name](root)
+    make_example(name, root)
     dataset = load_dataset(name, root)
     files = by_hand(root)
     assert dataset.fingerprint == fingerprint(files.items())
@@ -49,9 +42,9 @@ def test_every_dataset_loads_with_the_fingerprint_of_its_files(name: str, tmp_pa
     assert {s.path for rows in dataset.splits.values() for s in rows} == set(files)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_a_copy_elsewhere_is_the_same_dataset(name: str, tmp_path: Path) -> None:
-    MAKERS[name](tmp_path / "one")
+    make_example(name, tmp_path / "one")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     (tmp_path / "link").symlink_to(tmp_path / "two")
     one, two, link = (load_dataset(name, tmp_path / which) for which in ("one", "two", "link"))
@@ -59,10 +52,10 @@ def test_a_copy_elsewhere_is_the_same_dataset(name: str, tmp_path: Path) -> None
     assert one.fingerprint == two.fingerprint == link.fingerprint
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", DATASETS)
 def test_size_and_name_of_any_image_move_the_fingerprint(name: str, tmp_path: Path) -> None:
     root = tmp_path / "set"
-    MAKERS[name](root)
+    make_example(name, root)
     before = load_dataset(name, root)
     sample = before.split("test")[-1]
     with before.path(sample).open("ab") as file:

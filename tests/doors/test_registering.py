@@ -164,7 +164,7 @@ def test_a_datasets_protocol_is_its_own_that_of_its_name_or_the_plain_one(tmp_pa
     for wrong, message in (({"room": "roof"}, "it takes hall, yard"), ({"trial": 2}, "no option trial")):
         with pytest.raises(UsageError, match=message):
             make_protocol("patrol", **wrong)
-    named = DATASET.replace('"night"\n    land', '"night"\n    protocol = "patrol"\n    land')
+    named = DATASET.replace('"night"\n    reco', '"night"\n    protocol = "patrol"\n    reco')
     load_plugin(write(tmp_path / "a.py", named))
     assert make_protocol("night", room="yard").title == "Patrol, yard"
     load_plugin(write(tmp_path / "a.py", named.replace('"patrol"', '"patrl"')))

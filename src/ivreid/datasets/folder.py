@@ -54,6 +54,6 @@ class FolderDataset(Reader):
     def example(self, root: Path) -> Path:
         """Two people, two images of each in either modality."""
         for modality in Modality:
-            for name in ("1/a.jpg", "1/b.png", "2/a.jpg", "2/b.png"):
+            for name in ("1/a.png", "1/b.png", "2/a.png", "2/b.png"):
                 write_picture(root, f"{modality}/{name}")
         return root

@@ -77,8 +77,24 @@ GENERAL_SPACE: Mapping[str, Range | Choices] = {
 def default_space(config: Config) -> Space:
     """What is searched unless a file says it: the general settings, and what the method names itself."""
     method = get_method(config.method["name"])
-    own = {f"method.{key}": _entry(entry) for key, entry in method.search.items()}
+    own, problems = _entries({f"method.{key}": entry for key, entry in method.search.items()}, method.name)
+    if problems:
+        raise ConfigError("\n".join(problems))
     return {**GENERAL_SPACE, **own}
+
+
+def _entries(entries: Mapping[str, Any], source: str) -> tuple[Space, list[str]]:
+    """Each entry as what it stands for, and a line for each that stands for nothing."""
+    space, problems = Space(), list[str]()
+    for key, entry in entries.items():
+        try:
+            space[str(key)] = _entry(entry)
+        except ValidationError as error:
+            for one in error.errors(include_url=False):
+                where = ".".join(map(str, one["loc"][:1]))
+                said = one["msg"].removeprefix("Value error, ")
+                problems.append(f"{source}: {key}{'.' if where else ''}{where}: {said}")
+    return space, problems
 
 
 def _entry(entry: Any) -> Range | Choices:
@@ -103,15 +119,7 @@ def read_space(path: Path | str, config: Config) -> Space:
             f"{path} must hold `search:` and below it lines such as "
             "`optimizer.lr: {low: 0.00001, high: 0.001, log: true}`"
         )
-    space, problems = Space(), list[str]()
-    for key, entry in entries.items():
-        try:
-            space[str(key)] = _entry(entry)
-        except ValidationError as error:
-            for one in error.errors(include_url=False):
-                where = ".".join(map(str, one["loc"][:1]))
-                said = one["msg"].removeprefix("Value error, ")
-                problems.append(f"{path}: {key}{'.' if where else ''}{where}: {said}")
+    space, problems = _entries(entries, str(path))
     if problems:
         raise ConfigError("\n".join(problems))
     check_space(space, config, str(path))
