@@ -15,6 +15,7 @@ from types import ModuleType
 
 from ivreid.catalogue import LOADING, REGISTRIES, Origin
 from ivreid.errors import IvreidError, UsageError
+from ivreid.paths import user_path
 from ivreid.reading import clean, read_bytes
 
 MAX_BYTES = 4 << 20
@@ -32,7 +33,7 @@ def load_plugin(path: Path | str) -> None:
     Raises:
         UsageError: No such file, one that is no Python or raises, or one that registers nothing.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.suffix != ".py":
         raise UsageError(f"--plugin {clean(path)}: a plugin is a Python file, FILE.py")
     data = read_bytes(path, MAX_BYTES, error=UsageError)

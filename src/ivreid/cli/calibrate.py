@@ -66,9 +66,8 @@ def run(
     weights' card under `calibration`. Cameras, sites and crowds differ: check it where it will be used, and
     never let it alone decide about a person.
     """
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
     from ivreid.evaluation import calibrate
     from ivreid.io import check_output, write_json
 
@@ -89,10 +88,10 @@ def run(
             batch_size=batch_size,
             progress=tick,
         )
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(_sentence(stored.calibration), markup=False)
+    console = Terminal()
+    console.print(_sentence(stored.calibration))
     if stored.weights is not None:
-        console.print(f"stored in the card of {stored.weights}", markup=False)
+        console.print(f"stored in the card of {stored.weights}")
     if json is not None:
         write_json(json, stored.to_json())
 

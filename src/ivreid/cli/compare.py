@@ -36,35 +36,31 @@ def run(
     paired, and the output says so. Files of several settings are joined by setting. An interval without zero
     is marked with *.
     """
-    from rich.console import Console
-
     from ivreid.analysis import compare_results
+    from ivreid.cli.terminal import Terminal
     from ivreid.io import check_output, write_json
 
     if json is not None:
         check_output(json, inputs=[before, after])
     found = compare_results(before, after, seed=seed, confidence=confidence)
-    console = Console(soft_wrap=True, highlight=False)
-    notices = Console(stderr=True, soft_wrap=True, highlight=False)
+    console = Terminal()
+    notices = Terminal(stderr=True)
     for comparison in found.settings:
         for warning in comparison.warnings:
             notices.print("warning:", style="bold yellow", end=" ")
-            notices.print(warning, markup=False)
+            notices.print(warning)
         console.print(_table(comparison, confidence))
-        console.print(f"{confidence:.0%} intervals: {comparison.explanation}", markup=False)
+        console.print(f"{confidence:.0%} intervals: {comparison.explanation}")
     for line in found.unmatched:
-        notices.print(line, markup=False)
+        notices.print(line)
     if json is not None:
         write_json(json, found.to_json())
 
 
 def _table(comparison: Comparison, confidence: float) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        title=f"A: {escape(comparison.before)}\nB: {escape(comparison.after)}", title_justify="left"
-    )
+    table = Table(title=f"A: {comparison.before}\nB: {comparison.after}", title_justify="left")
     table.add_column("percent")
     for heading in ("A", "B", "B - A", f"{confidence:.0%} interval", ""):
         table.add_column(heading, justify="right")

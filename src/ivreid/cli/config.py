@@ -20,15 +20,14 @@ def _config() -> None:
 @app.command("list")
 def list_() -> None:
     """List the packaged configurations; `ivreid train NAME` takes each by its name."""
-    from rich.console import Console
-
+    from ivreid.cli.terminal import Terminal
     from ivreid.config import packaged_names, packaged_text
 
-    console, names = Console(soft_wrap=True, highlight=False), packaged_names()
+    console, names = Terminal(), packaged_names()
     width = max(map(len, names))
     for name in names:
         first = packaged_text(name).partition("\n")[0].lstrip("# ")
-        console.print(f"{name:<{width}}  {first}", markup=False)
+        console.print(f"{name:<{width}}  {first}")
 
 
 @app.command()
@@ -61,13 +60,13 @@ def keys(
     """
     from textwrap import fill
 
-    from rich.console import Console
     from rich.text import Text
 
+    from ivreid.cli.terminal import Terminal
     from ivreid.config import describe_keys
     from ivreid.config.schema import DEFAULT_METHOD
 
-    console, indent = Console(soft_wrap=True), "    "
+    console, indent = Terminal(), "    "
     for key in describe_keys(prefix, method=method or DEFAULT_METHOD):
         console.print(Text(key.name, style="bold"))
         given = "required" if key.default is None else f"default {key.default}"

@@ -11,9 +11,9 @@ import typer
 from ivreid.cli.options import Plugins, Verb
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
+    from ivreid.cli.terminal import Terminal
     from ivreid.datasets import DatasetReport
 
 app = typer.Typer(
@@ -56,9 +56,8 @@ def check(
 
     Exit status: 0 no problem, 1 problems found, 2 no such folder or dataset.
     """
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
     from ivreid.datasets import check_dataset
     from ivreid.errors import CheckFailed
     from ivreid.io import parse_deep
@@ -66,12 +65,12 @@ def check(
     rule = parse_deep(deep) if deep is not None else None
     with progress_bar("Decoding images" if decode else "Looking at images") as tick:
         report = check_dataset(dataset, root, decode=decode, deep=rule, progress=tick)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     console.print(_counts_table(report))
-    console.print(f"fingerprint {report.fingerprint}", markup=False)
-    console.print(f"checked: {report.checked}", markup=False)
+    console.print(f"fingerprint {report.fingerprint}")
+    console.print(f"checked: {report.checked}")
     for notice in report.notices:
-        console.print(f"note: {notice}", markup=False)
+        console.print(f"note: {notice}")
     _print_problems(console, report, show_all)
     if caches:
         _verify_caches(console, report.root)
@@ -83,7 +82,7 @@ def check(
     console.print("no problems found" if decode else f"no problems found {UNDECODED}", style="green")
 
 
-def _verify_caches(console: Console, root: Path) -> None:
+def _verify_caches(console: Terminal, root: Path) -> None:
     """Say of each cache of these pictures whether its rows are sound; a damaged one is removed by no one."""
     from ivreid.cli.progress import progress_bar
     from ivreid.data import default_cache_folder
@@ -92,11 +91,11 @@ def _verify_caches(console: Console, root: Path) -> None:
 
     found = find_caches(default_cache_folder(), root)
     if not found:
-        console.print(f"note: no image cache of these pictures in {default_cache_folder()}", markup=False)
+        console.print(f"note: no image cache of these pictures in {default_cache_folder()}")
     with progress_bar("Verifying image caches") as tick:
         reports = [check_cache(path, progress=tick) for path in found]
     for one in reports:
-        console.print(f"cache {one.path}: {one.problem or f'{one.pictures:,} pictures, sound'}", markup=False)
+        console.print(f"cache {one.path}: {one.problem or f'{one.pictures:,} pictures, sound'}")
     if any(one.problem for one in reports):
         raise CheckFailed("an image cache is not as it was written, or of other pictures")
 
@@ -119,7 +118,7 @@ def _counts_table(report: DatasetReport) -> Table:
     return table
 
 
-def _print_problems(console: Console, report: DatasetReport, show_all: bool) -> None:
+def _print_problems(console: Terminal, report: DatasetReport, show_all: bool) -> None:
     from rich.text import Text
 
     from ivreid.datasets.problems import printable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +11,7 @@ import typer
 from ivreid.cli.options import Plugins
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from ivreid.cli.terminal import Terminal
     from ivreid.config import Config
 
 
@@ -37,28 +35,25 @@ def run(
     Takes about ten minutes on two cores. What is already there is used again: stop it with Ctrl-C and the same
     command goes on from where it stood. To begin anew, delete the run folder.
     """
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bars
     from ivreid.cli.results_table import show_results
+    from ivreid.cli.terminal import Terminal
     from ivreid.config import load_config
     from ivreid.demo import STAGES, run_demo
 
-    words = [*(overrides or []), *([f"out={out}"] if out else [])]
-    settings = load_config(config, words)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    logging.basicConfig(format="%(message)s")
+    settings = load_config(config, [*(overrides or []), *([("out", str(out))] if out else [])])
+    console = Terminal(stderr=True)
     made = run_demo(
         settings,
         stage=lambda number, name: console.rule(f"{number} of {len(STAGES)}  {name}", align="left"),
-        notice=lambda line: console.print(line, markup=False),
+        notice=console.print,
         show_results=show_results,
         progress_bars=progress_bars,
     )
     _next(made.training.folder, settings, console)
 
 
-def _next(folder: Path, settings: Config, console: Console) -> None:
+def _next(folder: Path, settings: Config, console: Terminal) -> None:
     from rich.text import Text
 
     from ivreid.cli.invocation import command

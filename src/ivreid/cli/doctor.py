@@ -33,38 +33,37 @@ def run(
 
 
 def _verify(paths: list[Path]) -> None:
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
     from ivreid.errors import CheckFailed
     from ivreid.verify import verify_files
 
     with progress_bar("Verifying") as tick:
         found = [report for path in paths for report in verify_files(path, progress=tick)]
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     for report in found:
         state = f"BAD   {report.problem}" if report.problem else f"sound {report.what} ({report.proof})"
-        console.print(f"{report.path}: {state}", markup=False)
+        console.print(f"{report.path}: {state}")
     bad = sum(bool(report.problem) for report in found)
     if bad:
         raise CheckFailed(f"{bad} of {len(found)} files are not as they were written")
 
 
 def _examine() -> None:
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
+    from ivreid.cli.terminal import Terminal
     from ivreid.doctor import examine_machine
 
     findings = examine_machine()
     table = Table("what", "found", title="ivreid doctor", title_justify="left")
     for finding in findings:
-        table.add_row(finding.what, escape(finding.value))
-    console = Console()
+        table.add_row(finding.what, finding.value)
+    console = Terminal(wrap=True)
     console.print(table)
     advice = [finding for finding in findings if finding.advice]
     if not advice:
         console.print("Nothing to improve that we know of.")
     for finding in advice:
-        console.print(f"[bold]{finding.what}[/bold]: {escape(finding.advice)}", soft_wrap=True)
+        console.print(Text.assemble((finding.what, "bold"), f": {finding.advice}"), soft_wrap=True)

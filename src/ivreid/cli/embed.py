@@ -47,13 +47,12 @@ def run(
 
     Images in no numbered folder have the unknown pid -1: good for search only.
     """
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
     from ivreid.datasets.features import write_features
     from ivreid.inference import UNKNOWN_PID, embed_folder
 
-    notices = Console(stderr=True, highlight=False, soft_wrap=True)
+    notices = Terminal(stderr=True)
     with progress_bar("Embedding") as tick:
         embeddings = embed_folder(
             model,
@@ -64,13 +63,12 @@ def run(
             workers=workers,
             flip=flip,
             identity=identity,
-            notice=lambda line: notices.print(line, markup=False),
+            notice=notices.print,
             progress=tick,
         )
     write_features(out, embeddings)
     known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
-    Console(highlight=False, soft_wrap=True).print(
+    Terminal().print(
         f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "
         f"{embeddings.vectors.shape[1]} values each -> {out}",
-        markup=False,
     )

@@ -36,8 +36,7 @@ def run(
 
     ivreid import sysu_best.pth --from iv-reid --out iv-reid-sysu.safetensors
     """
-    from rich.console import Console
-
+    from ivreid.cli.terminal import Terminal
     from ivreid.errors import UsageError
     from ivreid.methods.published import import_checkpoint
 
@@ -56,7 +55,7 @@ def run(
 
     method = imported.method
     settings = imported.card["settings"]
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     for name, value in (
         *([("found", imported.remarks)] if imported.remarks else []),
         ("method", method.name),
@@ -70,7 +69,7 @@ def run(
         ),
         ("written", str(out)),
     ):
-        console.print(f"{name:<11} {value}", markup=False)
+        console.print(f"{name:<11} {value}")
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import typer
 
-from ivreid.cli.options import Root, Verb
+from ivreid.cli.options import Root, Verb, with_user_paths
+from ivreid.cli.terminal import Terminal, prepare_streams, show_log
 from ivreid.errors import IvreidError
 from ivreid.machine import keep_freed_memory
 
@@ -72,9 +73,12 @@ def build_app(verb: str | None) -> typer.Typer:
     for name, summary in VERBS.items():
         module = _load(name) if name == verb else None
         if hasattr(module, "app"):
+            for command in module.app.registered_commands:
+                command.callback = with_user_paths(command.callback)
             app.add_typer(module.app, name=name, short_help=summary)
         else:
-            app.command(name, cls=Verb, short_help=summary)(getattr(module, "run", _placeholder))
+            run = with_user_paths(getattr(module, "run", _placeholder))
+            app.command(name, cls=Verb, short_help=summary)(run)
     return app
 
 
@@ -94,16 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an `IvreidError` becomes one message and its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
+    prepare_streams()
+    show_log()
     verb = next((word for word in arguments if not word.startswith("-")), None)
     try:
         build_app(verb if verb in VERBS else None)(arguments, prog_name="ivreid")
     except IvreidError as error:
-        from rich.console import Console
-
-        console = Console(stderr=True, soft_wrap=True, highlight=False)
+        console = Terminal(stderr=True)
         if error.exit_status < STOPPED_BY_SIGNAL:
             console.print("error:", style="bold red", end=" ")
-        console.print(str(error), markup=False)
+        console.print(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:  # `ivreid ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,8 +9,7 @@ import typer
 from ivreid.cli.options import Plugins
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
+    from ivreid.cli.terminal import Terminal
     from ivreid.methods import Method
     from ivreid.methods.publication import PublishedFigures
 
@@ -29,19 +28,18 @@ def run(
     Figures are those of the authors, in percent; nobody measured them here. Plain ones and those of re-ranked
     or transductive tests, which use other test images, stand in columns of their own. Example: ivreid methods iv-reid
     """
-    from rich.console import Console
-
+    from ivreid.cli.terminal import Terminal
     from ivreid.methods import METHODS, get_method
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal()
     if name is None:
-        _list(Console(highlight=False, width=None if console.is_terminal else WIDEST), list(METHODS.values()))
+        _list(Terminal(wrap=True, width=None if console.is_terminal else WIDEST), list(METHODS.values()))
         console.print("next: ivreid methods NAME, ivreid train --recipe NAME --dataset sysu-mm01 --data ROOT")
     else:
         _page(console, get_method(name))
 
 
-def _list(console: Console, kinds: list[type[Method]]) -> None:
+def _list(console: Terminal, kinds: list[type[Method]]) -> None:
     from rich.table import Table
 
     from ivreid.methods.describe import measure_cost
@@ -80,7 +78,7 @@ def _first(figures: tuple[PublishedFigures, ...], dataset: str, kind: str) -> st
     return f"{first.rank1:.1f}/{first.mean_ap:.1f}" + ("" if first.kind == "plain" else f" {first.kind}")
 
 
-def _page(console: Console, kind: type[Method]) -> None:
+def _page(console: Terminal, kind: type[Method]) -> None:
     import inspect
 
     import yaml
@@ -90,21 +88,20 @@ def _page(console: Console, kind: type[Method]) -> None:
     text = inspect.getdoc(inspect.getmodule(kind)) or kind.__doc__ or ""
     cost = measure_cost(kind.name)
     console.rule(kind.name, align="left")
-    console.print(text, markup=False)
+    console.print(text)
     console.print(
         f"\nEmbedding {cost.embedding_dim} numbers, {cost.parameters / 1e6:.1f} M parameters, {cost.gmac:.1f} GMAC "
         f"an image of {cost.size[0]}x{cost.size[1]}, {cost.batch} images a training step.",
-        markup=False,
     )
     console.rule("options (method: ...)", align="left", characters="-")
     for key, info in kind.Settings.model_fields.items():
-        console.print(f"{key} = {info.default!r}  {info.description or ''}", markup=False)
+        console.print(f"{key} = {info.default!r}  {info.description or ''}")
     if kind.recipe is not None:
         console.rule(f"recipe: {kind.name}", align="left", characters="-")
-        console.print(yaml.safe_dump(dict(kind.recipe.on("sysu-mm01")), sort_keys=False), markup=False)
+        console.print(yaml.safe_dump(dict(kind.recipe.on("sysu-mm01")), sort_keys=False))
         for dataset, values in kind.recipe.datasets.items():
             if values:
-                console.print(f"on {dataset}: {yaml.safe_dump(dict(values)).strip()}", markup=False)
+                console.print(f"on {dataset}: {yaml.safe_dump(dict(values)).strip()}")
     paper = kind.publication
     if paper is None:
         return
@@ -115,8 +112,7 @@ def _page(console: Console, kind: type[Method]) -> None:
         console.print(
             f"{one.dataset}, {one.setting}: Rank-1 {one.rank1:.1f}, mAP {one.mean_ap:.1f}{inp} ({one.kind}; from "
             f"{one.source}{draw})",
-            markup=False,
         )
     for remark in paper.remarks:
-        console.print(remark, markup=False)
-    console.print(f"code: {paper.code}, licence: {paper.licence}\n\n{paper.bibtex}", markup=False)
+        console.print(remark)
+    console.print(f"code: {paper.code}, licence: {paper.licence}\n\n{paper.bibtex}")

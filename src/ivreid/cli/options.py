@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ivreid.catalogue import REGISTRIES
+from ivreid.paths import user_path
 
 
 def _load(files: list[Path] | None) -> list[Path] | None:
@@ -36,6 +39,22 @@ def names() -> str:
     return "\n\n".join(
         f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items()
     )
+
+
+def with_user_paths(run: Callable[..., None]) -> Callable[..., None]:
+    """A verb whose paths are taken as people write them, see `user_path`."""
+
+    @wraps(run)
+    def verb(**given: Any) -> None:
+        run(**{name: _expanded(value) for name, value in given.items()})
+
+    return verb
+
+
+def _expanded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    return user_path(value) if isinstance(value, Path) else value
 
 
 class Root(TyperGroup):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,6 +16,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from ivreid.cli.terminal import Terminal
 
 Tick = Callable[[int, int], None]
 
@@ -40,12 +41,12 @@ def progress_bars(*labels: str) -> Iterator[list[Tick]]:
 
     Where the count falls, the same bar begins anew: images are drawn first and then decoded.
     """
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     if not console.is_terminal:
         yield [_plain(label, console) for label in labels]
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -72,7 +73,7 @@ def _row(label: str, bar: Progress) -> Tick:
     return tick
 
 
-def _plain(label: str, console: Console) -> Tick:
+def _plain(label: str, console: Terminal) -> Tick:
     quarter, began, last = -1, 0.0, 0
 
     def tick(done: int, total: int) -> None:
@@ -85,6 +86,6 @@ def _plain(label: str, console: Console) -> Tick:
             quarter = now
             left = (monotonic() - began) * (total - done) / max(done, 1)
             remaining = f", {timedelta(seconds=round(left))} left" if done < total else ""
-            console.print(f"{label}: {done:,} of {total:,}{remaining}", highlight=False)
+            console.print(f"{label}: {done:,} of {total:,}{remaining}")
 
     return tick

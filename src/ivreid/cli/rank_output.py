@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from ivreid.cli.progress import Tick, progress_bar, progress_bars
+from ivreid.cli.terminal import Terminal
 from ivreid.errors import IvreidError
 
 if TYPE_CHECKING:
@@ -31,6 +30,6 @@ def print_error(error: BaseException) -> None:
     if not isinstance(error, IvreidError):
         traceback.print_exception(error)
         return
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    console.print("[bold red]error:[/]", end=" ")
-    console.print(str(error), markup=False)
+    console = Terminal(stderr=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print(str(error))

@@ -30,6 +30,7 @@ def run(
     The page carries everything inside itself: it opens offline and can be mailed. What the run does not hold
     (no evaluation yet, images not on this machine) is left out with a sentence that says why.
     """
+    from ivreid.cli.terminal import Terminal
     from ivreid.report import write_report
 
-    typer.echo(write_report(run_dir, data=data))
+    Terminal().print(str(write_report(run_dir, data=data)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ivreid.cli.terminal import Terminal
 from ivreid.protocols import Result
 
 COLUMNS = {
@@ -18,7 +18,7 @@ COLUMNS = {
 
 def show_results(results: Sequence[Result]) -> None:
     """Print one table on stdout, and below it what a reader must know."""
-    console = Console(highlight=False)
+    console = Terminal(wrap=True)
     console.print(results_table(results))
     for note in dict.fromkeys(note for result in results for note in result.notes):
         console.print(Text(f"note: {note}"), soft_wrap=True)

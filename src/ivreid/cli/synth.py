@@ -39,9 +39,8 @@ def run(
     The same seed gives the same pictures on any number of processes. Run the same command again to
     finish an interrupted dataset; on a finished one it returns at once.
     """
-    from rich.console import Console
-
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
     from ivreid.io import check_output
 
     shape = parse_size(size)
@@ -59,13 +58,13 @@ def run(
             workers=workers,
             progress=tick,
         )
-    console = Console()
+    console = Terminal()
     state = "already there" if summary.reused else f"written in {summary.seconds:.0f} s"
     people = f"{summary.images:,} pictures of {summary.identities} people"
-    console.print(f"{people}, {layout} layout, {state}: {summary.root}", soft_wrap=True)
+    console.print(f"{people}, {layout} layout, {state}: {summary.root}")
     if contact_sheet is not None:
         write_contact_sheet(contact_sheet, layout=layout, seed=seed, gap=gap, size=shape)
-        console.print(f"overview: {contact_sheet}", soft_wrap=True)
+        console.print(f"overview: {contact_sheet}")
 
 
 def parse_size(text: str) -> tuple[int, int]:

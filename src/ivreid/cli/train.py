@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
 
 from ivreid.cli.options import Plugins
+from ivreid.cli.terminal import Terminal
 
 
 def run(
@@ -75,42 +72,30 @@ def run(
     from ivreid.training import train
 
     process = process_from_environment()
-    console = Console(stderr=True, soft_wrap=True, highlight=False, quiet=not process.is_main)
-    logging.basicConfig(
-        format="%(message)s", handlers=[RichHandler(console=console, show_time=False, show_path=False)]
-    )
-
-    def notice(line: str) -> None:
-        console.print(line, markup=False)
+    console = Terminal(stderr=True, quiet=not process.is_main)
 
     with fail_once(process, print_error):
         check_study_options(trial, trials)
-        words = list(overrides or [])
-        if (
-            data is not None
-        ):  # these pictures, and none drawn in their place; quoted, for YAML reads `no` as false
-            words += [f"data.root={json.dumps(str(data))}", "data.synthetic=null"]
-        if trial is not None:
-            words.append(f"data.trial={trial}")
-        if out is not None:
-            words.append(f"out={json.dumps(str(out))}")
-        if dataset is not None:
-            words.append(f"data.dataset={json.dumps(dataset)}")
+        words: list[str | tuple[str, Any]] = list(overrides or [])
+        if data is not None:  # these pictures, and none drawn in their place
+            words += [("data.root", str(data)), ("data.synthetic", None)]
+        given = {"data.trial": trial, "out": out and str(out), "data.dataset": dataset}
+        words += [(key, value) for key, value in given.items() if value is not None]
         if config is None and recipe is None:
             raise UsageError("say what to train: a configuration (ivreid train sysu-mm01), or --recipe NAME")
-        settings = load_config(config, words, recipe=recipe, notice=notice)
+        settings = load_config(config, words, recipe=recipe, notice=console.print)
         if trials is not None or seeds is not None:
-            study_and_show(settings, trials, seeds, notice)
+            study_and_show(settings, trials, seeds, console.print)
             return
         with training_bars(process) as (preparing, tick):
-            summary = train(settings, resume=resume, preparing=preparing, progress=tick, notice=notice)
-    stdout = Console(soft_wrap=True, highlight=False, quiet=not process.is_main)
+            summary = train(settings, resume=resume, preparing=preparing, progress=tick, notice=console.print)
+    stdout = Terminal(quiet=not process.is_main)
     best = summary.best
     kept = (
         f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%)"
         if best
         else ""
     )
-    stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}", markup=False)
-    stdout.print(f"{summary.folder / 'weights.safetensors'}", markup=False)
-    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}", markup=False)
+    stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}")
+    stdout.print(f"{summary.folder / 'weights.safetensors'}")
+    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}")

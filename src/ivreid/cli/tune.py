@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ivreid.cli.options import Plugins
+from ivreid.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,15 +56,14 @@ def run(
     from ivreid.studies.optuna_store import require_optuna
 
     require_optuna()
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    logging.basicConfig(format="%(message)s")
+    console = Terminal(stderr=True)
 
     def notice(line: str) -> None:
-        console.print(line, markup=False)
+        console.print(line)
 
-    words = [
+    words: list[str | tuple[str, Any]] = [
         *(overrides or []),
-        *(f"{k}={v}" for k, v in (("data.root", data), ("out", out)) if v is not None),
+        *((key, str(path)) for key, path in (("data.root", data), ("out", out)) if path is not None),
     ]
     settings = load_config(config, words, notice=notice)
     found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
@@ -77,7 +75,7 @@ def run(
 def _show(found: TuningResult) -> None:
     from ivreid.cli.invocation import command
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Terminal()
     if found.best is None or found.best.score is None:
         console.print("no trial is complete yet")
         return
@@ -88,8 +86,8 @@ def _show(found: TuningResult) -> None:
         f"{found.metric} {100 * found.best.score:.2f}% on validation identities, trial {found.best.folder} "
         f"({counts})"
     )
-    console.print(f"{found.out / 'tuning.png'}", markup=False)
-    console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}", markup=False)
+    console.print(f"{found.out / 'tuning.png'}")
+    console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}")
 
 
 def _table(found: TuningResult) -> Table:

@@ -27,7 +27,7 @@ RECORD = "environment.json"
 
 def load_config(
     path: Path | str | None,
-    overrides: Iterable[str] = (),
+    overrides: Iterable[str | tuple[str, Any]] = (),
     *,
     recipe: str | None = None,
     notice: Notice | None = None,
@@ -37,7 +37,8 @@ def load_config(
     Args:
         path: A YAML file, one of the published INI files (`.ini`), or the name of a packaged configuration,
             e.g. "sysu-mm01"; a file of that name goes before it. None: no file.
-        overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`; the value is read as YAML. Later ones win.
+        overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`, whose value is read as YAML, or pairs of key and
+            value, taken as it is. Later ones win.
         recipe: A method's published settings in place of the file's method, batch, augmentation, optimiser,
             schedule, epochs, precision, embedding and image size, e.g. "agw".
         notice: Called with what a reader of an INI file or of a recipe should know (keys without effect,
@@ -61,8 +62,9 @@ def load_config(
     if recipe is not None:
         tree, source = with_command_line_recipe(tree, recipe), f"{source} with --recipe {recipe}"
     for word in words:
-        _override(tree, word)
-    full_source = f"{source} with --set {' '.join(words)}" if words else source
+        _override(tree, *(_split(word) if isinstance(word, str) else word))
+    shown = [word if isinstance(word, str) else f"{word[0]}={word[1]}" for word in words]
+    full_source = f"{source} with --set {' '.join(shown)}" if words else source
     try:
         return make_config(tree, full_source, notice=notice)
     except IvreidError as error:
@@ -144,19 +146,23 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _override(tree: dict[str, Any], word: str) -> None:
-    """Apply one `a.b=value` to the nested mapping, making the levels it passes."""
+def _split(word: str) -> tuple[str, Any]:
+    """Key and value of `a.b=value`, the value read as YAML."""
     key, equals, text = word.partition("=")
     if not equals or not all(key.split(".")):
         raise ConfigError(f"--set {word}: it must read KEY=VALUE, e.g. --set optimizer.lr=0.001")
-    value = parse_yaml(text, f"--set {clean(word, 80)}: the value")
+    return key, parse_yaml(text, f"--set {clean(word, 80)}: the value")
+
+
+def _override(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Set `a.b` in the nested mapping, making the levels it passes."""
     *parents, last = key.split(".")
     for parent in parents:
         below = tree.get(parent)
         if below is None:
             below = tree[parent] = {}
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {word}: {parent} is {below!r}, a plain value; it has no keys below it")
+            raise ConfigError(f"--set {key}: {parent} is {below!r}, a plain value; it has no keys below it")
         tree = below
     tree[last] = value
 

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
 
 from ivreid.catalogue import DATASETS
 from ivreid.data.pixels import Filter
@@ -24,9 +24,27 @@ from ivreid.data.settings import (
     Side,
     Triple,
 )
+from ivreid.errors import UsageError
+from ivreid.paths import user_path
 from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
+
+
+def _user_path(path: Path) -> Path:
+    try:
+        str(path).encode()
+        return user_path(path)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "the path holds bytes that are no UTF-8, which this file cannot; rename the folder"
+        ) from None
+    except UsageError as error:
+        raise ValueError(str(error)) from error
+
+
+UserPath = Annotated[Path, AfterValidator(_user_path)]
+"""A path as people write it: `~` is the home folder."""
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -46,7 +64,7 @@ class DataSection(Section):
     """Which images, and how they are read."""
 
     dataset: str = Field(default="sysu-mm01", description="Registry name of the dataset's layout.")
-    root: Path | None = Field(default=None, description="The dataset's folder; `--data ROOT` sets it.")
+    root: UserPath | None = Field(default=None, description="The dataset's folder; `--data ROOT` sets it.")
     trial: Positive | None = Field(
         default=None, description="RegDB's train/test split, 1 to 10; 1 where not given."
     )
@@ -245,7 +263,7 @@ class Config(Section):
         default=2019, description="Of weights, batches and augmentation; another seed is another run."
     )
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
-    out: Path | None = Field(default=None, description="The run folder; `--out RUN_DIR` sets it.")
+    out: UserPath | None = Field(default=None, description="The run folder; `--out RUN_DIR` sets it.")
     epochs: Positive = Field(default=100, description="Passes over the training identities.")
     data: DataSection = DataSection()
     augment: AugmentSettings = AugmentSettings()

@@ -24,6 +24,7 @@ from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
 from ivreid.io import REFUSE, Deep, fingerprint, remove_leftovers, try_lock
+from ivreid.paths import user_path
 from ivreid.types import BoolArray, Progress
 
 FORMAT = 3
@@ -32,10 +33,22 @@ log = logging.getLogger(__name__)
 
 
 def default_cache_folder() -> Path:
-    """`$IVREID_CACHE`, or `ivreid` in the user's cache folder."""
-    if set_by_user := os.environ.get("IVREID_CACHE"):
-        return Path(set_by_user)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ivreid"
+    """`$IVREID_CACHE`, or `ivreid` in the user's cache folder.
+
+    Raises:
+        DataError: No such variable, and a user without a home folder (a container's numbered user).
+    """
+    if named := os.environ.get("IVREID_CACHE"):
+        return user_path(named)
+    if named := os.environ.get("XDG_CACHE_HOME"):
+        return user_path(named) / "ivreid"
+    try:
+        return Path.home() / ".cache" / "ivreid"
+    except RuntimeError as error:
+        raise DataError(
+            "this user has no home folder for the image cache; name a folder for it (IVREID_CACHE=DIR), or go "
+            "without (data.cache=false)"
+        ) from error
 
 
 @dataclass(frozen=True)

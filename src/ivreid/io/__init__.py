@@ -22,7 +22,6 @@ from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, 
 from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
 from ivreid.io.outputs import check_output
-from ivreid.io.paths import refuse_control_characters, user_path
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -44,12 +43,10 @@ __all__ = [
     "kind_of",
     "parse_deep",
     "read_image",
-    "refuse_control_characters",
     "remove_leftovers",
     "to_grey",
     "to_rgb",
     "try_lock",
-    "user_path",
     "way_out",
     "write_json",
     "write_text",

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 from ivreid.errors import DataError
 from ivreid.io.outputs import is_stream
-from ivreid.io.paths import refuse_control_characters
+from ivreid.paths import refuse_control_characters
 
 HOUR = 3600.0
 

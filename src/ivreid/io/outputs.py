@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ivreid.errors import DataError, UsageError
-from ivreid.io.paths import refuse_control_characters
+from ivreid.paths import refuse_control_characters
 
 _PROBE = bytes(4096)
 

@@ -12,6 +12,7 @@ from torch import nn
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.models.foreign import read_checkpoint
 from ivreid.models.torchvision_names import CLASSIFIERS, COUNTER, from_torchvision
+from ivreid.paths import user_path
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def load_initial_weights(net: nn.Module, name: str, path: Path) -> None:
     Raises:
         CheckpointError: A file that cannot be read or is of another network.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(user_path(path))
     if checkpoint.remarks:
         log.warning("%s: %s", path, checkpoint.remarks)
     tensors, own = checkpoint.tensors, net.state_dict()

@@ -1,0 +1,97 @@
+"""What the command line writes: text letter by letter, in what the terminal can show, and no control characters.
+
+Names of files, messages and values come from anywhere. A bracket in them is no markup, a colon no emoji, and an
+escape sequence reaches no terminal.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+import os
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+_NEAREST = {
+    **{"±": "+/-", "×": "x", "…": "...", "·": "-", "→": "->", "≥": ">=", "≤": "<=", "≈": "~", "•": "*"},
+    **dict.fromkeys("‐‑‒–—―−─━", "-"),
+    **dict.fromkeys("‘’", "'"),
+    **dict.fromkeys("“”", '"'),
+}
+_ERRORS = "ivreid.nearest"
+
+
+class Terminal(Console):
+    """A console for plain text; style comes with `style=` or a `Text`, never from the text itself.
+
+    Args:
+        stderr: Write there, as what is no result does.
+        wrap: Break long lines at the terminal's width; else the terminal does it, and a copied path stays whole.
+        options: As rich's `Console`.
+    """
+
+    def __init__(self, *, stderr: bool = False, wrap: bool = False, **options: Any) -> None:
+        super().__init__(
+            stderr=stderr, soft_wrap=not wrap, markup=False, emoji=False, highlight=False, **options
+        )
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does, with every control character of the text replaced."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+def visible(text: str) -> str:
+    """Text without what moves the cursor, colours, rings or turns the direction of writing; lines stay."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter == "\n" or not _hidden(letter) else "?" for letter in text)
+
+
+def _hidden(letter: str) -> bool:
+    turns = "\u202a" <= letter <= "\u202e" or "\u2066" <= letter <= "\u2069"
+    return turns or unicodedata.category(letter) == "Cc"
+
+
+def prepare_streams() -> None:
+    """Let both streams write the nearest thing where they cannot write a letter, instead of failing.
+
+    A narrow terminal (ASCII, Latin-1, a Windows code page) has no ±; no terminal has half a character, as names of
+    files on disk may hold.
+    """
+    codecs.register_error(_ERRORS, _nearest)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=_ERRORS)
+
+
+def _nearest(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_plain(letter) for letter in error.object[error.start : error.end]), error.end
+
+
+def _plain(letter: str) -> str:
+    """A letter in ASCII: its nearest sign, or itself without its accents, or a question mark."""
+    bare = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+    return _NEAREST.get(letter) or bare or "?"
+
+
+class _Lines(logging.Handler):
+    """Shows what the library logs, in the process that speaks for all."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if os.environ.get("RANK", "0") == "0":
+            Terminal(stderr=True).print(self.format(record))
+
+
+def show_log() -> None:
+    """Let warnings of the library be seen; an embedding program's own arrangements stay."""
+    handler = _Lines()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
