@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ivreid.analysis import compare_results
+    from ivreid.analysis import compare_results, score_features
     from ivreid.config import load_config
     from ivreid.datasets import Dataset, check_dataset, load_dataset, register_dataset
     from ivreid.datasets.features import read_features, write_features
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ivreid.methods import register_method
     from ivreid.methods.published import import_checkpoint
     from ivreid.plugins import load_plugin
-    from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol
+    from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol, score
     from ivreid.report import write_report
     from ivreid.retrieval import Ranking, rank
     from ivreid.studies import run_study, tune
@@ -62,6 +62,8 @@ _HOMES = {
     "register_protocol": "ivreid.protocols",
     "run_demo": "ivreid.demo",
     "run_study": "ivreid.studies",
+    "score": "ivreid.protocols",
+    "score_features": "ivreid.analysis",
     "synthesise": "ivreid.synthetic",
     "train": "ivreid.training",
     "tune": "ivreid.studies",
@@ -101,6 +103,8 @@ __all__ = [
     "register_protocol",
     "run_demo",
     "run_study",
+    "score",
+    "score_features",
     "synthesise",
     "train",
     "tune",

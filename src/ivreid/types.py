@@ -142,6 +142,8 @@ def _frozen(values: Any, dtype: Any, name: str, ndim: int = 1) -> NDArray[Any]:
                 raise DataError(
                     f"`{name}` must hold whole numbers, it holds {raw.dtype} such as {raw.flat[0]!r}"
                 )
+        if dtype is np.bool_ and not np.isin(raw, (0, 1)).all():  # 1 and 2 would both be true
+            raise DataError(f"`{name}` must hold true or false, it holds {raw.dtype} such as {raw.max()!r}")
         out = np.array(raw, dtype=dtype, order="C")
     out.setflags(write=False)
     return out

@@ -39,6 +39,8 @@ NAMES = [
     "register_protocol",
     "run_demo",
     "run_study",
+    "score",
+    "score_features",
     "synthesise",
     "train",
     "tune",

@@ -67,3 +67,10 @@ def test_take_keeps_rows_together():
     assert part.pids.tolist() == [7, 5]
     assert part.paths == ("7.jpg", "5.jpg")
     assert part.infrared.all()
+
+
+@pytest.mark.parametrize("flags", [[1, 2], [2.0, 0.0], [-1, 0]])
+def test_flags_that_are_numbers_of_something_else_are_refused(flags):
+    with pytest.raises(DataError, match="`infrared` must hold true or false"):
+        ImageTable([1, 1], [0, 0], [1, 2], flags)
+    assert ImageTable([1, 1], [0, 0], [1, 2], [1, 0]).infrared.tolist() == [True, False]

@@ -34,9 +34,10 @@ from ivreid.metrics.distances import Distances, Scorer, pairwise, product_with
 from ivreid.metrics.verification import Pairs, roc
 from ivreid.protocols.base import Protocol
 from ivreid.protocols.collapse import collapse_notes
-from ivreid.protocols.evaluator import summarise
+from ivreid.protocols.evaluator import metric_of, summarise
+from ivreid.protocols.given import DistanceMatrix, Scored
 from ivreid.protocols.result import Result
-from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
+from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, distance_blocks, run_trials
 from ivreid.types import Embeddings, Progress
 
 FPRS = (0.001, 0.01, 0.1)
@@ -47,7 +48,7 @@ BLOCK = 1 << 25
 
 
 def evaluate_in_full(
-    embeddings: Embeddings,
+    embeddings: Scored,
     protocol: Protocol,
     *,
     metric: str = "cosine",
@@ -82,7 +83,7 @@ def evaluate_in_full(
         found,
         protocol,
         embeddings.images,
-        metric=metric,
+        metric=metric_of(embeddings, metric),
         precision=precision,
         rerank=rerank,
         tta=tta,
@@ -106,7 +107,7 @@ def _half(progress: Progress | None, half: int) -> Progress | None:
 
 
 def analyse(
-    embeddings: Embeddings,
+    embeddings: Scored,
     protocol: Protocol,
     result: Result,
     *,
@@ -138,7 +139,10 @@ def analyse(
     breakdown, sampled = Breakdown(protocol.name, len(found)), list[Pairs]()
     step = max(1, -(-len(found[0].trial.query) * len(found[0].trial.gallery) // MAX_PAIRS))
     done, total = 0, sum(len(one.trial.query) for one in found)
-    blocks = _whole(embeddings, found, distance) if distance else _in_blocks(embeddings, found, metric)
+    if isinstance(embeddings, DistanceMatrix) or distance is not None:
+        blocks = _whole(embeddings, found, distance)
+    else:
+        blocks = _in_blocks(embeddings, found, metric)
     for one, rows, distances in blocks:
         query, gallery = images.take(one.trial.query[rows]), images.take(one.trial.gallery)
         excluded = protocol.excluded(query, gallery)
@@ -167,13 +171,12 @@ def analyse(
 
 
 def _whole(
-    embeddings: Embeddings, found: Sequence[TrialOutcomes], distance: Distance
+    embeddings: Scored, found: Sequence[TrialOutcomes], distance: Distance | None
 ) -> Iterator[tuple[TrialOutcomes, slice, NDArray[Any]]]:
-    """Each trial with its distances, all at once: a re-ranking needs whole lists."""
-    vectors = embeddings.vectors
+    """Each trial with its distances, as they were given or re-ranked."""
     for one in found:
-        trial = one.trial
-        yield one, slice(0, len(trial.query)), distance(vectors[trial.query], vectors[trial.gallery])
+        for rows, distances in distance_blocks(embeddings, one.trial, distance):
+            yield one, rows, distances
 
 
 def _in_blocks(
@@ -200,7 +203,7 @@ def _plain(metric: str) -> Distance:
     return lambda query, gallery: pairwise(query, gallery, metric, np.float32)
 
 
-def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator) -> list[dict[str, Any]]:
+def _within(embeddings: Scored, measure: Distance, rng: np.random.Generator) -> list[dict[str, Any]]:
     tally = Tally()
     for infrared in (False, True):
         drawn = within_modality(embeddings.images, infrared, rng=rng)
@@ -208,7 +211,12 @@ def _within(embeddings: Embeddings, measure: Distance, rng: np.random.Generator)
             continue
         rows, columns, excluded = drawn
         query, gallery = embeddings.images.take(rows), embeddings.images.take(columns)
-        distances = measure(embeddings.vectors[rows], embeddings.vectors[columns])
+        if not isinstance(embeddings, DistanceMatrix):
+            distances = measure(embeddings.vectors[rows], embeddings.vectors[columns])
+        elif embeddings.holds(rows, columns):
+            distances = embeddings.between(rows, columns)
+        else:
+            continue
         side = modality_of(query)
         tally.add((side, side), rank_queries(distances, query.pids, gallery.pids, excluded))
     return tally.rows("query", "gallery", trials=1)

@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.cli.options import Plugins
+from ivreid.cli.options import Direction, Draw, Mode, Permutations, Plugins, Rerank, ResultJson, Shots
 from ivreid.errors import UsageError
 
 if TYPE_CHECKING:
     from ivreid.protocols import Result
-
-DRAW_HELP = (
-    "SYSU-MM01: how galleries are drawn: official (default if the dataset has its file), agw or iv-reid."
-)
-DIRECTION_HELP = "RegDB, LLCM: query-first, visible-to-infrared or infrared-to-visible (default)."
 
 
 def run(
@@ -26,19 +21,14 @@ def run(
     data: Annotated[
         Path | None, typer.Option(metavar="ROOT", help="The dataset's folder; a run folder knows its own.")
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="SYSU-MM01: all (default) or indoor.")] = None,
-    shots: Annotated[
-        int | None, typer.Option(help="SYSU-MM01: gallery images per person and camera, 1 (default) or 10.")
-    ] = None,
-    draw: Annotated[str | None, typer.Option(help=DRAW_HELP)] = None,
-    direction: Annotated[str | None, typer.Option(help=DIRECTION_HELP)] = None,
+    mode: Mode = None,
+    shots: Shots = None,
+    draw: Draw = None,
+    direction: Direction = None,
     trial: Annotated[
         int | None, typer.Option(help="RegDB: the split to test on; the model's own by default.")
     ] = None,
-    permutations: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.mat", help="SYSU-MM01: rand_perm_cam.mat, if not in the dataset."),
-    ] = None,
+    permutations: Permutations = None,
     configured: Annotated[
         bool, typer.Option("--configured", help="Every setting that the run's configuration lists.")
     ] = False,
@@ -50,15 +40,11 @@ def run(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
     ] = False,
-    rerank: Annotated[
-        str | None, typer.Option(help="Re-rank: k-reciprocal or average-query-expansion; marks the result.")
-    ] = None,
+    rerank: Rerank = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Test on people trained on; marks the result.")
     ] = False,
-    json_out: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
-    ] = None,
+    json_out: ResultJson = None,
     plugins: Plugins = None,
 ) -> None:
     """Test trained weights by their dataset's protocol and print one table.

@@ -1,4 +1,4 @@
-"""What several verbs share: the option `--plugin`, and the names that can be given, at the end of a help text."""
+"""What several verbs share: options, and the names that can be given, at the end of a help text."""
 
 from __future__ import annotations
 
@@ -31,6 +31,34 @@ Plugins = Annotated[
         is_eager=True,  # before --help, which then lists its names too
         callback=_load,
     ),
+]
+
+Mode = Annotated[str | None, typer.Option(help="SYSU-MM01: all (default) or indoor.")]
+Shots = Annotated[
+    int | None, typer.Option(help="SYSU-MM01: gallery images per person and camera, 1 (default) or 10.")
+]
+Draw = Annotated[
+    str | None,
+    typer.Option(
+        help="SYSU-MM01: how galleries are drawn: official (default where rand_perm_cam.mat is), agw or iv-reid."
+    ),
+]
+Direction = Annotated[
+    str | None,
+    typer.Option(
+        help="RegDB, LLCM, your own data: query-first, infrared-to-visible (default) or visible-to-infrared; LLCM "
+        "also visible-to-infrared-swapped."
+    ),
+]
+Permutations = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.mat", help="SYSU-MM01: rand_perm_cam.mat, where no dataset holds it."),
+]
+Rerank = Annotated[
+    str | None, typer.Option(help="Re-rank: k-reciprocal or average-query-expansion; marks the result.")
+]
+ResultJson = Annotated[
+    Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from ivreid.types import Embeddings, ImageTable, Modality, infrared_of
 
 INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
 """Where the camera implies the modality; elsewhere a features file has to say it."""
+CAMERAS = {"sysu-mm01": range(1, 7), "regdb": range(1, 3)}
+"""All cameras of those."""
 
 _REQUIRED = ("embeddings", "pids", "camids", "frames")
 _MATLAB_CAMERAS = range(1, 7)
@@ -68,28 +70,76 @@ def read_features(path: Path | str, *, protocol: str | None = None) -> Embedding
     )
 
 
+def read_images(path: Path | str, *, protocol: str | None = None) -> ImageTable:
+    """The images of a features file, which need not hold their embeddings; arguments as for `read_features`.
+
+    Raises:
+        DataError: As for `read_features`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return read_features(path, protocol=protocol).images
+    return _table(path, read_arrays(path), protocol, _REQUIRED[1:])
+
+
+def read_matrix(path: Path | str) -> NDArray[Any]:
+    """A matrix that `numpy.save` wrote; its values stay on the disk until they are used.
+
+    Raises:
+        DataError: Missing, damaged or foreign file, or no matrix of real numbers.
+    """
+    path = Path(path)
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # hostile bytes provoke many kinds
+        raise DataError(
+            f"{path} is not a readable .npy file ({type(error).__name__}); save the matrix with numpy.save"
+        ) from error
+    if not isinstance(found, np.ndarray):
+        raise DataError(f"{path} is an archive; save the matrix alone, with numpy.save")
+    if found.ndim != 2 or found.dtype.kind not in "iuf":
+        raise DataError(f"{path} holds {found.dtype} of shape {found.shape}, and no matrix of real numbers")
+    return found
+
+
 def _read_npz(path: Path, protocol: str | None) -> Embeddings:
-    arrays = _load_arrays(path)
-    missing = [name for name in _REQUIRED if name not in arrays]
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; a features file holds {', '.join(_REQUIRED)}")
+    arrays = read_arrays(path)
+    images = _table(path, arrays, protocol, _REQUIRED)
     vectors = arrays["embeddings"]
     if not np.issubdtype(vectors.dtype, np.number) or np.issubdtype(vectors.dtype, np.complexfloating):
         raise DataError(f"{path}: `embeddings` must be real numbers, they are {vectors.dtype}")
     try:
-        images = ImageTable(
+        return Embeddings(vectors, images)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _table(
+    path: Path, arrays: dict[str, NDArray[Any]], protocol: str | None, required: Sequence[str]
+) -> ImageTable:
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise DataError(f"{path} lacks {', '.join(missing)}; a features file holds {', '.join(required)}")
+    try:
+        return ImageTable(
             pids=arrays["pids"],
             camids=arrays["camids"],
             frames=arrays["frames"],
             infrared=_infrared(path, arrays, protocol),
             paths=_paths(arrays["paths"]) if "paths" in arrays else (),
         )
-        return Embeddings(vectors, images)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a features file by name, as far as they are there and unchecked.
+
+    Raises:
+        DataError: Missing, damaged or foreign file.
+    """
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)

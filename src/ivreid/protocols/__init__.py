@@ -5,10 +5,11 @@ from ivreid.metrics.distances import METRICS, Scorer
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
+from ivreid.protocols.in_memory import score
 from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
 from ivreid.protocols.result_io import read_results, write_results
-from ivreid.protocols.scoring import TrialOutcomes, run_trials
+from ivreid.protocols.scoring import Precision, TrialOutcomes, run_trials
 
 __all__ = [
     "DIRECTIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Permutations",
+    "Precision",
     "Protocol",
     "Result",
     "Scorer",
@@ -29,6 +31,7 @@ __all__ = [
     "read_results",
     "register_protocol",
     "run_trials",
+    "score",
     "split_fingerprint",
     "summarise",
     "write_results",

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ivreid.metrics.distances import check_metric, squared_distances, unit
 from ivreid.protocols.base import canonical_order
-from ivreid.types import Embeddings, FloatArray
+from ivreid.protocols.given import DistanceMatrix, Scored
+from ivreid.types import FloatArray
 
 _ROUNDING = 1e-6
 """Vectors no farther apart than this share of their length are equal: single precision keeps seven digits."""
@@ -17,20 +18,23 @@ _SAMPLE = 64
 _WORTH_COUNTING = _SAMPLE // 4  # of the sample on one point; where most images are, it is about half
 
 
-def collapse_notes(embeddings: Embeddings, metric: str = "cosine") -> Iterator[str]:
+def collapse_notes(embeddings: Scored, metric: str = "cosine") -> Iterator[str]:
     """One sentence for each modality most of whose embeddings are one vector, as the metric sees them.
 
     Raises:
         UsageError: An unknown metric.
     """
+    if isinstance(embeddings, DistanceMatrix):
+        return
     check_metric(metric)
     order = canonical_order(embeddings.images)
     infrared = embeddings.images.infrared[order]
-    for rows, word in ((order[infrared], "infrared"), (order[~infrared], "visible")):
+    words = ("infrared ", "visible ") if infrared.any() and not infrared.all() else ("", "")
+    for rows, word in zip((order[infrared], order[~infrared]), words, strict=True):
         equal = _on_one_point(embeddings.vectors, rows, metric)
         if len(rows) > 1 and equal > len(rows) / 2:
             yield (
-                f"COLLAPSED: {equal:,} of {len(rows):,} {word} embeddings are one vector but for rounding, so they "
+                f"COLLAPSED: {equal:,} of {len(rows):,} {word}embeddings are one vector but for rounding, so they "
                 "do not tell people apart; look for a diverged or untrained network, or features saved wrongly"
             )
 

@@ -12,15 +12,16 @@ from ivreid.metrics import Figures, figures
 from ivreid.metrics.distances import Scorer, product_with
 from ivreid.protocols.base import Protocol, canonical_order
 from ivreid.protocols.collapse import collapse_notes
+from ivreid.protocols.given import GIVEN, DistanceMatrix, Scored
 from ivreid.protocols.notes import trial_notes, why_no_match
 from ivreid.protocols.result import Result, TrialResult
 from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.protocols.tie_notes import TIES, tie_note, ties_block
-from ivreid.types import Embeddings, ImageTable, Progress
+from ivreid.types import ImageTable, Progress
 
 
 def evaluate(
-    embeddings: Embeddings,
+    embeddings: Scored,
     protocol: Protocol,
     *,
     metric: str = "cosine",
@@ -36,7 +37,7 @@ def evaluate(
     """Evaluate embeddings by a protocol: all trials, both their mean and their spread.
 
     Args:
-        embeddings: All test images (any order).
+        embeddings: All test images (any order), or their distances.
         protocol: From `make_protocol`.
         metric: "cosine", or "euclidean" on the vectors as given.
         precision: "double", or "single" for float32 distances at half the time; see `run_trials`.
@@ -65,13 +66,18 @@ def evaluate(
         found,
         protocol,
         embeddings.images,
-        metric=metric,
+        metric=metric_of(embeddings, metric),
         precision=precision,
         rerank=rerank,
         tta=tta,
         fingerprints=fingerprints,
         notes=(*collapse_notes(embeddings, metric), *notes),
     )
+
+
+def metric_of(embeddings: Scored, metric: str) -> str:
+    """What a result calls the metric: ready distances have one that is not known."""
+    return GIVEN if isinstance(embeddings, DistanceMatrix) else metric
 
 
 def summarise(
@@ -102,9 +108,9 @@ def summarise(
     trials = tuple(_trial_result(one) for one in averaged)
     ties = ties_block(found, protocol.cmc)
     options = {**protocol.options, "metric": metric}
-    if precision != "double":
+    if precision != "double" and metric != GIVEN:
         options["precision"] = precision
-    title = f"{protocol.title}, {metric} distance"
+    title = f"{protocol.title}, {'distances as given' if metric == GIVEN else f'{metric} distance'}"
     title += f", RE-RANKED by {rerank}" if rerank else ""
     title += f", TEST-TIME AUGMENTED by {tta}" if tta else ""
     return Result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,7 @@ from ivreid.metrics.identities import Identities
 from ivreid.metrics.outcomes import Outcomes, rank_block, rank_queries
 from ivreid.metrics.ties import TieExpectations, expect_ties, expect_ties_of_matrix
 from ivreid.protocols.base import Protocol, Trial, canonical_order, in_order_of
+from ivreid.protocols.given import DistanceMatrix, Scored
 from ivreid.types import Embeddings, FloatArray, IntArray, Progress
 
 Precision = Literal["double", "single"]
@@ -56,7 +57,7 @@ class Ids(NamedTuple):
 
 
 def run_trials(
-    embeddings: Embeddings,
+    embeddings: Scored,
     protocol: Protocol,
     *,
     metric: str = "cosine",
@@ -70,7 +71,8 @@ def run_trials(
     Trials that share their queries share one matrix product, to the union of their galleries.
 
     Args:
-        embeddings: All images the protocol may draw from.
+        embeddings: All images the protocol may draw from; or their distances, and then metric, precision and
+            scorer have no say.
         protocol: Who queries whom.
         metric: "cosine", or "euclidean" on the vectors as given.
         precision: "double" computes distances in float64. "single" takes half the time; distances that agree
@@ -80,16 +82,21 @@ def run_trials(
         progress: Called with (queries done, queries in all); trials that share their queries count once.
 
     Raises:
-        UsageError: An unknown metric or precision.
+        UsageError: An unknown metric or precision, or a re-ranking of ready distances.
         ProtocolError: Images that do not fit the protocol.
     """
-    check_metric(metric)
+    if isinstance(embeddings, DistanceMatrix):
+        if distance is not None:
+            raise UsageError("a re-ranking needs the embeddings, not their distances")
+    else:
+        check_metric(metric)
     if precision not in ("double", "single"):
         raise UsageError(f"unknown precision {precision!r}; it is double or single")
     trials = protocol.trials(embeddings.images)
     ids = Ids(embeddings.images.pids, embeddings.images.camids)
     ranked: dict[Trial, tuple[Outcomes, TieExpectations]] = {}
-    groups = [[trial] for trial in trials] if distance else _sharing_queries(trials)
+    whole = distance is not None or isinstance(embeddings, DistanceMatrix)
+    groups = [[trial] for trial in trials] if whole else _sharing_queries(trials)
     total, done = sum(len(group[0].query) for group in groups), 0
     for group in groups:
 
@@ -97,12 +104,12 @@ def run_trials(
             if progress is not None:
                 progress(before + queries, total)
 
-        if distance is None:
+        if isinstance(embeddings, DistanceMatrix) or distance is not None:
+            blocks = distance_blocks(embeddings, group[0], distance)
+            ranked[group[0]] = _rank_blocks(blocks, protocol, ids, group[0], tick)
+        else:
             products = _products(embeddings, group, metric, precision, scorer)
             ranked |= _rank_group(products, protocol, ids, group, tick)
-        else:
-            ranked[group[0]] = _rank_with(distance, embeddings, protocol, ids, group[0])
-            tick(len(group[0].query))
         done += len(group[0].query)
     return tuple(TrialOutcomes(trial, *ranked[trial]) for trial in trials)
 
@@ -114,14 +121,39 @@ def _sharing_queries(trials: Sequence[Trial]) -> list[list[Trial]]:
     return list(groups.values())
 
 
-def _rank_with(
-    distance: Distance, embeddings: Embeddings, protocol: Protocol, ids: Ids, trial: Trial
+def distance_blocks(
+    source: Scored, trial: Trial, distance: Distance | None
+) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """The trial's distances: as they were given, some queries at a time, or by `distance`, which needs whole lists."""
+    if not isinstance(source, DistanceMatrix):
+        assert distance is not None
+        found = distance(source.vectors[trial.query], source.vectors[trial.gallery])
+        yield slice(0, len(trial.query)), np.asarray(found)
+        return
+    height = max(1, _WIDE // (8 * len(trial.gallery)))
+    for start in range(0, len(trial.query), height):
+        rows = slice(start, min(start + height, len(trial.query)))
+        yield rows, source.between(trial.query[rows], trial.gallery)
+
+
+def _rank_blocks(
+    blocks: Iterator[tuple[slice, NDArray[Any]]],
+    protocol: Protocol,
+    ids: Ids,
+    trial: Trial,
+    tick: Callable[[int], None],
 ) -> tuple[Outcomes, TieExpectations]:
-    query, gallery = ids.take(trial.query), ids.take(trial.gallery)
-    distances = np.asarray(distance(embeddings.vectors[trial.query], embeddings.vectors[trial.gallery]))
-    excluded = protocol.excluded(query, gallery)
-    outcomes = rank_queries(distances, query.pids, gallery.pids, excluded)
-    return outcomes, expect_ties_of_matrix(distances, query.pids, gallery.pids, excluded, outcomes)
+    gallery = ids.take(trial.gallery)
+    parts, ties = [], []
+    for rows, distances in blocks:
+        query = ids.take(trial.query[rows])
+        excluded = protocol.excluded(query, gallery)
+        outcomes = rank_queries(distances, query.pids, gallery.pids, excluded)
+        parts.append(outcomes)
+        found = expect_ties_of_matrix(distances, query.pids, gallery.pids, excluded, outcomes)
+        ties.append(replace(found, rows=found.rows + rows.start))
+        tick(rows.stop)
+    return Outcomes.concatenate(parts), TieExpectations.concatenate(ties)
 
 
 def _products(

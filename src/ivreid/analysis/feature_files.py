@@ -1,0 +1,115 @@
+"""Scores the files of others: features, distances, or query and gallery apart."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.datasets.features import read_arrays, read_features, read_images, read_matrix, read_pids
+from ivreid.errors import DataError, UsageError
+from ivreid.io import file_hash
+from ivreid.metrics.distances import Scorer, product_with
+from ivreid.protocols import Precision, Protocol, Result
+from ivreid.protocols.given import Scored
+from ivreid.protocols.in_memory import fields_of, prepare
+from ivreid.retrieval import get_reranker
+from ivreid.types import Progress
+
+SYSU_TEST_IDENTITIES = 96
+File = Path | str | None
+
+
+def score_features(
+    features: File = None,
+    *,
+    protocol: str,
+    query: File = None,
+    gallery: File = None,
+    distances: File = None,
+    test_ids: File = None,
+    metric: str = "cosine",
+    precision: Precision = "double",
+    rerank: str | None = None,
+    scorer: Scorer = product_with,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Score a features file by a protocol, with intervals, breakdowns and verification figures.
+
+    Args:
+        features: As `read_features` takes it; with `distances` it need not hold embeddings.
+        protocol: Its name.
+        query: Instead of `features`: the file of the queries; nothing is drawn then, and frames are not needed.
+        gallery: The file of the gallery, with `query`.
+        distances: A .npy file of ready distances, shaped as `score` takes them.
+        test_ids: A file that lists the identities to score, the others left out.
+        metric: "cosine", or "euclidean" on the features as given.
+        precision: "double", or "single" for float32 distances.
+        rerank: Name of a re-ranking; it marks the result.
+        scorer: Computes matrix products, on a GPU for instance.
+        progress: Called with (done, in all).
+        **options: Of `make_protocol`: mode, shots, draw, direction, cmc, permutations, trial.
+
+    Raises:
+        DataError: A file that cannot be used, or files that do not fit together.
+        UsageError: Arguments that do not go together, or an option the protocol does not have.
+        ProtocolError: Images that do not fit the protocol, or no query with a true match.
+    """
+    files = {"features": features, "query": query, "gallery": gallery, "distances": distances}
+    given = {name: Path(file) for name, file in files.items() if file is not None}
+    if test_ids is not None and features is None:
+        raise UsageError("identities are chosen from one features file, not from query and gallery apart")
+    reranker = get_reranker(rerank, metric=metric) if rerank else None
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        source, chosen = _read(given, protocol, options)
+    if test_ids is not None:
+        source = _only(source, Path(test_ids))
+    notes = [str(doubt.message) for doubt in doubts if issubclass(doubt.category, UserWarning)]
+    return evaluate_in_full(
+        source,
+        chosen,
+        metric=metric,
+        precision=precision,
+        distance=reranker,
+        rerank=reranker.label if reranker else None,
+        scorer=scorer,
+        fingerprints={name: file_hash(file) for name, file in given.items() if file.is_file()},
+        notes=[*notes, *_people_notes(chosen, source), *([reranker.note] if reranker else [])],
+        progress=progress,
+    )
+
+
+def _read(files: Mapping[str, Path], protocol: str, options: Mapping[str, Any]) -> tuple[Scored, Protocol]:
+    matrix = read_matrix(files["distances"]) if "distances" in files else None
+    whole: Mapping[str, Any] = {}
+    if "features" in files:
+        read = read_features if matrix is None else read_images
+        whole = fields_of(read(files["features"], protocol=protocol))
+    elif "query" not in files or "gallery" not in files:
+        raise UsageError("give a features file, or the files of query and gallery")
+    query, gallery = (read_arrays(files[side]) if side in files else None for side in ("query", "gallery"))
+    return prepare(whole, query, gallery, matrix, protocol, options)
+
+
+def _only(source: Scored, path: Path) -> Scored:
+    """The images of the identities that a file lists."""
+    wanted = read_pids(path)
+    kept = np.isin(source.images.pids, wanted)
+    if not kept.any():
+        raise DataError(f"{path}: none of its {len(wanted)} identities has features")
+    return source.take(kept)
+
+
+def _people_notes(protocol: Protocol, source: Scored) -> list[str]:
+    people = len(np.unique(source.images.pids[source.images.known]))
+    if protocol.name != "sysu-mm01" or people == SYSU_TEST_IDENTITIES:
+        return []
+    return [
+        f"{people} identities; SYSU-MM01's test set has {SYSU_TEST_IDENTITIES} (--test-ids FILE keeps those)"
+    ]
