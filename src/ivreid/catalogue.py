@@ -184,6 +184,7 @@ METHODS = Registry(
         "agw": "ivreid.methods.agw:AGW",
         "caj": "ivreid.methods.caj:CAJ",
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
+        "dns": "ivreid.methods.dns:DNS",
     },
 )
 """Every method; a new one of ours is one file and one line here."""

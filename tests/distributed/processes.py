@@ -117,10 +117,10 @@ def first_of(children: list[ForkServerProcess]) -> None:
     multiprocessing.connection.wait([child.sentinel for child in children], seconds(120))
 
 
-def finish(children: list[ForkServerProcess]) -> list[int | None]:
+def finish(children: list[ForkServerProcess], limit: float = 120) -> list[int | None]:
     """Wait for all; exit statuses, negative where a signal ended one. What hangs is killed, its status None."""
     for child in children:
-        child.join(seconds(120))
+        child.join(seconds(limit))
     statuses = [child.exitcode for child in children]
     for child in children:
         if child.exitcode is None:
@@ -129,9 +129,9 @@ def finish(children: list[ForkServerProcess]) -> list[int | None]:
     return statuses
 
 
-def run_all(work: Callable[..., None], *args: Any, world: int = 2) -> None:
-    """Run `work(*args)` in every process; all must succeed."""
-    assert finish(start(work, *args, world=world)) == [0] * world
+def run_all(work: Callable[..., None], *args: Any, world: int = 2, limit: float = 120) -> None:
+    """Run `work(*args)` in every process; all must succeed within `limit` seconds."""
+    assert finish(start(work, *args, world=world), limit) == [0] * world
 
 
 def train_run(config: dict[str, Any], resume: bool) -> None:

@@ -13,6 +13,7 @@ from ivreid.methods import iv_reid
 from ivreid.models import create_backbone, read_weights, write_weights
 from ivreid.plugins import load_plugin
 from ivreid.testing import check_method
+from method_batches import OWN_PARTS, scatter, small_batch, small_method
 
 SMALL = {"backbone": "resnet18", "pretrained": None}
 EVERY = pytest.mark.parametrize("name", sorted(methods.METHODS))
@@ -21,6 +22,37 @@ EVERY = pytest.mark.parametrize("name", sorted(methods.METHODS))
 @EVERY
 def test_every_method_keeps_the_contract(name):
     check_method(methods.METHODS[name])
+
+
+@EVERY
+def test_each_row_goes_through_its_modalitys_parts_and_no_other_does(name):
+    method = scatter(small_method(name)).eval()
+    images, _, infrared, _ = small_batch(name)
+    with torch.no_grad():
+        mixed, swapped = method.embed(images, infrared), method.embed(images, ~infrared)
+        size = mixed.abs().max().item()
+        for rows in (infrared, ~infrared):
+            apart = method.embed(images[rows], infrared[rows])
+            torch.testing.assert_close(apart, mixed[rows], rtol=1e-4, atol=1e-4 * size)
+    moved = (swapped - mixed).abs().amax(1)
+    assert (moved > 1e-3 * size).all() if name in OWN_PARTS else (moved == 0).all()
+
+
+@pytest.mark.slow
+@EVERY
+def test_twenty_steps_lower_the_loss(name):
+    method, batch = small_method(name), small_batch(name)
+    optimizer = torch.optim.AdamW(method.parameter_groups(1e-3), lr=1e-3)
+    method.begin_epoch(10)  # past whatever a method does differently at the start
+    losses = []
+    for _ in range(20):
+        method.begin_step()
+        loss = sum(method(*batch).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert sum(losses[-3:]) / 3 < 0.95 * losses[0]
 
 
 @EVERY

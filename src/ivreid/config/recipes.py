@@ -54,7 +54,7 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
         raise ConfigError(f"{source}: method {kind.name} has no recipe")
     below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
     if name.endswith(PUBLISHED):
-        below = merged(below, _published(kind, str(dataset)))
+        below = merged(merged(below, recipe.published), _published(kind, str(dataset)))
     note = None
     if recipe.datasets and dataset not in recipe.datasets:
         note = (

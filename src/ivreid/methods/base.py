@@ -110,6 +110,12 @@ class Method(nn.Module, ABC):
             epoch: Epochs done, from 0; called before the first step of each, and of a resumed one.
         """
 
+    def begin_step(self) -> None:
+        """Update what moves once an optimiser step whatever the batches in it, such as a slow copy of a layer.
+
+        Called in training mode before the first batch of each step; `accumulate` makes a step of several.
+        """
+
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Groups for an optimiser, each with `name`, `params` and `lr`; every parameter is in exactly one.
 

@@ -16,11 +16,14 @@ class Recipe:
         datasets: What differs on one dataset, by its registry name; an empty mapping says that the authors
             published settings for it which are those of `values`.
         source: Where the settings were published.
+        published: What its twin `NAME-published` does besides, to repeat the published program: what is known
+            to be no improvement, or needs a certain machine.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
+    published: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, dataset: str) -> dict[str, Any]:
         """The settings for a dataset: its own where it has some, over those of every dataset."""

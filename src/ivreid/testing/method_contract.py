@@ -121,6 +121,7 @@ def _check_losses(method: Method, batch: Batch, epoch: int) -> None:
     images = batch.images.clone()
     with explained(f"{name}: a training step in epoch {epoch}"):
         trained.begin_epoch(epoch)
+        trained.begin_step()
         losses = _losses(trained, batch, view=method.views > 1)
     require(torch.equal(images, batch.images), f"{name}: `forward` changes the images it is given")
     for term, loss in losses.items():

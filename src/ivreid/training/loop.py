@@ -165,6 +165,7 @@ class Run:
         rates = set_rates(parts.optimizer, config.schedule, factor)
         seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
+        parts.network.begin_step()
         sums: dict[str, Tensor] = {}
         for number, loaded in enumerate(group, start=1):
             batch = loaded.to(parts.device)

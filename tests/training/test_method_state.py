@@ -1,0 +1,85 @@
+"""What a method changes by itself, once a step or once an epoch, through whole runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trees import tiny_tree
+
+from ivreid.config import make_config
+from ivreid.methods import METHODS, Method, get_method
+from ivreid.training import load_state, train
+from ivreid.training.loop import Run
+
+pytestmark = pytest.mark.slow
+
+MOVING = sorted(
+    name
+    for name, kind in METHODS.items()
+    if kind.begin_step is not Method.begin_step or kind.begin_epoch is not Method.begin_epoch
+)
+
+
+class Stop(Exception):
+    pass
+
+
+def accumulating(data: Path, out: Path, name: str) -> dict[str, Any]:
+    """Two epochs, two batches to a step."""
+    kind, tree = get_method(name), tiny_tree(data, out)
+    return {
+        **tree,
+        "epochs": 2,
+        "accumulate": 2,
+        "data": {**tree["data"], "size": list(kind.small_size)},
+        "batch": {"identities": 4, "instances": 2, "views": {"visible": kind.views}},
+        "method": {**kind.small, "name": name},
+        "validation": {"select": "last", "every": 2},
+        "checkpoint": {"every_steps": 1},
+    }
+
+
+@pytest.mark.parametrize("name", MOVING)
+def test_stopped_in_the_middle_of_an_epoch_and_resumed_equals_never_stopped(
+    name: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    kind = get_method(name)
+    with monkeypatch.context() as patch:
+        for event in ("begin_epoch", "begin_step", "forward"):
+            real = getattr(kind, event)
+
+            def listening(self: Any, *args: Any, _real: Any = real, _event: str = event) -> Any:
+                heard.append(_event)
+                return _real(self, *args)
+
+            patch.setattr(kind, event, listening)
+        straight = train(make_config(accumulating(tiny, tmp_path / "straight", name)))
+    said = "".join({"begin_epoch": "E", "begin_step": "S", "forward": "f"}[event] for event in heard)
+    assert re.fullmatch(r"(ES(ffS)*ff?){2}", said)  # once a step; an epoch's last has what is left
+    assert said.count("S") == straight.steps > 3
+
+    take_step = Run.step
+
+    def stopping(self: Any, *args: Any) -> None:
+        if self.at.step == straight.steps - 1:
+            raise Stop
+        take_step(self, *args)
+
+    config = make_config(accumulating(tiny, tmp_path / "stopped", name))
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "step", stopping)
+        with pytest.raises(Stop):
+            train(config)
+    train(config, resume=True)
+    one, other = (
+        load_state(tmp_path / run / "checkpoints" / "last.safetensors") for run in ("straight", "stopped")
+    )
+    assert one.info["position"] == other.info["position"]
+    assert one.tensors.keys() == other.tensors.keys()
+    for key, value in one.tensors.items():
+        assert torch.equal(value, other.tensors[key]), key
