@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ivreid.doctor import examine_machine
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
+    from ivreid.evaluation.model_card import write_model_card
     from ivreid.inference import Embedder, embed_folder, load
     from ivreid.methods import register_method
     from ivreid.methods.published import import_checkpoint
@@ -69,6 +70,7 @@ _HOMES = {
     "tune": "ivreid.studies",
     "verify_files": "ivreid.verify",
     "write_features": "ivreid.datasets.features",
+    "write_model_card": "ivreid.evaluation.model_card",
     "write_report": "ivreid.report",
 }
 
@@ -110,6 +112,7 @@ __all__ = [
     "tune",
     "verify_files",
     "write_features",
+    "write_model_card",
     "write_report",
 ]
 

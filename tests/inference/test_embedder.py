@@ -208,7 +208,7 @@ def test_a_network_that_runs_its_norm_first_is_left_unfolded(pictures: list[np.n
 def test_a_cpu_computes_in_chunks_that_fit_its_cache(pictures: list[np.ndarray]) -> None:
     one = embedder(fold=False)
     one.embed(pictures, "visible")
-    assert max(one._method.batches) <= 8 and sum(one._method.batches) == 21
+    assert max(one.network.batches) <= 8 and sum(one.network.batches) == 21
 
 
 def test_decoding_runs_beside_the_network(folder: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import ivreid
@@ -157,3 +158,25 @@ def main_and_exit(arguments: list[str], status: int) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(arguments)
     assert (leaving.value.code or 0) == status
+
+
+def test_the_network_is_a_module_that_embeds_normalised_images(run_folder: Path) -> None:
+    model = load(run_folder, device="cpu")
+    assert isinstance(model.network, torch.nn.Module)
+    assert not model.network.training
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 48, 24, 3), dtype=np.uint8)
+    how = model.preprocessing
+    inputs = (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - torch.tensor(how.mean)[:, None, None]) / (
+        torch.tensor(how.std)[:, None, None]
+    )
+    with torch.inference_mode():
+        found = torch.nn.functional.normalize(model.network.embed(inputs, torch.tensor([True, True])))
+    np.testing.assert_allclose(found.numpy(), model.embed(pixels, "infrared"), atol=1e-5)
+
+
+def test_a_precision_that_the_device_lacks_is_refused(run_folder: Path) -> None:
+    for precision in ("bf16", "fp16"):
+        with pytest.raises(UsageError, match=f"precision {precision} needs a CUDA device"):
+            load(run_folder, device="cpu", precision=precision)
+    with pytest.raises(UsageError, match="precision 'int4' is none of"):
+        load(run_folder, device="cpu", precision="int4")

@@ -46,6 +46,7 @@ NAMES = [
     "tune",
     "verify_files",
     "write_features",
+    "write_model_card",
     "write_report",
 ]
 

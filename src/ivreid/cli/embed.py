@@ -12,7 +12,12 @@ from ivreid.types import Modality
 
 
 def run(
-    model: Annotated[Path, typer.Argument(help="Run folder or weights file", metavar="RUN_DIR|WEIGHTS")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Run folder, weights file, or hf://ORG/NAME[@REVISION]", metavar="RUN_DIR|WEIGHTS"
+        ),
+    ],
     images: Annotated[
         Path,
         typer.Argument(

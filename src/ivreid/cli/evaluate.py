@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def run(
-    path: Annotated[Path, typer.Argument(metavar="RUN_DIR|WEIGHTS", help="A run folder or a weights file.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_DIR|WEIGHTS", help="A run folder, a weights file, or hf://ORG/NAME[@REVISION]."
+        ),
+    ],
     *,
     data: Annotated[
         Path | None, typer.Option(metavar="ROOT", help="The dataset's folder; a run folder knows its own.")
@@ -67,7 +72,7 @@ def run(
     process = process_from_environment()
     with fail_once(process, print_error):
         if json_out is not None and process.is_main:
-            check_output(json_out, inputs=[path])
+            check_output(json_out, inputs=[Path(path)])
         try:
             with bar_of_rank_0("Embedding", process) as tick:
                 results = evaluate_run(

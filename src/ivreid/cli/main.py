@@ -29,6 +29,7 @@ VERBS = {
     "methods": "List the methods: paper, cost, published figures; or print one's page.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",
+    "card": "Write the model card of trained weights: data, protocol, figures, limits.",
     "doctor": "Say what this machine offers and what would make training faster.",
 }
 """A verb's file is `ivreid/cli/VERB.py` (`import_.py` for `import`, a Python keyword) and holds a function `run`,

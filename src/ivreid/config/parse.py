@@ -100,7 +100,15 @@ def make_config(
         checked = method.Settings.model_validate(settings)
     except ValidationError as error:
         raise ConfigError(_explain(source, method.Settings, error, prefix=("method",))) from error
-    return config.model_copy(update={"method": {"name": method.name, **checked.model_dump(mode="json")}})
+    resolved = {"name": method.name, **checked.model_dump(mode="json")}
+    if config.init_from is not None:
+        if settings.get("pretrained") is not None:
+            raise ConfigError(
+                f"{source}: init_from = {config.init_from} and method.pretrained = {settings['pretrained']} both name "
+                "weights to start from; set method.pretrained=null"
+            )
+        resolved["pretrained"] = None
+    return config.model_copy(update={"method": resolved})
 
 
 def _plugins_asked_for(*folders: object) -> str:

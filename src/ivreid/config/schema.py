@@ -271,6 +271,10 @@ class Config(Section):
     method: dict[str, Any] = Field(
         default={"name": DEFAULT_METHOD}, description="`name`, and that method's own settings."
     )
+    init_from: str | None = Field(
+        default=None,
+        description="Weights to start from: a weights file of ours, hf://ORG/NAME, or a file of ImageNet weights.",
+    )
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

@@ -40,6 +40,12 @@ class ModelOnDataset:
     fingerprint: str
     notes: tuple[str, ...]
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What a result records: the images, the weights, and where weights were fetched from."""
+        found = {"dataset": self.dataset.fingerprint, "model": self.fingerprint}
+        return found if self.embedder.address is None else {**found, "weights": self.embedder.address}
+
 
 def evaluate_run(
     path: Path | str,
@@ -64,7 +70,7 @@ def evaluate_run(
     started embed a share each; rank 0 does the rest.
 
     Args:
-        path: A run folder or a weights file.
+        path: A run folder, a weights file, or an address `hf://ORG/NAME[@REVISION]`.
         data_root: The dataset's folder; a run folder knows where it was.
         dataset: The dataset's registry name; weights know what they were trained on.
         trial: RegDB's split; the weights' own where not given.
@@ -126,7 +132,7 @@ def evaluate_run(
                 distance=reranker,
                 rerank=reranker.label if reranker else None,
                 tta="flip" if flip else None,
-                fingerprints={"dataset": images.fingerprint, "model": subject.fingerprint},
+                fingerprints=subject.fingerprints,
                 notes=(*subject.notes, *([reranker.note] if reranker else [])),
             )
             for protocol in protocols

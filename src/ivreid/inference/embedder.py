@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from ivreid.inference.norm_folding import prepare_for_inference
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
 
+Precision = Literal["fp32", "bf16", "fp16"]
+
 CPU_CHUNK = 8
 """Images a CPU computes at a time: more, and the layers' outputs no longer fit its cache."""
 
@@ -42,12 +45,19 @@ class Embedder:
         batch_size: Images per batch; changes speed and memory only.
         workers: Decoding threads; None chooses by the cores.
         flip: Average each image's embedding with that of its mirror image (test-time augmentation).
+        precision: What the network computes in; bf16 and fp16 need a CUDA device. Embeddings are float32 in
+            any case.
         fold: Fold batch norms into convolutions where that changes no output.
         card: The weights' card, if any.
         fingerprint: Of the tensors and what of the card computes, for weights from a file.
+        address: Where the weights were fetched from, with their commit; None for local ones.
+
+    Attributes:
+        network: The network in evaluation mode, a plain `torch.nn.Module` whose `embed(images, infrared)` takes
+            normalised images (B, 3, H, W) and (B,) bool on its device.
 
     Raises:
-        UsageError: An unknown device or a batch size below 1.
+        UsageError: An unknown device, a precision it has not, or a batch size below 1.
     """
 
     def __init__(
@@ -59,19 +69,28 @@ class Embedder:
         batch_size: int = 64,
         workers: int | None = None,
         flip: bool = False,
+        precision: Precision = "fp32",
         fold: bool = True,
         card: Mapping[str, Any] | None = None,
         fingerprint: str | None = None,
+        address: str | None = None,
     ) -> None:
         if batch_size < 1:
             raise UsageError(f"the batch size is {batch_size}; it must be 1 or more")
         self.device = choose_device(device)
+        if precision not in get_args(Precision):
+            raise UsageError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
+        if precision != "fp32" and self.device.type != "cuda":
+            raise UsageError(
+                f"precision {precision} needs a CUDA device, this is {self.device.type}; use fp32"
+            )
+        self.precision, self.address = precision, address
         self.preprocessing, self.batch_size, self.flip = preprocessing, batch_size, flip
         self.workers = usable_workers(workers)
         self.card: Mapping[str, Any] = dict(card or {})
         self.fingerprint = fingerprint
         self.embedding_dim = method.embedding_dim
-        self._method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
+        self.network: Method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
 
     def embed(
         self,
@@ -136,15 +155,20 @@ class Embedder:
         flags = torch.from_numpy(np.array(infrared)).to(self.device)
         chunk = CPU_CHUNK if self.device.type == "cpu" else len(images)
         parts = zip(torch.split(images, chunk), torch.split(flags, chunk), strict=True)
-        with full_precision(self.device):
+        with full_precision(self.device), self._autocast():
             vectors = torch.cat([self._forward(part, flag) for part, flag in parts])
         return np.asarray(functional.normalize(vectors.float()).cpu().numpy(), dtype=np.float32)
 
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast("cuda", torch.bfloat16 if self.precision == "bf16" else torch.float16)
+
     def _forward(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
         x = normalise(images, self.preprocessing.mean, self.preprocessing.std)
-        vectors = self._method.embed(x, infrared)
+        vectors = self.network.embed(x, infrared)
         if self.flip:
-            vectors = (vectors + self._method.embed(x.flip(3), infrared)) / 2
+            vectors = (vectors + self.network.embed(x.flip(3), infrared)) / 2
         return vectors
 
 

@@ -12,7 +12,8 @@ from ivreid import methods
 from ivreid.catalogue import changes
 from ivreid.data import Preprocessing
 from ivreid.errors import CheckpointError
-from ivreid.inference.embedder import Embedder
+from ivreid.inference.addresses import fetch, is_address
+from ivreid.inference.embedder import Embedder, Precision
 from ivreid.models import read_weights, weights_fingerprint
 
 log = logging.getLogger(__name__)
@@ -21,11 +22,14 @@ WEIGHTS = "weights.safetensors"
 
 
 def weights_file(path: Path | str) -> Path:
-    """The weights that a path names: itself, or `weights.safetensors` in a run folder.
+    """The weights that a path names: itself, or `weights.safetensors` in a run folder; an address is fetched.
 
     Raises:
         CheckpointError: There are none.
+        UsageError: An address that leads nowhere.
     """
+    if is_address(path):
+        return fetch(str(path))[0]
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
@@ -45,21 +49,23 @@ def load(
     batch_size: int = 64,
     workers: int | None = None,
     flip: bool = False,
+    precision: Precision = "fp32",
 ) -> Embedder:
     """Load trained weights to embed images with.
 
     Args:
-        path: A run folder or a weights file.
+        path: A run folder, a weights file, or an address `hf://ORG/NAME[@REVISION]`.
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch.
         workers: Decoding threads; None chooses by the cores.
         flip: Average with the mirror image's embedding.
+        precision: What the network computes in; bf16 and fp16 need a CUDA device.
 
     Raises:
         CheckpointError: No weights there, or damaged or foreign ones.
-        UsageError: An unknown device.
+        UsageError: An unknown device, a precision it has not, or an address that leads nowhere.
     """
-    file = weights_file(path)
+    file, address = fetch(str(path)) if is_address(path) else (weights_file(path), None)
     tensors, card = read_weights(file)
     method = methods.rebuild(tensors, card, str(file))
     for line in changes(card.get("plugins")):
@@ -75,6 +81,8 @@ def load(
         batch_size=batch_size,
         workers=workers,
         flip=flip,
+        precision=precision,
         card=card,
+        address=address,
         fingerprint=weights_fingerprint(tensors, card),
     )

@@ -29,6 +29,7 @@ from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.training.batch_checks import check_batch, check_every_batch
 from ivreid.training.ema import WeightAverage
 from ivreid.training.engine import Precision, choose_precision, make_optimizer
+from ivreid.training.initial import is_ours, start_from
 from ivreid.types import Progress, Sample
 
 
@@ -109,6 +110,10 @@ def build_run_parts(
     )
     check_every_batch(config, loader)
     settings = {key: value for key, value in config.method.items() if key != "name"}
+    start = config.init_from if initial_weights else None
+    ours = start is not None and is_ours(start)
+    if start is not None and not ours:
+        settings["pretrained"] = start
     network = methods.build(
         config.method["name"],
         settings,
@@ -117,6 +122,8 @@ def build_run_parts(
         pretrained=initial_weights,
         seed=config.seed,
     )
+    if start is not None and ours:
+        start_from(network, start)
     if config.sync_batchnorm and not process.is_single:
         network = synchronise_norms(network, device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
