@@ -68,3 +68,12 @@ def test_the_story_in_python_runs(tmp_path, monkeypatch, capsys):
     exec(compile(code.replace("synthesise(", "synthesise(workers=1, out="), "docs/python.md", "exec"), {})
     assert len(re.findall(r"SYSU-MM01.*Rank-1 \d+\.\d% ± \d+\.\d%", capsys.readouterr().out)) == 2
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+def test_scoring_in_a_loop_of_ones_own_runs(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", page("protocols.md"), flags=re.S)
+    (code,) = (block for block in blocks if "ivreid.score(" in block)
+    names = {}
+    exec(compile(code, "docs/protocols.md", "exec"), names)
+    assert "SYSU-MM01, indoor-search" in capsys.readouterr().out
+    assert names["result"].title.endswith("distances as given")

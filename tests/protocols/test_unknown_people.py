@@ -1,5 +1,7 @@
 """People without a number, cameras without a number: what they may never do, and what is said about them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,3 +246,27 @@ def test_people_whom_the_protocol_leaves_out_are_not_called_missing():
 def test_results_name_the_implementation_that_made_them():
     names = ("sysu-mm01", "regdb", "llcm", "cross-modality")
     assert {make_protocol(name).version for name in names} == {2}
+
+
+def test_a_dataset_of_ones_own_may_hold_unknown_people(tmp_path, monkeypatch):
+    """They are in the test split as distractors; nobody counts, looks for or trains on them."""
+    from ivreid.catalogue import DATASETS
+    from ivreid.datasets import check_dataset, load_dataset
+    from ivreid.datasets.folder import FolderDataset
+
+    class Crowd(FolderDataset):
+        name = "crowd"
+
+        def read(self, tree, trial):
+            scan = super().read(tree, trial)
+            samples = [replace(s, pid=-1) if s.pid == 2 else s for s in scan.splits["test"]]
+            scan.splits["test"] = [replace(s, frame=i) for i, s in enumerate(samples, start=1)]
+            return scan
+
+    monkeypatch.setattr(DATASETS, "_others", {**DATASETS._others, "crowd": Crowd})
+    root = Crowd().example(tmp_path)
+    dataset, report = load_dataset("crowd", root), check_dataset("crowd", root)
+    assert dataset.pids("test") == (1,)
+    assert (~dataset.table("test").known).sum() == 4
+    assert {(c.identities, c.images) for c in report.counts} == {(1, 4)}
+    assert not report.problems

@@ -176,9 +176,11 @@ def _count_split(split: str, samples: Sequence[Sample]) -> Iterator[Count]:
         cameras = sorted({sample.camid for sample in rows})
         for camid in cameras if len(cameras) > 1 else ():
             pids = [sample.pid for sample in rows if sample.camid == camid]
-            yield Count("", split, modality, camid, len(set(pids)), len(pids))
+            yield Count("", split, modality, camid, len({pid for pid in pids if pid >= 0}), len(pids))
         only = cameras[0] if len(cameras) == 1 else None
-        yield Count("", split, modality, only, len({sample.pid for sample in rows}), len(rows))
+        yield Count(
+            "", split, modality, only, len({sample.pid for sample in rows if sample.pid >= 0}), len(rows)
+        )
 
 
 def _ranges(trials: Sequence[int]) -> str:
