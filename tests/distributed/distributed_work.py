@@ -180,7 +180,7 @@ def fail(config: dict[str, Any], who: int, how: str) -> None:
     real = loop.Run.step
 
     def step(self: Any, *args: Any) -> None:
-        if self.at.step == 2 and dist.get_rank() == who:
+        if self.position.step == 2 and dist.get_rank() == who:
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if how == "signal":

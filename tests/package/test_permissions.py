@@ -23,7 +23,7 @@ from ivreid.models.foreign import read_tensors
 from ivreid.protocols import read_results
 from ivreid.reading import read_json
 from ivreid.training import load_state, read_log
-from ivreid.training.folder import open_folder
+from ivreid.training.run_lock import open_run_folder
 
 pytestmark = pytest.mark.usefixtures("permissions_bind")
 
@@ -70,7 +70,7 @@ def write(path: Path) -> None:
 
 
 def run_folder(path: Path) -> None:
-    with open_folder(path, resume=False):
+    with open_run_folder(path, resume=False):
         pass
 
 

@@ -20,7 +20,7 @@ from ivreid.errors import CheckpointError, DataError
 from ivreid.io import files
 from ivreid.training.checkpoint import load_state, restore_state, save_state
 from ivreid.training.ema import WeightAverage
-from ivreid.training.engine import make_optimizer
+from ivreid.training.optimizer import make_optimizer
 
 
 class Network(nn.Module):

@@ -18,9 +18,9 @@ import torch
 from ivreid.config import Config
 from ivreid.errors import TrainingError
 from ivreid.io import atomic_write, try_lock
-from ivreid.training import folder as folder_module
-from ivreid.training import load_state, read_log, train
-from ivreid.training.folder import git_revision, open_folder
+from ivreid.training import environment, load_state, read_log, train
+from ivreid.training.environment import git_revision
+from ivreid.training.run_lock import open_run_folder
 
 Make = Callable[..., Config]
 
@@ -53,7 +53,7 @@ def test_a_start_that_failed_before_a_checkpoint_is_taken_over(
 def test_a_folder_with_weights_or_any_training_state_holds_a_run(tmp_path: Path, left: str) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / left).write_bytes(b"")
-    with pytest.raises(TrainingError, match="already holds a run"), open_folder(tmp_path, resume=False):
+    with pytest.raises(TrainingError, match="already holds a run"), open_run_folder(tmp_path, resume=False):
         pass
 
 
@@ -99,7 +99,7 @@ def test_what_a_killed_run_was_writing_is_removed_at_the_next_start(tmp_path: Pa
     alive = [tmp_path / ".features.npz.xxxx.tmp", tmp_path / "notes.tmp", tmp_path / ".notes.tmp"]
     for path in (*dead, *alive):
         path.write_bytes(b"half")
-    with open_folder(tmp_path, resume=False):
+    with open_run_folder(tmp_path, resume=False):
         pass
     assert [path for path in dead if path.exists()] == []
     assert [path for path in alive if not path.exists()] == []  # another process may be writing it now
@@ -209,7 +209,7 @@ def test_no_git_at_all(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: Any, **__: Any) -> None:
         raise FileNotFoundError("git")
 
-    monkeypatch.setattr(folder_module.subprocess, "run", missing)
+    monkeypatch.setattr(environment.subprocess, "run", missing)
     assert git_revision(checkout) is None
 
 

@@ -106,7 +106,9 @@ def test_without_tensorboard_a_run_goes_on(tiny_config: Make, monkeypatch: pytes
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     told: list[str] = []
     run = train(tiny_config(epochs=1), notice=told.append).folder
-    assert told[0] == "no TensorBoard curves: tensorboard is not installed (pip install tensorboard)"
+    assert (
+        told[0] == "no TensorBoard curves: tensorboard is not installed (pip install 'ivreid[tensorboard]')"
+    )
     assert not (run / "tensorboard").exists()
 
 

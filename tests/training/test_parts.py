@@ -16,8 +16,10 @@ from torch import nn
 from ivreid.config.schema import OptimizerSection, ScheduleSection
 from ivreid.errors import ConfigError, TrainingError
 from ivreid.training.ema import WeightAverage
-from ivreid.training.engine import choose_precision, make_optimizer, seed_step, set_rates
 from ivreid.training.health import FIRST_STEPS, Health
+from ivreid.training.optimizer import make_optimizer, set_rates
+from ivreid.training.precision import choose_precision
+from ivreid.training.random_state import seed_step
 from ivreid.training.schedule import rate_factor, scaled_rate
 from ivreid.training.signals import StopSignal
 

@@ -249,7 +249,7 @@ def test_fewer_epochs_than_are_done_are_refused(
         real = Run.step
 
         def crashing(self: Run, *args: Any) -> None:
-            if self.at.epoch == 1 and self.at.batch:
+            if self.position.epoch == 1 and self.position.batch:
                 raise Crash
             real(self, *args)
 

@@ -27,8 +27,8 @@ from ivreid.io import files
 from ivreid.methods.iv_reid import IVReID
 from ivreid.models import read_weights
 from ivreid.training import load_state, read_log, train
-from ivreid.training.folder import open_folder
 from ivreid.training.loop import Run
+from ivreid.training.run_lock import open_run_folder
 from ivreid.types import Embeddings, ImageTable
 
 Make = Callable[..., Config]
@@ -349,7 +349,7 @@ def test_a_full_disk_under_the_log(tiny_config: Make, monkeypatch: pytest.Monkey
 
 def test_two_processes_must_not_write_one_folder(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with open_folder(out, resume=False):
+    with open_run_folder(out, resume=False):
         child = CONTEXT.Process(target=try_to_open, args=(out, os.getpid()))
         child.start()
         assert finish(child) == 7
@@ -360,7 +360,7 @@ def test_two_processes_must_not_write_one_folder(tiny: Path, tmp_path: Path) -> 
 
 def try_to_open(out: Path, holder: int) -> None:
     try:
-        with open_folder(out, resume=False):
+        with open_run_folder(out, resume=False):
             pass
     except TrainingError as error:
         os._exit(7 if f"in use by process {holder} on" in str(error) else 8)
@@ -376,7 +376,7 @@ def test_a_folder_that_cannot_be_written(
     def read_only(*_: Any, **__: Any) -> int:
         raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("ivreid.training.folder.os.open", read_only)
+    monkeypatch.setattr("ivreid.training.run_lock.os.open", read_only)
     with pytest.raises(TrainingError, match="Read-only file system"):
         train(tiny_config())
 

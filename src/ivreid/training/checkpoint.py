@@ -27,7 +27,7 @@ STATE = Kind(
 
 
 @dataclass(frozen=True)
-class State:
+class TrainingState:
     """What a checkpoint file holds.
 
     Attributes:
@@ -63,7 +63,7 @@ def save_state(
     write_sealed(path, STATE, tensors, info)
 
 
-def load_state(path: Path) -> State:
+def load_state(path: Path) -> TrainingState:
     """Read a training state.
 
     Raises:
@@ -71,7 +71,7 @@ def load_state(path: Path) -> State:
             know.
     """
     _refuse_missing(path)
-    return State(Path(path), *read_sealed(path, STATE))
+    return TrainingState(Path(path), *read_sealed(path, STATE))
 
 
 def load_position(path: Path) -> dict[str, Any]:
@@ -92,16 +92,16 @@ def _refuse_missing(path: Path) -> None:
         raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run")
 
 
-def broadcast_state(process: ProcessRank, state: State | None) -> State | None:
+def broadcast_state(process: ProcessRank, state: TrainingState | None) -> TrainingState | None:
     """Rank 0's state, on every process; what the others pass is ignored."""
     head = broadcast(process, None if state is None else (state.path, state.info))
     if head is None:
         return None
-    return State(head[0], broadcast_tensors(process, {} if state is None else state.tensors), head[1])
+    return TrainingState(head[0], broadcast_tensors(process, {} if state is None else state.tensors), head[1])
 
 
 def restore_state(
-    state: State, network: nn.Module, optimizer: Optimizer, average: WeightAverage | None
+    state: TrainingState, network: nn.Module, optimizer: Optimizer, average: WeightAverage | None
 ) -> None:
     """Put a training state back into freshly built parts.
 
@@ -114,7 +114,7 @@ def restore_state(
     _restore_optimizer(state, network, optimizer)
 
 
-def _fill(state: State, prefix: str, network: nn.Module) -> None:
+def _fill(state: TrainingState, prefix: str, network: nn.Module) -> None:
     found, wanted = state.part(prefix), network.state_dict()
     problems = [f"lacks {name}" for name in wanted.keys() - found.keys()]
     problems += [f"has {name}, which this network lacks" for name in found.keys() - wanted.keys()]
@@ -148,7 +148,7 @@ def _optimizer_tensors(network: nn.Module, optimizer: Optimizer) -> dict[str, Te
     }
 
 
-def _restore_optimizer(state: State, network: nn.Module, optimizer: Optimizer) -> None:
+def _restore_optimizer(state: TrainingState, network: nn.Module, optimizer: Optimizer) -> None:
     found = state.part("optimizer")
     parameters = dict(network.named_parameters())
     entries: dict[int, dict[str, Tensor]] = {}

@@ -33,10 +33,12 @@ from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
 from ivreid.training.batch_checks import check_batch
-from ivreid.training.engine import autocast, own_random_state, seed_step, set_rates
-from ivreid.training.folder import open_folder
 from ivreid.training.health import Diverged
-from ivreid.training.saving import Position, Saver, Standing
+from ivreid.training.optimizer import set_rates
+from ivreid.training.precision import autocast
+from ivreid.training.random_state import own_random_state, seed_step
+from ivreid.training.run_lock import open_run_folder
+from ivreid.training.saving import LoopState, Position, Saver
 from ivreid.training.schedule import rate_factor
 from ivreid.training.setup import build_run_parts, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
@@ -100,19 +102,19 @@ def train(
     with (
         own_random_state(local_device(config.device, process)),
         process_group(config.device, process),
-        open_folder(config.out, process, resume=resume, notice=notice) as folder,
+        open_run_folder(config.out, process, resume=resume, notice=notice) as folder,
     ):
         resuming = broadcast(process, resume and bool(folder.states()))
         config = settle_range(config, preparing)
         parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
         saver = Saver(config, parts, folder)
-        standing = saver.restore(notice) if resume else saver.beginning()
+        state = saver.restore(notice) if resume else saver.beginning()
         saver.write_run_files()
-        with closing(open_log(parts, folder, standing, notice)) as log, StopSignal(process) as stop:
+        with closing(open_log(parts, folder, state, notice)) as log, StopSignal(process) as stop:
             progress = progress if process.is_main else None
-            run = Run(saver, standing, log, stop, notice, progress, on_validation)
+            run = Run(saver, state, log, stop, notice, progress, on_validation)
             run.fit()
-        return Summary(folder.path, run.at.step, run.best, time.monotonic() - started)
+        return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
 
 
 class Run:
@@ -121,7 +123,7 @@ class Run:
     def __init__(
         self,
         saver: Saver,
-        standing: Standing,
+        state: LoopState,
         log: StepLog,
         stop: StopSignal,
         notice: Callable[[str], None],
@@ -133,13 +135,13 @@ class Run:
         self.saver, self.log, self.stop = saver, log, stop
         self.notice, self.progress, self.on_validation = notice, progress, on_validation
         self.model: nn.Module = saver.parts.network
-        self.at, self.best = standing.at, standing.best
+        self.position, self.best = state.position, state.best
 
     def fit(self) -> None:
         """Train from where the run stands to the last epoch."""
         self.model = data_parallel(self.process, self.parts.network)
         self.log.speed.restart()
-        for epoch in range(self.at.epoch, self.config.epochs):
+        for epoch in range(self.position.epoch, self.config.epochs):
             self.epoch(epoch)
             self.end_epoch(epoch)
 
@@ -147,21 +149,23 @@ class Run:
         """The rest of one epoch's batches."""
         self.parts.network.begin_epoch(epoch)
         total = self.parts.loader.batches_in(epoch)
-        with closing(self.parts.loader.epoch(epoch, self.at.batch)) as batches:  # type: ignore[type-var]
-            while self.at.batch < total:
+        with closing(self.parts.loader.epoch(epoch, self.position.batch)) as batches:  # type: ignore[type-var]
+            while self.position.batch < total:
                 with self.log.speed.waiting():
                     group = list(islice(batches, self.config.accumulate))
                 self.step(group, epoch, total)
                 self.log.speed.count(sum(len(batch) for batch in group) * self.process.world_size)
-                self.at = replace(self.at, batch=self.at.batch + len(group), step=self.at.step + 1)
+                self.position = replace(
+                    self.position, batch=self.position.batch + len(group), step=self.position.step + 1
+                )
                 if self.progress is not None:
-                    self.progress(epoch * total + self.at.batch, self.config.epochs * total)
+                    self.progress(epoch * total + self.position.batch, self.config.epochs * total)
                 self.between_steps()
 
     def step(self, group: list[Batch], epoch: int, batches: int) -> None:
         """One optimiser step on the mean loss of a group of batches."""
-        config, parts, step = self.config, self.parts, self.at.step + 1
-        factor = rate_factor(config.schedule, epoch + self.at.batch / batches, config.epochs)
+        config, parts, step = self.config, self.parts, self.position.step + 1
+        factor = rate_factor(config.schedule, epoch + self.position.batch / batches, config.epochs)
         rates = set_rates(parts.optimizer, config.schedule, factor)
         seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
@@ -199,7 +203,7 @@ class Run:
             self.flush()
         if signum := self.stop.anywhere():
             self.stop_here(signum)
-        if self.saver.due(self.at.step):
+        if self.saver.due(self.position.step):
             self.save(self.folder.last)
 
     def end_epoch(self, epoch: int) -> None:
@@ -209,7 +213,7 @@ class Run:
         due = done % self.config.validation.every == 0 or done == self.config.epochs
         if due and self.config.validation.select != "last":
             row = self.validate(epoch)  # stopped in it, the run stands before it
-        self.at = Position(done, 0, self.at.step)
+        self.position = Position(done, 0, self.position.step)
         if due:
             self.keep_best(row)
         if self.config.checkpoint.keep_every and done % self.config.checkpoint.keep_every == 0:
@@ -239,7 +243,7 @@ class Run:
             self.stop_here(self.stop.anywhere())
             raise
         self.log.speed.restart()  # its time is not training time
-        row = {"kind": "validation", "epoch": epoch, "step": self.at.step, **figures}
+        row = {"kind": "validation", "epoch": epoch, "step": self.position.step, **figures}
         self.log.write(row)
         return row
 
@@ -253,25 +257,25 @@ class Run:
         if row is not None:
             shown = "  ".join(f"{name} {100 * row[name]:.1f}%" for name in ("rank1", "mAP", "mINP"))
             mark = "  (best so far)" if better else ""
-            self.notice(f"epoch {self.at.epoch} of {self.config.epochs}: {shown}{mark}")
+            self.notice(f"epoch {self.position.epoch} of {self.config.epochs}: {shown}{mark}")
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""
         if self.best is not None:
             self.save(self.folder.best)
-        self.saver.save_weights(network, self.at, self.best)
+        self.saver.save_weights(network, self.position, self.best)
 
     def save(self, path: Path) -> None:
         """Save the training state; every figure so far is in the log by then."""
         self.flush()
-        self.saver.save(path, Standing(self.at, self.best, self.log.health, self.log.sync()))
+        self.saver.save(path, LoopState(self.position, self.best, self.log.health, self.log.sync()))
 
     def stop_here(self, signum: int) -> None:
         """Save and leave, because a signal asked for it."""
         self.save(self.folder.last)
         barrier(self.process)  # saved before the first of them leaves
         raise TrainingStopped(
-            f"stopped by {signal.Signals(signum).name} after step {self.at.step} (epoch {self.at.epoch + 1});"
+            f"stopped by {signal.Signals(signum).name} after step {self.position.step} (epoch {self.position.epoch + 1});"
             f" everything is saved in {self.folder.last}: the same command with --resume goes on from there",
             signum,
         )

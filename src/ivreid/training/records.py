@@ -17,8 +17,8 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import write_json, write_text
 from ivreid.models import write_weights
 from ivreid.protocols import get_protocol
-from ivreid.training.checkpoint import State
-from ivreid.training.folder import describe_environment, versions
+from ivreid.training.checkpoint import TrainingState
+from ivreid.training.environment import describe_environment, versions
 from ivreid.training.setup import RunParts
 
 MAY_DIFFER = (
@@ -61,7 +61,7 @@ def rounding(parts: RunParts) -> dict[str, Any]:
     }
 
 
-def rounding_changes(state: State, parts: RunParts) -> str:
+def rounding_changes(state: TrainingState, parts: RunParts) -> str:
     """What of it has changed since a state was saved, in words; empty where the next bits stay the same."""
     then, now = state.info.get("rounding", {}), rounding(parts)
     return ", ".join(f"{key} was {then[key]}, now {now[key]}" for key in then if then[key] != now.get(key))
@@ -82,7 +82,7 @@ def dataset_card(parts: RunParts) -> dict[str, Any]:
     }
 
 
-def check_same_run(state: State, config: Config, parts: RunParts) -> None:
+def check_same_run(state: TrainingState, config: Config, parts: RunParts) -> None:
     """Refuse to resume a checkpoint of another run.
 
     Raises:

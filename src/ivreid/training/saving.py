@@ -15,7 +15,7 @@ from ivreid.errors import DataError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.methods import Method
 from ivreid.training.checkpoint import (
-    State,
+    TrainingState,
     broadcast_state,
     load_position,
     load_state,
@@ -37,17 +37,17 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Standing:
+class LoopState:
     """What a checkpoint holds besides tensors.
 
     Attributes:
-        at: How far the run is.
+        position: How far the run is.
         best: Epoch and figures of the weights kept; None before the first validation, or without any.
         health: The watch over the losses.
         log_bytes: Length of `metrics.jsonl` when the state was saved.
     """
 
-    at: Position
+    position: Position
     best: dict[str, Any] | None
     health: Health
     log_bytes: int = 0
@@ -86,7 +86,7 @@ class Saver:
         if self.parts.process.is_main:
             write_run_files(self.folder, self.config, self.parts)
 
-    def save(self, path: Path, standing: Standing) -> None:
+    def save(self, path: Path, state: LoopState) -> None:
         """Write the training state; the older file stays until the new one is whole.
 
         Raises:
@@ -94,33 +94,35 @@ class Saver:
         """
         parts = self.parts
         info = state_info(self.config, parts) | {
-            "position": asdict(standing.at),
-            "best": standing.best,
-            "health": standing.health.to_json(),
+            "position": asdict(state.position),
+            "best": state.best,
+            "health": state.health.to_json(),
             "scaler": parts.scaler.state_dict(),
-            "log_bytes": standing.log_bytes,
+            "log_bytes": state.log_bytes,
         }
         self._writing(
-            standing.at, lambda: save_state(path, parts.network, parts.optimizer, parts.average, info)
+            state.position, lambda: save_state(path, parts.network, parts.optimizer, parts.average, info)
         )
         self.saved = time.monotonic()
 
-    def save_weights(self, network: Method, at: Position, best: dict[str, Any] | None) -> None:
+    def save_weights(self, network: Method, position: Position, best: dict[str, Any] | None) -> None:
         """Write weights for use.
 
         Raises:
             TrainingError: As `save`.
         """
-        self._writing(at, lambda: write_card(self.folder.weights, self.config, self.parts, network, best))
+        self._writing(
+            position, lambda: write_card(self.folder.weights, self.config, self.parts, network, best)
+        )
 
-    def _writing(self, at: Position, write: Callable[[], None]) -> None:
+    def _writing(self, position: Position, write: Callable[[], None]) -> None:
         if not self.parts.process.is_main:
             return
         try:
             write()
         except DataError as error:
             raise TrainingError(
-                f"training stopped after step {at.step}: {error}. {self.last_good()}; make room and "
+                f"training stopped after step {position.step}: {error}. {self.last_good()}; make room and "
                 "continue with --resume"
             ) from error
 
@@ -131,11 +133,11 @@ class Saver:
         step = load_position(self.folder.last)["step"]
         return f"The last good checkpoint is {self.folder.last} (step {step})"
 
-    def beginning(self) -> Standing:
+    def beginning(self) -> LoopState:
         """Where a run stands before its first step."""
-        return Standing(Position(), None, Health(self.config.health.diverged))
+        return LoopState(Position(), None, Health(self.config.health.diverged))
 
-    def restore(self, notice: Callable[[str], None]) -> Standing:
+    def restore(self, notice: Callable[[str], None]) -> LoopState:
         """Take up the last checkpoint, on every process; the beginning where there is none yet.
 
         Args:
@@ -162,17 +164,17 @@ class Saver:
         info = state.info
         if parts.scaler.is_enabled():
             parts.scaler.load_state_dict(info["scaler"])
-        at = Position(**info["position"])
+        position = Position(**info["position"])
         source = (
             "" if state.path == self.folder.last else f" from {state.path.name}, for there is no last state"
         )
-        notice(f"resuming {self.folder.path} after step {at.step} (epoch {at.epoch + 1}){source}")
+        notice(f"resuming {self.folder.path} after step {position.step} (epoch {position.epoch + 1}){source}")
         for line in changes(info.get("plugins")):
             notice(f"warning: {line}")
         health = Health.from_json(self.config.health.diverged, info["health"])
-        return Standing(at, info["best"], health, info["log_bytes"])
+        return LoopState(position, info["best"], health, info["log_bytes"])
 
-    def _newest(self) -> State | None:
+    def _newest(self) -> TrainingState | None:
         """The last state; without it (deleted, or killed between the first best and the first last) the newest."""
         last = self.folder.last
         states = [last] if last.exists() else self.folder.states()

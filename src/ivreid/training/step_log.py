@@ -13,10 +13,9 @@ from torch import Tensor
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.reading import reason
 from ivreid.training.curves import Curves
-from ivreid.training.engine import memory_gib
 from ivreid.training.health import Health
 from ivreid.training.log import RunLog
-from ivreid.training.saving import Standing
+from ivreid.training.saving import LoopState
 from ivreid.training.setup import RunParts
 from ivreid.training.speed import SpeedMeter
 
@@ -94,9 +93,7 @@ class StepLog:
             self.file.close()
 
 
-def open_log(
-    parts: RunParts, folder: RunFolder, standing: Standing, notice: Callable[[str], None]
-) -> StepLog:
+def open_log(parts: RunParts, folder: RunFolder, state: LoopState, notice: Callable[[str], None]) -> StepLog:
     """Open a run's log at the point where it stands.
 
     Raises:
@@ -104,9 +101,9 @@ def open_log(
     """
     file = None
     if parts.process.is_main:
-        curves = _curves(folder.tensorboard, standing.at.step, notice)
-        file = RunLog(folder.metrics, keep=standing.log_bytes, callbacks=curves, notice=notice)
-    return StepLog(file, standing.health, parts.device, scaled=parts.scaler.is_enabled())
+        curves = _curves(folder.tensorboard, state.position.step, notice)
+        file = RunLog(folder.metrics, keep=state.log_bytes, callbacks=curves, notice=notice)
+    return StepLog(file, state.health, parts.device, scaled=parts.scaler.is_enabled())
 
 
 def _curves(folder: Path, step: int, notice: Callable[[str], None]) -> list[Curves]:
@@ -117,3 +114,12 @@ def _curves(folder: Path, step: int, notice: Callable[[str], None]) -> list[Curv
     except OSError as error:
         notice(f"no TensorBoard curves: cannot write {folder}: {reason(error)}")
     return []
+
+
+def memory_gib(device: torch.device) -> float:
+    """Peak memory so far: the GPU's, or else this process's own now."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    import psutil
+
+    return float(psutil.Process().memory_info().rss / 2**30)
