@@ -161,6 +161,11 @@ def _deeper(value: Any, limit: int) -> bool:
     return True
 
 
+def unpacked_limit(packed: int) -> int:
+    """Bytes that compressed data may unpack to: sparse features take a fifth, and a bomb a thousandth."""
+    return max(128 << 20, 16 * packed)
+
+
 def reason(problem: BaseException) -> str:
     """Why a file could not be used, in the system's words."""
     return clean(getattr(problem, "strerror", None) or problem)

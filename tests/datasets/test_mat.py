@@ -1,6 +1,7 @@
 """The MATLAB reader against SciPy's writer, and against bytes no writer makes."""
 
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_both_byte_orders(tmp_path):
         (matrix(TWO, dims_kind=7), "dimensions"),
         (matrix(TWO, dims_kind=99), "element of kind 99"),
         (matrix(TWO, shape=(2**31 - 1, 2**31 - 1)), "holds 2 numbers"),
-        (matrix(TWO, shape=(2**31 - 1, 1), mx_class=1), "cells were expected, 1 are there"),
+        (matrix(TWO, shape=(2**31 - 1, 1), mx_class=1), "cells were expected, in 24 bytes"),
         (matrix(TWO, mx_class=2), "something other than real numbers"),
         (matrix(TWO, flags=0x0800), "something other than real numbers"),
         (matrix(element(9, bytes(12))), "a number is cut off"),
@@ -114,9 +115,86 @@ def test_other_versions_and_foreign_files(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="cannot read"):
         read_mat(tmp_path, "a")
     monkeypatch.setattr("ivreid.datasets.matlab.MAX_BYTES", 300)
-    path.write_bytes(mat_file(element(15, zlib.compress(bytes(10_000)))))
+    large = matrix(element(9, bytes(10_000)), shape=(1, 1250))
+    path.write_bytes(mat_file(element(15, zlib.compress(large))))
     with pytest.raises(DataError, match="unpacks to more than 300 bytes"):
         read_mat(path, "a")
     path.write_bytes(bytes(301))
     with pytest.raises(DataError, match="over 300 are refused"):
         read_mat(path, "a")
+
+
+def peak_of(call):
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def compressed(*parts):
+    """A compressed variable whose bytes follow from the parts without being all in memory."""
+    stream = zlib.compressobj(1)
+    return element(15, b"".join([*map(stream.compress, parts), stream.flush()]))
+
+
+def head(size, shape, mx_class, name=b"a"):
+    inner = matrix(b"", shape, mx_class=mx_class, name=name)[8:]
+    return struct.pack("<II", 14, len(inner) + size) + inner
+
+
+ZEROS = bytes(1 << 20)
+
+
+def test_small_files_that_stand_for_much_are_refused_in_little_memory(tmp_path):
+    path = tmp_path / "a.mat"
+    size = 48 << 20
+    number = struct.pack("<II", 9, size)
+    for body, message in (
+        # an array whose dimensions do not account for the bytes
+        (compressed(head(size + 8, (1, 2), 6), number, *[ZEROS] * 48), "holds 6291456 numbers"),
+        # cells by the million
+        (compressed(head(size, (1, 3_000_000), 1), *[ZEROS] * 48), "more than 100,000 cells"),
+        (compressed(head(size, (1, 5), 1), *[ZEROS] * 48), "an array was expected"),
+        # a variable nobody asked for
+        (
+            compressed(head(size + 8, (1, size // 8), 6, b"b"), number, *[ZEROS] * 48),
+            "no variable `a`; it has b",
+        ),
+        # bytes behind a sound head
+        (compressed(head(size, (1, 1), 6), *[ZEROS] * 48), "numbers were expected"),
+    ):
+        path.write_bytes(mat_file(body))
+        assert path.stat().st_size < 1 << 20
+
+        def read(message=message):
+            with pytest.raises(DataError, match=message):
+                read_mat(path, "a")
+
+        assert peak_of(read) < 8 << 20
+
+
+def test_an_array_takes_its_own_memory_and_no_more(tmp_path):
+    path = tmp_path / "a.mat"
+    size = 32 << 20
+    body = compressed(head(size + 8, (1, size // 8), 6), struct.pack("<II", 9, size), *[ZEROS] * 32)
+    path.write_bytes(mat_file(body))
+    assert read_mat(path, "a").nbytes == size
+    # the bytes themselves, and what growing them to that length takes
+    assert peak_of(lambda: read_mat(path, "a")) < 2.5 * size
+
+
+def test_other_files_are_named(tmp_path):
+    path = tmp_path / "a.mat"
+    for content, message in (
+        (
+            b"version https://git-lfs.github.com/spec/v1\n" + bytes(100),
+            "it is a Git LFS pointer; `git lfs pull`",
+        ),
+        (b"<!DOCTYPE html>" + bytes(200), "it is a HTML page; the download gave a web page"),
+        (b"PK\x03\x04" + bytes(200), "it is a ZIP archive; unpack it"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=message):
+            read_mat(path, "a")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ivreid.datasets.arrays import read_npz
 from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
@@ -140,38 +141,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         DataError: Missing, damaged or foreign file.
     """
-    try:
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(
-                    f"{path} holds one bare array; a features file is an .npz with {', '.join(_REQUIRED)}"
-                )
-            known = (*_REQUIRED, "modality", "paths")
-            return {name: _array(path, archive, name) for name in known if name in archive.files}
-    except DataError:
-        raise
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # zip, zlib, header and memory errors: hostile bytes provoke many kinds
-        raise DataError(f"{path} is not a readable .npz file ({type(error).__name__}: {error})") from error
-
-
-def _array(path: Path, archive: Any, name: str) -> NDArray[Any]:
-    try:
-        return np.asarray(archive[name])
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise
-        remedy = {
-            "paths": "text (dtype str)",
-            "modality": "text (dtype str)",
-            "embeddings": "one float32 matrix",
-        }
-        raise DataError(
-            f"{path} is not a readable .npz file: `{name}` holds Python objects, which are never loaded; save it as "
-            f"{remedy.get(name, 'whole numbers (dtype int64)')}"
-        ) from error
+    numbers = dict.fromkeys(("pids", "camids", "frames"), "whole numbers (dtype int64)")
+    text = dict.fromkeys(("paths", "modality"), "text (dtype str)")
+    remedies = {"embeddings": "one float32 matrix", **numbers, **text}
+    return read_npz(path, (*_REQUIRED, "modality", "paths"), remedies)
 
 
 def _paths(values: NDArray[Any]) -> tuple[str, ...]:
