@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -19,9 +18,12 @@ from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree, bad_path
 from ivreid.errors import DataError, did_you_mean
 from ivreid.io import OWN_SUFFIXES
+from ivreid.reading import clean
 from ivreid.types import NO_CAMERA, Modality, Sample
 
 NEEDED = ("path", "pid", "modality")
+MAX_LINE = 1 << 16
+MAX_COLUMNS = 100
 COLUMNS = (*NEEDED, "camid", "split")
 
 
@@ -48,11 +50,13 @@ class CsvDataset(Reader):
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every row of the table."""
         faults = _Faults()
-        rows = list(_rows(tree, tree.given.name, faults))
         found: dict[str, tuple[str, int, int, Modality]] = {}
         split_of: dict[str, str] = {}
         sizes: dict[str, int] = {}
-        for where, row in rows:
+        for where, row in _rows(tree, tree.given.name, faults):
+            if tree.problems.overflow:
+                tree.problems.add(Kind.MALFORMED, where, "the table is not read further: too many problems")
+                break
             image = _image(tree, where, row, faults)
             split = row.get("split", "test")
             if split not in SPLITS:
@@ -65,7 +69,9 @@ class CsvDataset(Reader):
             if size is None:
                 tree.note_missing_file(path, where)
             elif path in found:
-                tree.problems.add(Kind.LISTED_TWICE, where, f"{path} already stands on an earlier line")
+                tree.problems.add(
+                    Kind.LISTED_TWICE, where, f"{clean(path)} already stands on an earlier line"
+                )
             else:
                 tree.check_size(path, size)
                 found[path], split_of[path], sizes[path] = image, split, size
@@ -126,7 +132,7 @@ class _Faults:
 
 def _rows(tree: Tree, file: str, faults: _Faults) -> Iterator[tuple[str, dict[str, str]]]:
     text = tree.read_text(file)
-    reader = csv.reader(io.StringIO(text or "", newline=""), strict=True)
+    reader = csv.reader(_lines(text or ""), strict=True)
     header: list[str] | None = None
     width = 0
     try:
@@ -154,7 +160,22 @@ def _rows(tree: Tree, file: str, faults: _Faults) -> Iterator[tuple[str, dict[st
         )
 
 
+def _lines(text: str) -> Iterator[str]:
+    """The lines with their ends, without a copy of the whole; one of a hundred thousand columns is refused."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        if end - start > MAX_LINE:
+            raise csv.Error(f"the line is {end - start:,} letters long")
+        yield text[start:end]
+        start = end
+
+
 def _check_header(tree: Tree, where: str, header: list[str]) -> bool:
+    if len(header) > MAX_COLUMNS:
+        message = f"the first line names {len(header):,} columns; they are path,pid,modality[,camid][,split]"
+        tree.problems.add(Kind.MALFORMED, where, message)
+        return False
     faults = []
     for name in NEEDED:
         if name not in header:
@@ -182,7 +203,7 @@ def _image(
         kind = Kind.ESCAPE if "out of" in reason or "absolute" in reason else Kind.MALFORMED
         tree.problems.add(kind, where, f"the path {path[:80]!r} {reason}")
     elif not path.lower().endswith(OWN_SUFFIXES):
-        tree.problems.add(Kind.WRONG_NAME, where, f"{path} must end in {', '.join(OWN_SUFFIXES)}")
+        tree.problems.add(Kind.WRONG_NAME, where, f"{clean(path)} must end in {', '.join(OWN_SUFFIXES)}")
         reason = "suffix"
     pid = _number(row["pid"], 0)
     if pid is None:

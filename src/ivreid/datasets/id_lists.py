@@ -18,6 +18,10 @@ class Entry:
     where: str
 
 
+MAX_IDS = 1 << 20
+"""Bytes of a list of identity numbers: 533 of them take 3 kB."""
+
+
 def whole_number(text: str) -> int | None:
     """The number that plain digits spell, else None (no sign, no point, no other alphabet's digits)."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
@@ -25,7 +29,7 @@ def whole_number(text: str) -> int | None:
 
 def read_ids(tree: Tree, path: str, *, required: bool = True) -> tuple[int, ...]:
     """Identity numbers from one line of comma-separated integers, sorted, each once."""
-    text = tree.read_text(path, required=required)
+    text = tree.read_text(path, required=required, limit=MAX_IDS)
     if text is None:
         return ()
     pids: set[int] = set()

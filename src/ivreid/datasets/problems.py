@@ -60,6 +60,10 @@ MAX_KEPT = 10_000
 """Problems kept of one kind: a hostile list must not fill the memory with complaints about it."""
 
 
+LONGEST = 500
+"""Letters of a path or message; a foreign list may hold longer ones."""
+
+
 class Problems:
     """Collects problems so that all can be told together; the same one is kept once."""
 
@@ -70,9 +74,14 @@ class Problems:
     def add(self, kind: Kind, path: str, message: str, *, fatal: bool = True) -> None:
         """Note a problem and go on."""
         if len(self._kept[kind]) < MAX_KEPT:
-            self._kept[kind][Problem(kind, printable(path), printable(message), fatal)] = None
+            self._kept[kind][Problem(kind, _short(path), _short(message), fatal)] = None
         else:
             self._dropped[kind] += 1
+
+    @property
+    def overflow(self) -> bool:
+        """Whether there are more problems of a kind than are kept."""
+        return bool(self._dropped)
 
     def __iter__(self) -> Iterator[Problem]:
         for kind, kept in self._kept.items():
@@ -85,6 +94,10 @@ class Problems:
     def fatal(self) -> tuple[Problem, ...]:
         """The problems that make the dataset unusable."""
         return tuple(problem for problem in self if problem.fatal)
+
+
+def _short(text: str) -> str:
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]}...")
 
 
 def printable(text: str) -> str:

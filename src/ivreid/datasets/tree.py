@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from ivreid.datasets.problems import Kind, Problems
 from ivreid.errors import DataError
 from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES, is_leftover
-from ivreid.reading import decode_text
+from ivreid.reading import clean, decode_text
 
-MAX_LIST_BYTES = 64 * 1024 * 1024
+MAX_LIST_BYTES = 32 * 1024 * 1024
 OUTSIDE = "a link to outside the dataset's folder is not followed; copy what it points to"
 
 
@@ -29,6 +29,10 @@ class Folder:
     folders: tuple[str, ...] = ()
     files: dict[str, int] = field(default_factory=dict)
     refused: dict[str, tuple[Kind, str]] = field(default_factory=dict)
+
+
+NOTHING = Folder()
+"""Shared by all folders that are not there: a list may name a million of them."""
 
 
 class Tree:
@@ -150,13 +154,13 @@ class Tree:
         message = f"no such file{f'; {where} names it' if where else ''}{self._hint(path, True)}"
         self.problems.add(Kind.MISSING_FILE, path, message, fatal=fatal)
 
-    def read_text(self, path: str, *, required: bool = True) -> str | None:
-        """The text of a list file; None (and a problem) where it is missing or not text."""
+    def read_text(self, path: str, *, required: bool = True, limit: int = MAX_LIST_BYTES) -> str | None:
+        """The text of a list file; None (and a problem) where it is missing, too large, or not text."""
         size = self.size(path)
         if size is None:
             self.note_missing_file(path, fatal=required)
             return None
-        if size > MAX_LIST_BYTES:
+        if size > limit:
             self.problems.add(Kind.MALFORMED, path, f"{size:,} bytes is too large for a list", fatal=required)
             return None
         try:
@@ -206,6 +210,10 @@ class Tree:
                         files[entry.name] = entry.stat().st_size
         except (FileNotFoundError, NotADirectoryError):
             self.problems.add(Kind.MISSING_FOLDER, folder, f"no such folder under {self.root}")
+            return NOTHING
+        except (ValueError, UnicodeError) as error:  # a name that no folder can have
+            self.problems.add(Kind.UNREADABLE, folder, clean(error))
+            return NOTHING
         except OSError as error:
             self.problems.add(Kind.UNREADABLE, folder or ".", error.strerror or str(error))
         return Folder(tuple(sorted(folders)), dict(sorted(files.items())), refused)
