@@ -1,4 +1,4 @@
-"""NumPy's files (`.npz`, `.npy`), read as the untrusted input they are.
+"""NumPy's archives (`.npz`), read as the untrusted input they are.
 
 Every header is read before any data: an array's shape must account for its bytes exactly, Python objects are
 refused, and what compressed data unpack to is limited.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -69,24 +68,6 @@ def read_npz(
                 return _members(archive, list(names), remedies or {})
     except (_Malformed, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise DataError(f"{path} is not a readable .npz file: {clean(error)}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {clean(path)}: {reason(error)}") from error
-
-
-def read_npy(path: Path | str) -> NDArray[Any]:
-    """The array of a `.npy` file.
-
-    Raises:
-        DataError: Missing, damaged or foreign file, or Python objects.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            header = _header(file)
-            present = os.fstat(file.fileno()).st_size - header.length
-            return _data(file, header, present)
-    except _Malformed as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {clean(path)}: {reason(error)}") from error
 

@@ -23,6 +23,7 @@ CAMERAS = {"sysu-mm01": range(1, 7), "regdb": range(1, 3)}
 """All cameras of those."""
 
 _REQUIRED = ("embeddings", "pids", "camids", "frames")
+_OF_IMAGES = (*_REQUIRED[1:], "modality", "paths")
 _MATLAB_CAMERAS = range(1, 7)
 MAX_IDS = 1 << 20
 
@@ -80,7 +81,7 @@ def read_images(path: Path | str, *, protocol: str | None = None) -> ImageTable:
     path = Path(path)
     if not path.is_file():
         return read_features(path, protocol=protocol).images
-    return _table(path, read_arrays(path), protocol, _REQUIRED[1:])
+    return _table(path, read_arrays(path, _OF_IMAGES), protocol, _REQUIRED[1:])
 
 
 def read_matrix(path: Path | str) -> NDArray[Any]:
@@ -135,7 +136,7 @@ def _table(
         raise DataError(f"{path}: {error}") from error
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, names: Sequence[str] = ("embeddings", *_OF_IMAGES)) -> dict[str, NDArray[Any]]:
     """The arrays of a features file by name, as far as they are there and unchecked.
 
     Raises:
@@ -144,7 +145,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     numbers = dict.fromkeys(("pids", "camids", "frames"), "whole numbers (dtype int64)")
     text = dict.fromkeys(("paths", "modality"), "text (dtype str)")
     remedies = {"embeddings": "one float32 matrix", **numbers, **text}
-    return read_npz(path, (*_REQUIRED, "modality", "paths"), remedies)
+    return read_npz(path, names, remedies)
 
 
 def _paths(values: NDArray[Any]) -> tuple[str, ...]:
