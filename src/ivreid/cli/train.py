@@ -47,6 +47,12 @@ def run(
         str | None, typer.Option(metavar="0-4", help="A study: one run per seed, with --trials per both.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="The run folder to make.")] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Log there too: wandb or mlflow, on this machine unless they are set up; repeatable."
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
@@ -88,7 +94,14 @@ def run(
             study_and_show(settings, trials, seeds, console.print)
             return
         with training_bars(process) as (preparing, tick):
-            summary = train(settings, resume=resume, preparing=preparing, progress=tick, notice=console.print)
+            summary = train(
+                settings,
+                resume=resume,
+                preparing=preparing,
+                progress=tick,
+                notice=console.print,
+                loggers=logger or (),
+            )
     stdout = Terminal(quiet=not process.is_main)
     best = summary.best
     kept = (

@@ -48,7 +48,7 @@ class Curves:
 
     def __call__(self, row: dict[str, Any]) -> None:
         """Draw one row."""
-        values = [self._summary.Value(tag=tag, simple_value=y) for tag, y in _points(row).items()]
+        values = [self._summary.Value(tag=tag, simple_value=y) for tag, y in points(row).items()]
         self._write(step=row["step"], summary=self._summary(value=values))
 
     def _write(self, **event: Any) -> None:
@@ -60,7 +60,8 @@ class Curves:
         self._file.close()
 
 
-def _points(row: dict[str, Any]) -> dict[str, float]:
+def points(row: dict[str, Any]) -> dict[str, float]:
+    """The figures of one row by the names of their curves."""
     if row["kind"] == "validation":
         return {f"validation/{name}": row[name] for name in ("rank1", "mAP", "mINP")}
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ivreid.config import dump_config
 from ivreid.config.schema import Config
 from ivreid.data import Batch
 from ivreid.distributed.collectives import barrier, broadcast, reduce_mean
@@ -34,6 +35,8 @@ from ivreid.methods import Method
 from ivreid.methods.base import named_losses
 from ivreid.training.batch_checks import check_batch
 from ivreid.training.health import Diverged
+from ivreid.training.log import Callback
+from ivreid.training.loggers import check_loggers, open_loggers
 from ivreid.training.optimizer import set_rates
 from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
@@ -71,6 +74,7 @@ def train(
     progress: Progress | None = None,
     notice: Callable[[str], None] = lambda _: None,
     on_validation: Callable[[dict[str, Any]], None] | None = None,
+    loggers: Sequence[str | Callback] = (),
 ) -> Summary:
     """Train a model as the configuration says; everything it makes lies in `config.out`.
 
@@ -84,6 +88,8 @@ def train(
         notice: Called with a line for people: validations, and where a resumed run stands.
         on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
             stops the run, which can be resumed.
+        loggers: Where else the log goes: "wandb", "mlflow", or callables that receive every row as a
+            dictionary. One that fails is called no more; the run goes on.
 
     Raises:
         TrainingStopped: SIGINT or SIGTERM; the state is saved.
@@ -98,6 +104,7 @@ def train(
     resume = resume or restarted()
     process = process_from_environment()
     check_batch(config, process)
+    check_loggers(loggers)
     notice = notice if process.is_main else lambda _: None
     with (
         own_random_state(local_device(config.device, process)),
@@ -110,7 +117,11 @@ def train(
         saver = Saver(config, parts, folder)
         state = saver.restore(notice) if resume else saver.beginning()
         saver.write_run_files()
-        with closing(open_log(parts, folder, state, notice)) as log, StopSignal(process) as stop:
+        callbacks = open_loggers(loggers, folder.path, dump_config(config)) if process.is_main else []
+        with (
+            closing(open_log(parts, folder, state, notice, callbacks)) as log,
+            StopSignal(process) as stop,
+        ):
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)
             run.fit()

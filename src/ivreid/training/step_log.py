@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.reading import reason
 from ivreid.training.curves import Curves
 from ivreid.training.health import Health
-from ivreid.training.log import RunLog
+from ivreid.training.log import Callback, RunLog
 from ivreid.training.saving import LoopState
 from ivreid.training.setup import RunParts
 from ivreid.training.speed import SpeedMeter
@@ -93,15 +93,21 @@ class StepLog:
             self.file.close()
 
 
-def open_log(parts: RunParts, folder: RunFolder, state: LoopState, notice: Callable[[str], None]) -> StepLog:
-    """Open a run's log at the point where it stands.
+def open_log(
+    parts: RunParts,
+    folder: RunFolder,
+    state: LoopState,
+    notice: Callable[[str], None],
+    callbacks: Sequence[Callback] = (),
+) -> StepLog:
+    """Open a run's log at the point where it stands; `callbacks` receive every row as the curves do.
 
     Raises:
         TrainingError: It cannot be written.
     """
     file = None
     if parts.process.is_main:
-        curves = _curves(folder.tensorboard, state.position.step, notice)
+        curves: list[Callback] = [*_curves(folder.tensorboard, state.position.step, notice), *callbacks]
         file = RunLog(folder.metrics, keep=state.log_bytes, callbacks=curves, notice=notice)
     return StepLog(file, state.health, parts.device, scaled=parts.scaler.is_enabled())
 
