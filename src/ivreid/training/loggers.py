@@ -35,12 +35,13 @@ class WandbLog:
             import wandb
         except ImportError as error:
             raise UsageError("--logger wandb needs wandb: pip install 'ivreid[wandb]'") from error
+        mode: Any = os.environ.get("WANDB_MODE", "offline")
         self._run = wandb.init(
             project=PROJECT,
             name=folder.name,
             dir=str(folder),
             config=dict(config),
-            mode=os.environ.get("WANDB_MODE", "offline"),  # type: ignore[arg-type]
+            mode=mode,
             settings=wandb.Settings(console="off", silent=True),
         )
 
