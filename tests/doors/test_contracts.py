@@ -345,6 +345,11 @@ READERS: dict[str, tuple[type[Reader], dict[str, Any], str]] = {
         scanned(CsvDataset, samples(camid=0)),
         "camera 0 is none; count from 1, or say has_cameras=False",
     ),
+    "cameras": (
+        CsvDataset,
+        {"cameras": {1: Modality.VISIBLE, 2: Modality.VISIBLE}},
+        "is infrared, but `cameras` says visible of camera 2",
+    ),
     "twice": (
         CsvDataset,
         scanned(CsvDataset, samples(frame=1)),

@@ -26,6 +26,7 @@ from ivreid.data.settings import (
 )
 from ivreid.errors import UsageError
 from ivreid.paths import user_path
+from ivreid.protocols import get_protocol
 from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
@@ -239,12 +240,12 @@ class HealthSection(Section):
 class EvaluationSetting(Section):
     """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
 
-    mode: Literal["all", "indoor"] | None = Field(default=None, description="SYSU-MM01: the gallery cameras.")
-    shots: Literal[1, 10] | None = Field(
-        default=None, description="SYSU-MM01: gallery images per identity and camera."
+    mode: str | None = Field(default=None, description="SYSU-MM01: the gallery cameras, all or indoor.")
+    shots: int | None = Field(
+        default=None, description="SYSU-MM01: gallery images per identity and camera, 1 or 10."
     )
-    draw: Literal["official", "agw", "iv-reid"] | None = Field(
-        default=None, description="SYSU-MM01: how galleries are drawn."
+    draw: str | None = Field(
+        default=None, description="SYSU-MM01: how galleries are drawn, official, agw or iv-reid."
     )
     direction: str | None = Field(
         default=None,
@@ -311,6 +312,18 @@ class Config(Section):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
             raise ValueError(f"{name!r} is no device; use auto, cpu, cuda, cuda:N or mps")
         return name
+
+    @model_validator(mode="after")
+    def _settings_exist(self) -> Self:
+        choices = get_protocol(self.data.dataset).choices
+        for number, setting in enumerate(self.evaluation):
+            for key, value in setting.model_dump(exclude_none=True).items():
+                if key in choices and value not in choices[key]:
+                    raise ValueError(
+                        f"evaluation.{number}.{key}: {value!r} does not fit {self.data.dataset}; it takes "
+                        f"{', '.join(map(str, choices[key]))}"
+                    )
+        return self
 
     @model_validator(mode="after")
     def _selection_is_honest(self) -> Self:

@@ -113,6 +113,8 @@ class Reader(ABC):
         name: Registry name.
         recognised_by: Entries of the root by which the layout is recognised.
         trials: The train/test splits the dataset defines; empty where it defines one.
+        cameras: The modality of each of its cameras, where every camera has one; features may then leave the
+            modality out.
         has_validation: Whether it defines validation identities of its own.
         protocol: The protocol it is tested by; None takes that of the same name, else `cross-modality`.
         own_numbers: Whether identity numbers mean the same people only in the very same files, as in a folder
@@ -125,6 +127,7 @@ class Reader(ABC):
     name: ClassVar[str]
     recognised_by: ClassVar[tuple[str, ...]] = ()
     trials: ClassVar[tuple[int, ...]] = ()
+    cameras: ClassVar[Mapping[int, Modality]] = {}
     has_validation: ClassVar[bool] = False
     protocol: ClassVar[str | None] = None
     own_numbers: ClassVar[bool] = False

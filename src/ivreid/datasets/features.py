@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ivreid.catalogue import DATASETS
 from ivreid.datasets.arrays import read_npz
 from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import atomic_write
 from ivreid.reading import clean, read_text
 from ivreid.types import Embeddings, ImageTable, Modality, infrared_of
-
-INFRARED_CAMERAS = {"sysu-mm01": (3, 6), "regdb": (2,)}
-"""Where the camera implies the modality; elsewhere a features file has to say it."""
-CAMERAS = {"sysu-mm01": range(1, 7), "regdb": range(1, 3)}
-"""All cameras of those."""
 
 _REQUIRED = ("embeddings", "pids", "camids", "frames")
 _OF_IMAGES = (*_REQUIRED[1:], "modality", "paths")
@@ -159,10 +155,30 @@ def _paths(values: NDArray[Any]) -> tuple[str, ...]:
 def _infrared(path: Path, arrays: dict[str, NDArray[Any]], protocol: str | None) -> NDArray[np.bool_]:
     if "modality" in arrays:
         return infrared_of(arrays["modality"])
-    if protocol not in INFRARED_CAMERAS:
-        implied = ", ".join(INFRARED_CAMERAS)
-        raise DataError(f"`modality` is missing, and only the cameras of {implied} imply it")
-    return np.isin(arrays["camids"], INFRARED_CAMERAS[protocol])
+    cameras = camera_modalities(protocol)
+    if not cameras:
+        raise DataError(
+            f"`modality` is missing, and only the cameras of {', '.join(telling_cameras())} imply it"
+        )
+    return infrared_by_camera(cameras, arrays["camids"])
+
+
+def camera_modalities(dataset: str | None) -> Mapping[int, Modality]:
+    """The modality of each of a dataset's cameras; empty where cameras imply none."""
+    if dataset is None or dataset not in DATASETS:
+        return {}
+    cameras: Mapping[int, Modality] = DATASETS[dataset].cameras
+    return cameras
+
+
+def telling_cameras() -> list[str]:
+    """The datasets whose cameras imply the modality."""
+    return [name for name in DATASETS if camera_modalities(name)]
+
+
+def infrared_by_camera(cameras: Mapping[int, Modality], camids: NDArray[Any]) -> NDArray[np.bool_]:
+    """(N,) whether each image's camera is an infrared one."""
+    return np.isin(camids, [camid for camid, modality in cameras.items() if modality is Modality.INFRARED])
 
 
 def read_pids(path: Path | str) -> tuple[int, ...]:
@@ -236,7 +252,7 @@ def read_matlab_features(prefix: Path | str, pids: Iterable[int] | None = None) 
             stacklevel=2,
         )
     table = np.array(ids, dtype=np.int64)
-    infrared = np.isin(table[:, 1], INFRARED_CAMERAS["sysu-mm01"])
+    infrared = infrared_by_camera(camera_modalities("sysu-mm01"), table[:, 1])
     try:
         return Embeddings(
             np.concatenate(vectors), ImageTable(table[:, 0], table[:, 1], table[:, 2], infrared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from ivreid.datasets.base import DatasetScan, Reader, number_frames
 from ivreid.datasets.examples import write_list, write_picture
@@ -22,6 +23,7 @@ class RegDB(Reader):
     name = "regdb"
     recognised_by = ("Visible", "Thermal", "idx")
     trials = tuple(range(1, 11))
+    cameras: ClassVar = {VISIBLE_CAMERA: Modality.VISIBLE, THERMAL_CAMERA: Modality.INFRARED}
     released = {  # noqa: RUF012
         **{
             "visible identities": 412,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class SysuMM01(Reader):
     """`ROOT/cam{1..6}/{pid:04d}/{n:04d}.jpg` with identity lists in `ROOT/exp/`."""
 
     name = "sysu-mm01"
+    cameras: ClassVar = {c: Modality.INFRARED if c in INFRARED_CAMERAS else Modality.VISIBLE for c in CAMERAS}
     has_validation = True
     recognised_by = ("cam1", "cam3", "exp")
     released = {  # noqa: RUF012
@@ -45,9 +47,9 @@ class SysuMM01(Reader):
     def modality_of(self, path: str) -> Modality | None:
         """By the camera's folder."""
         camid = whole_number(path.partition("/")[0].removeprefix("cam"))
-        if camid not in CAMERAS:
+        if camid not in self.cameras:
             return None
-        return Modality.INFRARED if camid in INFRARED_CAMERAS else Modality.VISIBLE
+        return self.cameras[camid]
 
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every image on disk, divided by the identity lists."""
@@ -84,7 +86,6 @@ class SysuMM01(Reader):
         found, sizes = [], {}
         for camera in tree.require_folders(f"cam{c}" for c in CAMERAS):
             camid = int(camera.removeprefix("cam"))
-            modality = Modality.INFRARED if camid in INFRARED_CAMERAS else Modality.VISIBLE
             for name in tree.folder(camera).folders:
                 pid = whole_number(name)
                 if pid is None or len(name) != 4 or pid < 1:
@@ -103,7 +104,7 @@ class SysuMM01(Reader):
                             Kind.WRONG_NAME, path, "an image is named by four digits, such as 0001.jpg"
                         )
                         continue
-                    found.append((path, pid, camid, modality))
+                    found.append((path, pid, camid, self.cameras[camid]))
                     sizes[path] = size
         return number_frames(found), sizes
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.datasets.features import CAMERAS, INFRARED_CAMERAS
+from ivreid.datasets.features import camera_modalities, infrared_by_camera
 from ivreid.errors import DataError, UsageError
 from ivreid.protocols.base import Protocol
 from ivreid.types import NO_CAMERA, BoolArray, ImageTable, IntArray, as_array, infrared_of
@@ -113,11 +113,11 @@ def _infrared(modality: Any, count: int) -> BoolArray:
 
 def _implied(protocol: Protocol, camids: NDArray[Any], infrared: BoolArray | None) -> BoolArray | None:
     """The modality that cameras imply; where somebody says it too, both must agree."""
-    cameras = INFRARED_CAMERAS.get(protocol.name)
-    if cameras is None:
+    cameras = camera_modalities(protocol.name)
+    if not cameras:
         return infrared
-    implied: BoolArray = np.isin(camids, cameras)
-    known = np.isin(camids, CAMERAS[protocol.name]).all()  # others are the protocol's to refuse
+    implied = infrared_by_camera(cameras, camids)
+    known = np.isin(camids, list(cameras)).all()  # others are the protocol's to refuse
     if infrared is not None and known and (implied != infrared).any():
         row = int(np.flatnonzero(implied != infrared)[0])
         word, other = ("infrared", "visible") if infrared[row] else ("visible", "infrared")

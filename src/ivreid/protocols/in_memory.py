@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.datasets.features import INFRARED_CAMERAS
+from ivreid.datasets.features import telling_cameras
 from ivreid.errors import DataError, UsageError
 from ivreid.protocols.base import DIRECTIONS, Protocol
 from ivreid.protocols.described_images import DescribedImages
@@ -121,7 +121,7 @@ def _prepare_whole(given: Mapping[str, Any], distances: Any, protocol: Protocol)
     if images.infrared is None:
         raise UsageError(
             'say of each image whether it is infrared: modality=["visible", "infrared", ...], or booleans that are '
-            f"True for infrared; only the cameras of {' and '.join(INFRARED_CAMERAS)} imply it"
+            f"True for infrared; only the cameras of {' and '.join(telling_cameras())} imply it"
         )
     table = images.table()
     if distances is None:

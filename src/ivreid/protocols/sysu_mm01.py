@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.datasets.features import INFRARED_CAMERAS
+from ivreid.datasets.sysu_mm01 import INFRARED_CAMERAS
 from ivreid.errors import ProtocolError, UsageError
 from ivreid.metrics import CmcRule
 from ivreid.protocols.base import (
@@ -91,7 +91,7 @@ class SysuMM01(Protocol):
                 permutations that do not fit.
         """
         check_cameras(self.name, images, range(1, 7))
-        wrong = images.infrared != np.isin(images.camids, INFRARED_CAMERAS[self.name])
+        wrong = images.infrared != np.isin(images.camids, INFRARED_CAMERAS)
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             word = "infrared" if images.infrared[row] else "visible"

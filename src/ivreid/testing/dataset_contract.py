@@ -88,6 +88,11 @@ def _check_samples(cls: type[Reader], dataset: Dataset) -> None:
                 sample.camid > NO_CAMERA or not dataset.has_cameras,
                 f"{where}: camera {sample.camid} is none; count from 1, or say has_cameras=False in the scan",
             )
+            told = cls.cameras.get(sample.camid, None if cls.cameras else sample.modality)
+            require(
+                told is sample.modality,
+                f"{where} is {sample.modality}, but `cameras` says {told} of camera {sample.camid}",
+            )
             require(ids not in seen, f"{where} has the pid, camera, frame and modality of another image")
             seen.add(ids)
 
