@@ -185,6 +185,7 @@ METHODS = Registry(
         "caj": "ivreid.methods.caj:CAJ",
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
         "dns": "ivreid.methods.dns:DNS",
+        "mpanet": "ivreid.methods.mpanet:MPANet",
     },
 )
 """Every method; a new one of ours is one file and one line here."""

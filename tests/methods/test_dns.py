@@ -163,8 +163,8 @@ def discrepancy(a: Tensor, b: Tensor) -> float:
 def test_the_loss_terms_by_their_definition() -> None:
     method = small_method("dns")
     images, labels, infrared, view = small_batch("dns")
-    heads = {name: getattr(method, f"{name}_head").weight.detach() for name in ("visible", "infrared")}
-    slow = {name: getattr(method, f"ema_{name}").weight.clone() for name in heads}
+    heads = {name: getattr(method.heads, name).weight.detach() for name in ("visible", "infrared")}
+    slow = {name: getattr(method.heads, f"ema_{name}").weight.clone() for name in heads}
     assert all(torch.equal(slow[name], heads[name]) for name in heads)
     with torch.no_grad():  # heads that have moved since
         for head in heads.values():
@@ -210,12 +210,12 @@ def test_the_loss_terms_by_their_definition() -> None:
 def test_teachers_receive_nothing_and_students_learn_from_both_features() -> None:
     method = small_method("dns", head_weight=0.0, align_weight=0.0, circle_weight=0.0)
     with torch.no_grad():
-        method.infrared_head.weight.mul_(3)
+        method.heads.infrared.weight.mul_(3)
     batch = small_batch("dns")
     for kept in ("norm", "shift"):  # the other feature's term is constant where its feature is
         method.zero_grad()
         method(*batch)["teaching"].backward()
-        for module in (method.visible_head, method.infrared_head, getattr(method, kept)):
+        for module in (method.heads, getattr(method, kept)):
             assert all(p.grad.abs().max() > 0 for p in module.parameters())
         assert method.classifier.weight.grad is None
 
@@ -229,7 +229,7 @@ def test_the_circle_weight_is_one_over_the_batch_unless_given() -> None:
 
 def test_a_batch_of_one_modality_is_refused() -> None:
     images, labels, infrared, view = small_batch("dns")
-    with pytest.raises(TrainingError, match="dns needs images of both modalities, got 16 and 0"):
+    with pytest.raises(TrainingError, match="dns needs images of both modalities, got 16 visible and 0"):
         small_method("dns")(images, labels, infrared & False, view)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from ivreid.catalogue import check_name
@@ -16,6 +17,7 @@ from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication
 from ivreid.methods.recipe import Recipe
 from ivreid.section import Section
+from ivreid.tensors import modality_rows
 
 
 class MethodSettings(Section):
@@ -123,6 +125,19 @@ class Method(nn.Module, ABC):
             lr: The base learning rate.
         """
         return [{"name": "all", "params": list(self.parameters()), "lr": lr}]
+
+    def both_modalities(self, infrared: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The row numbers of the visible and of the infrared images, on `device`.
+
+        Raises:
+            TrainingError: A batch of one modality.
+        """
+        v, r = modality_rows(infrared, device)
+        if not (len(v) and len(r)):
+            raise TrainingError(
+                f"{self.name} needs images of both modalities, got {len(v)} visible and {len(r)} infrared"
+            )
+        return v, r
 
     def card(self) -> dict[str, Any]:
         """The part of a weights card that says how to build this method again."""

@@ -38,14 +38,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ivreid.distributed.gather import first_row, gather_rows
-from ivreid.errors import TrainingError
 from ivreid.losses import circle_loss, identity_loss, mmd_loss, reverse_mutual_loss
 from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
-from ivreid.models import EmaLinear, TwoStems, create_backbone, gem, global_average, make_norm
-from ivreid.tensors import modality_rows
+from ivreid.models import ModalityHeads, TwoStems, create_backbone, gem, global_average, make_norm
 
 OWN_STAGES = 2
 """Stages that each modality has of its own, after its stem."""
@@ -87,10 +85,7 @@ class DNS(Method):
         "Re-Identification, ECCV 2024"
     )
     Settings = DNSSettings
-    training_only = (
-        *("classifier.", "shift."),
-        *("visible_head.", "infrared_head.", "ema_visible.", "ema_infrared."),
-    )
+    training_only = ("classifier.", "shift.", "heads.")
     small: ClassVar = {"backbone": "resnet18", "pretrained": None, "dropout": 0.0}
     publication = Publication(
         title="Domain Shifting: A Generalized Solution for Heterogeneous Cross-Modality Person Re-Identification",
@@ -190,8 +185,7 @@ class DNS(Method):
         self.classifier = nn.Linear(dim, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
         self.shift = CSS(dim, settings.dropout)
-        self.visible_head, self.infrared_head = (nn.Linear(dim, num_classes, bias=False) for _ in range(2))
-        self.ema_visible, self.ema_infrared = EmaLinear(self.visible_head), EmaLinear(self.infrared_head)
+        self.heads = ModalityHeads(dim, num_classes)
 
     def maps(self, images: Tensor, infrared: Tensor) -> Tensor:
         """F: (B, 3, H, W) -> (B, D, h, w), no value below 0."""
@@ -207,8 +201,7 @@ class DNS(Method):
 
     def begin_step(self) -> None:
         """The slow classifiers follow, before the classifiers learn."""
-        self.ema_visible.update(self.visible_head, self.settings.update_rate)
-        self.ema_infrared.update(self.infrared_head, self.settings.update_rate)
+        self.heads.update(self.settings.update_rate)
 
     def forward(
         self, images: Tensor, labels: Tensor, infrared: Tensor, view: Tensor | None = None
@@ -217,9 +210,7 @@ class DNS(Method):
         maps = self.maps(images, infrared)
         x, shifted = gem(maps), self.shift(global_average(maps))
         z = self.norm(x)
-        rows = v, r = modality_rows(infrared, x.device)
-        if not (len(v) and len(r)):
-            raise TrainingError(f"dns needs images of both modalities, got {len(v)} and {len(r)}")
+        rows = self.both_modalities(infrared, x.device)
         return {
             "identity": identity_loss(self.classifier(z), labels),
             "circle": self.circle(z, labels),
@@ -250,10 +241,7 @@ class DNS(Method):
     def teaching(self, f: Tensor, labels: Tensor, rows: tuple[Tensor, Tensor]) -> Tensor:
         """Each modality's classifier learns identities, and what the other's slow copy says of the same rows."""
         v, r = rows
-        f_v, f_r = f[v], f[r]
-        own_v, own_r = self.visible_head(f_v), self.infrared_head(f_r)
-        with torch.no_grad():
-            other = torch.cat([self.ema_infrared(f_v), self.ema_visible(f_r)])
+        own_v, own_r, other = self.heads(f[v], f[r])
         identity = identity_loss(own_v, labels[v]) + identity_loss(own_r, labels[r])
         return reverse_mutual_loss(torch.cat([own_v, own_r]), other) + self.settings.head_weight * identity
 
@@ -261,7 +249,7 @@ class DNS(Method):
         """Norm and classifiers at the base rate; the last stage, the other shared ones and the rest slower."""
         *earlier, last = self.backbone.shared.values()
         parts: dict[str, tuple[float, list[nn.Module]]] = {
-            "heads": (1.0, [self.norm, self.classifier, self.visible_head, self.infrared_head]),
+            "heads": (1.0, [self.norm, self.classifier, self.heads]),
             "last_stage": (LAST_RATE, [last]),
             "shared_stages": (SHARED_RATE, earlier),
             "others": (

@@ -4,6 +4,7 @@ from ivreid.models.backbone import RESNETS, create_backbone
 from ivreid.models.ema_linear import EmaLinear
 from ivreid.models.foreign import read_checkpoint, read_tensors
 from ivreid.models.gates import ChannelGate, ModalityAlleviation
+from ivreid.models.modality_heads import ModalityHeads
 from ivreid.models.necks import DualNorm, NormKind, make_norm
 from ivreid.models.non_local import NonLocal
 from ivreid.models.pooling import gem, global_average
@@ -20,6 +21,7 @@ __all__ = [
     "DualNorm",
     "EmaLinear",
     "ModalityAlleviation",
+    "ModalityHeads",
     "NonLocal",
     "NormKind",
     "OverlappingViT",
