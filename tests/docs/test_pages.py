@@ -82,3 +82,15 @@ def test_scoring_in_a_loop_of_ones_own_runs(capsys):
     exec(compile(code, "docs/protocols.md", "exec"), names)
     assert "SYSU-MM01, indoor-search" in capsys.readouterr().out
     assert names["result"].title.endswith("distances as given")
+
+
+@pytest.mark.slow
+def test_each_part_in_a_loop_of_ones_own_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", page("own-loop.md"), flags=re.S)
+    assert len(blocks) == 6
+    for code in blocks:
+        alone = code.replace('synthesise("people",', 'synthesise("people", workers=1,')
+        exec(compile(alone, "docs/own-loop.md", "exec"), names)
+    assert names["result"].protocol == "regdb"

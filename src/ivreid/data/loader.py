@@ -156,6 +156,8 @@ def open_training_set(
 class TrainLoader:
     """Makes a training set's batches.
 
+    In a loop of one's own it is used as PyTorch's loaders are: `set_epoch(n)`, then iterate.
+
     Args:
         data: The training set.
         batch: What a batch holds.
@@ -196,6 +198,16 @@ class TrainLoader:
                 f"augment.padding is {padding}; it must be less than the image's shorter side "
                 f"({min(height, width)})"
             )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch that iterating goes through; without it every epoch is the first."""
+        self.sampler.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(self.sampler.epoch)
+
+    def __len__(self) -> int:
+        return self.batches_in(self.sampler.epoch)
 
     def batches_in(self, epoch: int) -> int:
         """Number of batches in an epoch, the same in every process; epochs may differ by a few."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,13 +54,29 @@ def check_world_size(unit: str, units: int, world_size: int) -> None:
 
 
 class BatchSampler(ABC):
-    """Plans epochs for all processes and hands each its share: rank r takes the r-th run of every batch."""
+    """Plans epochs for all processes and hands each its share: rank r takes the r-th run of every batch.
+
+    It is a batch sampler as PyTorch's `DataLoader(batch_sampler=...)` takes one: iterating gives the lists of
+    sample indices of the epoch that `set_epoch` named, 0 before. The order depends on (seed, epoch) alone.
+    """
 
     def __init__(self, unit: str, units: int, seed: int, rank: int, world_size: int) -> None:
         if not 0 <= rank < world_size:
             raise UsageError(f"rank {rank} does not exist among {world_size} process(es)")
         check_world_size(unit, units, world_size)
         self.seed, self.rank, self.world_size = seed, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch that iterating goes through; without it every epoch is the first."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches(self.epoch))
+
+    def __len__(self) -> int:
+        """Batches of the epoch that `set_epoch` named; epochs may differ by a few."""
+        return len(self.plan(self.epoch))
 
     @abstractmethod
     def _joined(self, epoch: int) -> IntArray:
