@@ -289,7 +289,7 @@ def test_every_rule_for_deep_grey_has_its_own_cache(tmp_path: Path) -> None:
     read = {}
     for rule in ("image", (2600.0, 2800.0), (2500.0, 2800.0)):
         for cache in (tmp_path / "c", None):
-            source, _ = open_images(tmp_path, ["a.png"], SIZE, deep=rule, cache=cache)
+            source, _ = open_images(tmp_path, ["a.png"], SIZE, value_range=rule, cache=cache)
             assert np.array_equal(source.read(0), decode(tmp_path / "a.png", SIZE, rule))
         read[rule] = source.read(0)
     assert len({pixels.tobytes() for pixels in read.values()}) == 3
@@ -297,5 +297,5 @@ def test_every_rule_for_deep_grey_has_its_own_cache(tmp_path: Path) -> None:
         open_images(tmp_path, ["a.png"], SIZE, cache=tmp_path / "c")
     assert len(list((tmp_path / "c").glob("*.safetensors"))) == 4
     path = next(iter((tmp_path / "c").glob("*.safetensors")))
-    with pytest.raises(DataError, match="the rule for deep grey is"):
-        ImageCache(path, CacheKey(tmp_path, ("a.png",), SIZE, deep=(1.0, 2.0)))
+    with pytest.raises(DataError, match="the rule for grey of more than eight bits is"):
+        ImageCache(path, CacheKey(tmp_path, ("a.png",), SIZE, value_range=(1.0, 2.0)))

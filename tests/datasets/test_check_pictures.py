@@ -198,17 +198,17 @@ def test_deep_grey_is_shown_and_is_no_problem_under_a_rule(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = make_folder(tmp_path / "d")
-    deep = [f"infrared/{pid}/t.png" for pid in (1, 2)]
-    for path in deep:
+    thermal = [f"infrared/{pid}/t.png" for pid in (1, 2)]
+    for path in thermal:
         put(root / path, encode(THERMAL, "PNG"))
     for decode in (False, True):
         problems = found("folder", root, decode=decode)
-        assert set(problems) == {(Kind.DEEP, path) for path in deep}
-        assert "from 2,600 to 2,739; data.deep must say" in problems[Kind.DEEP, deep[0]]
+        assert set(problems) == {(Kind.HIGH_BIT_DEPTH, path) for path in thermal}
+        assert "from 2,600 to 2,739; data.value_range must say" in problems[Kind.HIGH_BIT_DEPTH, thermal[0]]
         for rule in ("image", (2000.0, 3000.0)):
-            report = check_dataset("folder", root, decode=decode, deep=rule)  # type: ignore[arg-type]
+            report = check_dataset("folder", root, decode=decode, value_range=rule)  # type: ignore[arg-type]
             assert report.ok and any("values from 2,600 to 2,739" in notice for notice in report.notices)
-        assert {kind for kind, _ in found("folder", root, decode=decode, deep=(0.0, 255.0))} == {
+        assert {kind for kind, _ in found("folder", root, decode=decode, value_range=(0.0, 255.0))} == {
             Kind.UNDECODABLE
         }
     for rule, status, words in (
@@ -220,7 +220,7 @@ def test_deep_grey_is_shown_and_is_no_problem_under_a_rule(
         ("5,5", 2, "is no rule"),
     ):
         with pytest.raises(SystemExit) as leaving:
-            main(["data", "check", "folder", str(root), *(("--deep", rule) if rule else ())])
+            main(["data", "check", "folder", str(root), *(("--value-range", rule) if rule else ())])
         assert (leaving.value.code or 0) == status
         assert words in "".join(capsys.readouterr())
 

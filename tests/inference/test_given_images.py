@@ -20,8 +20,8 @@ from ivreid.types import Embeddings, ImageTable
 SIZE = (12, 8)
 
 
-def pixels(images: Any, deep: Any = "refuse") -> np.ndarray:
-    source = GivenImages(one_by_one(images), SIZE, deep)
+def pixels(images: Any, value_range: Any = "refuse") -> np.ndarray:
+    source = GivenImages(one_by_one(images), SIZE, value_range)
     return np.stack([source.read(row) for row in range(len(source))])
 
 

@@ -25,7 +25,7 @@ def pictures() -> dict[str, bytes]:
     rng = np.random.default_rng(0)
     colour = Image.fromarray(rng.integers(0, 256, (26, 17, 3), dtype=np.uint8))
     smooth = colour.resize((5, 7)).resize((40, 60))
-    deep = rng.integers(2600, 2740, (20, 11)).astype(np.uint16)
+    thermal = rng.integers(2600, 2740, (20, 11)).astype(np.uint16)
     exif = Image.Exif()
     exif[0x0112] = 6
     return {
@@ -36,11 +36,11 @@ def pictures() -> dict[str, bytes]:
         "e.png": encode(colour, "PNG", icc_profile=b"x" * 3000),
         "f.png": encode(colour.convert("RGBA"), "PNG", exif=exif),
         "g.png": encode(colour.convert("P"), "PNG", transparency=3),
-        "h.png": encode(Image.fromarray(deep), "PNG"),
+        "h.png": encode(Image.fromarray(thermal), "PNG"),
         "i.bmp": encode(colour, "BMP"),
         "j.webp": encode(colour, "WEBP", exif=exif),
         "k.webp": encode(colour.convert("RGBA"), "WEBP", lossless=True),
-        "l.tif": encode(Image.fromarray(deep.astype(np.float32)), "TIFF"),
+        "l.tif": encode(Image.fromarray(thermal.astype(np.float32)), "TIFF"),
         "m.tif": encode(colour, "TIFF", compression="tiff_lzw", exif=exif),
         "n.tif": encode(smooth, "TIFF", compression="jpeg"),
     }
@@ -98,12 +98,14 @@ def test_damaged_pictures_are_read_or_refused(rng: Random, tmp_path: Path) -> No
     except ImageError as error:
         said = str(error)
         assert said.startswith(f"{path}: ") and "\n" not in said and len(said) < 500 + len(str(path))
-    looked = inspect_image(path, decode=True, deep=rule)
-    if rule == "refuse" and looked.deep:  # for the check it is no fault, for the reader it needs a rule
+    looked = inspect_image(path, decode=True, value_range=rule)
+    if (
+        rule == "refuse" and looked.value_range
+    ):  # for the check it is no fault, for the reader it needs a rule
         assert "no rule" in said
     else:
         assert bool(looked.fault) is bool(said), "the check and the reader agree"
-    if inspect_image(path, deep=rule).fault:
+    if inspect_image(path, value_range=rule).fault:
         assert said, "what is found without decoding is refused"
 
 

@@ -1,4 +1,4 @@
-"""What a picture file may hold: deep grey, a turned camera, hidden colours, a missing end; and what is refused."""
+"""What a picture file may hold: grey of more than eight bits, a turned camera, hidden colours, a missing end; and what is refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def thermal(seed: int, low: int = 2600, high: int = 2740) -> np.ndarray:
     return np.random.default_rng(seed).integers(low, high + 1, (9, 5)).astype(np.uint16)
 
 
-# --- deep grey ---------------------------------------------------------------------------------------------
+# --- grey of more than eight bits ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_deep_picture_follows_the_rule_or_is_refused(
     values = thermal(0).astype(dtype)
     values.flat[:2] = 2600, 2740
     path = saved(tmp_path / f"a{suffix}", encode(Image.fromarray(values), kind))
-    with pytest.raises(ImageError, match=r"from 2,600 to 2,740 .*no rule.*data\.deep"):
+    with pytest.raises(ImageError, match=r"from 2,600 to 2,740 .*no rule.*data\.value_range"):
         read_image(path)
     grey = [[round(Fraction(255 * (int(v) - 2600), 140)) for v in row] for row in values]
     pixels = np.asarray(read_image(path, "image"))
@@ -87,7 +87,7 @@ def test_grey_levels_are_the_stated_fraction(values: list[int], given_range: tup
     low, high = given_range[0], given_range[0] + given_range[1]
     array = np.array([values], dtype=np.int32)
     if max(values) <= low or min(values) >= high:
-        with pytest.raises(ImageError, match=r"outside data\.deep"):
+        with pytest.raises(ImageError, match=r"outside data\.value_range"):
             to_grey(array, (float(low), float(high)))
         return
     for value, grey in zip(values, to_grey(array, (float(low), float(high)))[0].tolist(), strict=True):

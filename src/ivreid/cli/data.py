@@ -36,7 +36,7 @@ def check(
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image whole: finds damage inside, takes minutes")
     ] = False,
-    deep: Annotated[
+    value_range: Annotated[
         str | None,
         typer.Option(
             metavar="RULE",
@@ -60,11 +60,11 @@ def check(
     from ivreid.cli.terminal import Terminal
     from ivreid.datasets import check_dataset
     from ivreid.errors import CheckFailed
-    from ivreid.io import parse_deep
+    from ivreid.io import parse_value_range
 
-    rule = parse_deep(deep) if deep is not None else None
+    rule = parse_value_range(value_range) if value_range is not None else None
     with progress_bar("Decoding images" if decode else "Looking at images") as tick:
-        report = check_dataset(dataset, root, decode=decode, deep=rule, progress=tick)
+        report = check_dataset(dataset, root, decode=decode, value_range=rule, progress=tick)
     console = Terminal()
     console.print(_counts_table(report))
     console.print(f"fingerprint {report.fingerprint}")

@@ -19,10 +19,10 @@ from ivreid.data.settings import (
     IMAGENET_STD,
     AugmentSettings,
     BatchSettings,
-    DeepSetting,
     Preprocessing,
     Side,
     Triple,
+    ValueRangeSetting,
 )
 from ivreid.errors import UsageError
 from ivreid.paths import user_path
@@ -72,7 +72,7 @@ class DataSection(Section):
     size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
     mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
     std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
-    deep: DeepSetting = Field(
+    value_range: ValueRangeSetting = Field(
         default="refuse",
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each `image`, "
         "`dataset` (the range of the training images), or [low, high].",
@@ -108,16 +108,16 @@ class DataSection(Section):
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Size, mean, std, the rule for deep grey and the filter as the data path and the weights' card take them.
+        """Size, mean, std, value range and filter as the data path and the weights' card take them.
 
-        `deep: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
+        `value_range: dataset` must have become numbers, see `ivreid.training.setup.settle_range`.
         """
         return Preprocessing.model_validate(
             {
                 "size": self.size,
                 "mean": self.mean,
                 "std": self.std,
-                "deep": self.deep,
+                "value_range": self.value_range,
                 "resize": self.resize,
             }
         )

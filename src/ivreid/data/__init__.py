@@ -14,7 +14,14 @@ from ivreid.data.sampler import (
     make_sampler,
 )
 from ivreid.data.settings import AugmentSettings, BatchSettings, Preprocessing, Views, ViewSettings
-from ivreid.data.source import DecodedImages, ImageSource, find_unreadable, measure_deep, open_images, select
+from ivreid.data.source import (
+    DecodedImages,
+    ImageSource,
+    find_unreadable,
+    measure_value_range,
+    open_images,
+    select,
+)
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.machine import available_cores
 
@@ -48,7 +55,7 @@ __all__ = [
     "exchange_channels",
     "find_unreadable",
     "make_sampler",
-    "measure_deep",
+    "measure_value_range",
     "normalise",
     "open_cache",
     "open_images",

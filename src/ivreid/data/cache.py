@@ -23,7 +23,7 @@ from ivreid.data.cache_file import MARK, CacheFile, write_cache_file
 from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
-from ivreid.io import REFUSE, Deep, fingerprint, remove_leftovers, try_lock
+from ivreid.io import REFUSE, ValueRange, fingerprint, remove_leftovers, try_lock
 from ivreid.paths import user_path
 from ivreid.types import BoolArray, Progress
 
@@ -60,7 +60,7 @@ class CacheKey:
         paths: Relative paths, in the order of the cache's rows.
         size: Height and width in pixels.
         dataset: The dataset's fingerprint.
-        deep: How grey of more than eight bits became 256 greys.
+        value_range: How grey of more than eight bits became 256 greys.
         resize: The filter they were resized by.
     """
 
@@ -68,7 +68,7 @@ class CacheKey:
     paths: tuple[str, ...]
     size: tuple[int, int]
     dataset: str = ""
-    deep: Deep = REFUSE
+    value_range: ValueRange = REFUSE
     resize: Filter = "bilinear"
 
     @property
@@ -78,7 +78,7 @@ class CacheKey:
             ("root", self.root.resolve()),
             ("paths", self.paths_hash),
             ("size", self.size),
-            ("deep", self.deep),
+            ("value_range", self.value_range),
             ("resize", self.resize),
             ("format", FORMAT),
         ]
@@ -103,7 +103,7 @@ class CacheKey:
             "dataset": self.dataset,
             "height": str(height),
             "width": str(width),
-            "deep": str(self.deep),
+            "value_range": str(self.value_range),
             "resize": self.resize,
             "count": str(len(self.paths)),
             "paths": self.paths_hash,
@@ -164,7 +164,7 @@ class ImageCache:
                 )
                 with contextlib.suppress(OSError):
                     self.path.unlink()
-            return decode(path, self._key.size, self._key.deep, self._key.resize)
+            return decode(path, self._key.size, self._key.value_range, self._key.resize)
 
 
 _MEANINGS = {
@@ -173,7 +173,7 @@ _MEANINGS = {
     "dataset": "the dataset's fingerprint",
     "height": "the image height",
     "width": "the image width",
-    "deep": "the rule for deep grey",
+    "value_range": "the rule for grey of more than eight bits",
     "resize": "the filter of resizing",
     "count": "the number of images",
     "paths": "the list of images",
@@ -217,7 +217,7 @@ def build_cache(
 
     def make(row: int) -> tuple[Pixels, str]:
         try:
-            return decode(key.root / key.paths[row], key.size, key.deep, key.resize), ""
+            return decode(key.root / key.paths[row], key.size, key.value_range, key.resize), ""
         except ImageError as error:
             return np.zeros((height, width, 3), dtype=np.uint8), str(error)
 

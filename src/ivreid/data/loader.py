@@ -17,7 +17,7 @@ from ivreid.data.settings import AugmentSettings, BatchSettings
 from ivreid.data.source import ImageSource, OnBadImage, open_images
 from ivreid.data.workers import prefetch, usable_workers
 from ivreid.errors import ConfigError, ImageError
-from ivreid.io import REFUSE, Deep
+from ivreid.io import REFUSE, ValueRange
 from ivreid.types import BoolArray, IntArray, Modality, Progress, Sample
 
 
@@ -97,7 +97,7 @@ def open_training_set(
     samples: Sequence[Sample],
     size: tuple[int, int],
     *,
-    deep: Deep = REFUSE,
+    value_range: ValueRange = REFUSE,
     resize: Filter = "bilinear",
     cache: Path | None = None,
     dataset: str = "",
@@ -111,7 +111,7 @@ def open_training_set(
         root: The dataset's folder.
         samples: The split; images of unknown people (pid below 0) are left out.
         size: Height and width in pixels.
-        deep: How grey of more than eight bits becomes 256 greys.
+        value_range: How grey of more than eight bits becomes 256 greys.
         resize: The filter to resize by.
         cache: Folder of the decoded-image cache; None decodes images at every visit.
         dataset: The dataset's fingerprint, which a cache must match.
@@ -130,7 +130,7 @@ def open_training_set(
             root,
             [s.path for s in samples],
             size,
-            deep=deep,
+            value_range=value_range,
             resize=resize,
             cache=cache,
             dataset=dataset,

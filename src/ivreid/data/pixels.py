@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ivreid.io import REFUSE, Deep, read_image
+from ivreid.io import REFUSE, ValueRange, read_image
 
 Pixels = NDArray[np.uint8]
 """Images as uint8 of shape (..., height, width, 3)."""
@@ -32,19 +32,21 @@ def resize(image: Image.Image, size: tuple[int, int], by: Filter = "bilinear") -
     return np.asarray(image.convert("RGB").resize((width, height), _FILTERS[by]))
 
 
-def decode(path: Path | str, size: tuple[int, int], deep: Deep = REFUSE, by: Filter = "bilinear") -> Pixels:
+def decode(
+    path: Path | str, size: tuple[int, int], value_range: ValueRange = REFUSE, by: Filter = "bilinear"
+) -> Pixels:
     """Decode a file and resize it: (H, W, 3) uint8.
 
     Args:
         path: The file.
         size: Height and width.
-        deep: How grey of more than eight bits becomes 256 greys.
+        value_range: How grey of more than eight bits becomes 256 greys.
         by: The filter it is resized by.
 
     Raises:
         ImageError: The file is no readable image; the message names it.
     """
-    return resize(read_image(path, deep), size, by)
+    return resize(read_image(path, value_range), size, by)
 
 
 LUMA_CODE = 4

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from ivreid.data.pixels import Filter
-from ivreid.io import REFUSE, Deep
+from ivreid.io import REFUSE, ValueRange
 from ivreid.section import Section
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -20,7 +20,7 @@ Triple = tuple[float, float, float]
 
 
 def _a_rule(value: Any) -> Any:
-    """One sentence for whatever is no rule for deep grey; pydantic would give one for each part of the union."""
+    """One sentence for whatever is no value range; pydantic would give one for each part of the union."""
     words = ("refuse", "image", "dataset")
     if isinstance(value, str) and value in words:
         return value
@@ -33,9 +33,9 @@ def _a_rule(value: Any) -> Any:
     return low, high
 
 
-DeepRule = Annotated[Deep, BeforeValidator(_a_rule)]
+ValueRangeRule = Annotated[ValueRange, BeforeValidator(_a_rule)]
 """How grey of more than eight bits becomes 256 greys, see `ivreid.io.to_grey`."""
-DeepSetting = Annotated[Deep | Literal["dataset"], BeforeValidator(_a_rule)]
+ValueRangeSetting = Annotated[ValueRange | Literal["dataset"], BeforeValidator(_a_rule)]
 """The same, or "dataset": the range of the training images, measured before training."""
 
 
@@ -45,7 +45,7 @@ class Preprocessing(Section):
     size: tuple[Side, Side] = Field(default=(384, 128), description="Height and width in pixels.")
     mean: Triple = Field(default=IMAGENET_MEAN, description="Subtracted per channel; white is 1.")
     std: Triple = Field(default=IMAGENET_STD, description="Divided by per channel.")
-    deep: DeepRule = Field(
+    value_range: ValueRangeRule = Field(
         default=REFUSE,
         description="How grey of more than eight bits becomes 256 greys: refuse it, stretch each image, or "
         "[low, high].",

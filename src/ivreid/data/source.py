@@ -16,7 +16,7 @@ from ivreid.data.cache import CacheKey, open_cache
 from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import ImageError
-from ivreid.io import REFUSE, Deep, deep_span
+from ivreid.io import REFUSE, ValueRange, value_range_of
 from ivreid.types import IntArray, Progress
 
 OnBadImage = Literal["stop", "skip"]
@@ -44,14 +44,14 @@ class DecodedImages:
         root: Folder the paths are relative to.
         paths: One per image.
         size: Height and width to resize to.
-        deep: How grey of more than eight bits becomes 256 greys.
+        value_range: How grey of more than eight bits becomes 256 greys.
         resize: The filter to resize by.
     """
 
     root: Path
     paths: Sequence[str]
     size: tuple[int, int]
-    deep: Deep = REFUSE
+    value_range: ValueRange = REFUSE
     resize: Filter = "bilinear"
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class DecodedImages:
         Raises:
             ImageError: It cannot be decoded; the message names the file.
         """
-        return decode(self.root / self.paths[row], self.size, self.deep, self.resize)
+        return decode(self.root / self.paths[row], self.size, self.value_range, self.resize)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def find_unreadable(
     root: Path,
     paths: Sequence[str],
     *,
-    deep: Deep = REFUSE,
+    value_range: ValueRange = REFUSE,
     workers: int = 2,
     progress: Progress | None = None,
 ) -> dict[str, str]:
@@ -99,7 +99,7 @@ def find_unreadable(
 
     def check(path: str) -> str:
         try:
-            decode(root / path, (8, 8), deep)
+            decode(root / path, (8, 8), value_range)
         except ImageError as error:
             return str(error)
         return ""
@@ -114,17 +114,17 @@ def find_unreadable(
     return problems
 
 
-def measure_deep(
+def measure_value_range(
     root: Path, paths: Sequence[str], *, workers: int = 2, progress: Progress | None = None
 ) -> tuple[float, float] | None:
-    """Smallest and largest value of all the deep pictures; None where there is none.
+    """Smallest and largest value of all pictures of more than eight bits; None where there is none.
 
     Files that cannot be read are left to whoever reads them next.
     """
 
     def look(path: str) -> tuple[float, float] | None:
         try:
-            return deep_span(root / path)
+            return value_range_of(root / path)
         except ImageError:
             return None
 
@@ -142,7 +142,7 @@ def open_images(
     paths: Sequence[str],
     size: tuple[int, int],
     *,
-    deep: Deep = REFUSE,
+    value_range: ValueRange = REFUSE,
     resize: Filter = "bilinear",
     cache: Path | None = None,
     dataset: str = "",
@@ -156,7 +156,7 @@ def open_images(
         root: The dataset's folder.
         paths: Relative paths.
         size: Height and width in pixels.
-        deep: How grey of more than eight bits becomes 256 greys.
+        value_range: How grey of more than eight bits becomes 256 greys.
         resize: The filter to resize by.
         cache: Folder of the decoded-image cache; None decodes images each time they are read.
         dataset: The dataset's fingerprint.
@@ -174,24 +174,24 @@ def open_images(
         DataError: The cache cannot be written.
     """
     root = Path(root)
-    images: ImageSource = DecodedImages(root, tuple(paths), size, deep, resize)
+    images: ImageSource = DecodedImages(root, tuple(paths), size, value_range, resize)
     bad: Mapping[str, str] = {}
     if cache is not None:
         opened = open_cache(
             cache,
-            CacheKey(root, tuple(paths), size, dataset, deep, resize),
+            CacheKey(root, tuple(paths), size, dataset, value_range, resize),
             workers=workers,
             progress=progress,
         )
         images = opened
         unreadable = [paths[row] for row in np.flatnonzero(~opened.readable).tolist()]
-        bad = find_unreadable(root, unreadable, deep=deep, workers=0) if unreadable else {}
+        bad = find_unreadable(root, unreadable, value_range=value_range, workers=0) if unreadable else {}
         bad = {
             path: bad.get(path, f"{root / path}: not readable when the cache was built")
             for path in unreadable
         }
     elif on_bad_image == "skip":
-        bad = find_unreadable(root, paths, deep=deep, workers=workers, progress=progress)
+        bad = find_unreadable(root, paths, value_range=value_range, workers=workers, progress=progress)
     if bad and on_bad_image == "stop":
         raise ImageError(list_problems(bad.values()))
     if bad:

@@ -13,7 +13,7 @@ from ivreid.datasets.extra_checks import note_same_names, note_unused, some
 from ivreid.datasets.problems import Kind, Problem
 from ivreid.datasets.registry import get_reader, inspect_splits
 from ivreid.datasets.tree import Tree
-from ivreid.io import REFUSE, Deep, ImageInspection, fingerprint, inspect_image
+from ivreid.io import REFUSE, ImageInspection, ValueRange, fingerprint, inspect_image
 from ivreid.machine import available_cores
 from ivreid.types import Modality, Progress, Sample
 
@@ -67,7 +67,7 @@ def check_dataset(
     root: Path | str,
     *,
     decode: bool = False,
-    deep: Deep | None = None,
+    value_range: ValueRange | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> DatasetReport:
@@ -78,7 +78,7 @@ def check_dataset(
         root: The dataset's folder (for "csv" also the file itself).
         decode: Decode every image whole. Otherwise its structure is read, which finds files that are no images,
             too large, cut short, or of wrong checksums; where it does not tell, the image is decoded.
-        deep: The rule that grey of more than eight bits will follow; None, such pictures are problems.
+        value_range: The rule that grey of more than eight bits will follow; None, such pictures are problems.
         workers: Threads that read images; as many as there are cores when not given.
         progress: Called with (images done, images in all).
 
@@ -97,7 +97,7 @@ def check_dataset(
     note_same_names(tree, first)
     if reader.owns_root:
         note_unused(tree, first)
-    looks = _look_at_images(tree, first.images, decode, deep, workers, progress)
+    looks = _look_at_images(tree, first.images, decode, value_range, workers, progress)
     first.notices.extend(_about_pictures(looks))
     depth = "decoded every image" if decode else "read the structure of every image (--decode decodes each)"
     return DatasetReport(
@@ -115,7 +115,7 @@ def _look_at_images(
     tree: Tree,
     images: Mapping[str, int],
     decode: bool,
-    deep: Deep | None,
+    value_range: ValueRange | None,
     workers: int | None,
     progress: Progress | None,
 ) -> dict[str, ImageInspection]:
@@ -124,7 +124,7 @@ def _look_at_images(
     found: dict[str, ImageInspection] = {}
 
     def look(path: str) -> ImageInspection:
-        return inspect_image(tree.root / path, decode=decode, deep=deep or REFUSE)
+        return inspect_image(tree.root / path, decode=decode, value_range=value_range or REFUSE)
 
     with ThreadPoolExecutor(workers or available_cores()) as pool:
         for done, (path, seen) in enumerate(zip(paths, pool.map(look, paths), strict=True), start=1):
@@ -132,16 +132,16 @@ def _look_at_images(
                 tree.problems.add(Kind.NOT_AN_IMAGE if seen.no_image else Kind.UNDECODABLE, path, seen.fault)
             else:
                 found[path] = seen
-            if seen.deep and deep is None:
-                message = f"values from {seen.deep[0]:,g} to {seen.deep[1]:,g}; data.deep must say how they become grey"
-                tree.problems.add(Kind.DEEP, path, message, fatal=False)
+            if seen.value_range and value_range is None:
+                message = f"values from {seen.value_range[0]:,g} to {seen.value_range[1]:,g}; data.value_range must say how they become grey"
+                tree.problems.add(Kind.HIGH_BIT_DEPTH, path, message, fatal=False)
             if progress and (done % 256 == 0 or done == len(paths)):
                 progress(done, len(paths))
     return found
 
 
 def _about_pictures(looks: Mapping[str, ImageInspection]) -> Iterator[str]:
-    spans = [look.deep for look in looks.values() if look.deep]
+    spans = [look.value_range for look in looks.values() if look.value_range]
     if spans:
         low, high = min(low for low, _ in spans), max(high for _, high in spans)
         yield f"{len(spans):,} picture(s) are grey of more than eight bits, with values from {low:,g} to {high:,g}"

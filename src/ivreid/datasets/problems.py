@@ -32,7 +32,7 @@ class Kind(StrEnum):
     ONE_IMAGE = "identity with one image"
     SHARED_CAMERA = "one camera number for both modalities"
     PERMUTATIONS = "gallery draw does not fit"
-    DEEP = "grey of more than eight bits"
+    HIGH_BIT_DEPTH = "grey of more than eight bits"
     UNDECODABLE = "undecodable image"
 
 

@@ -117,7 +117,7 @@ class Embedder:
         """
         many = one_by_one(images)
         how = self.preprocessing
-        source = GivenImages(many, how.size, how.deep, how.resize)
+        source = GivenImages(many, how.size, how.value_range, how.resize)
         return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
 
     def embed_source(

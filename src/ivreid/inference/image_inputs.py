@@ -14,7 +14,7 @@ from PIL import Image
 from ivreid.data import decode, resize
 from ivreid.data.pixels import Filter, Pixels
 from ivreid.errors import ImageError, UsageError
-from ivreid.io import REFUSE, Deep, to_grey, to_rgb
+from ivreid.io import REFUSE, ValueRange, to_grey, to_rgb
 
 ImageLike = str | Path | Image.Image | NDArray[Any] | torch.Tensor
 """A file, a Pillow image, or an array or tensor with its pixels, see `GivenImages`."""
@@ -46,12 +46,13 @@ class GivenImages:
 
     Arrays and tensors, on any device: (height, width, 3) or (3, height, width), with one channel in place of
     three, or (height, width). Values are uint8, or, where there is a channel dimension, floats from 0 (black) to
-    1 (white). Other values of shape (height, width) are deep grey and follow the rule `deep`.
+    1 (white). Other values of shape (height, width) are grey of more than eight bits and follow the rule
+    `value_range`.
 
     Args:
         images: One each.
         size: Height and width to resize to.
-        deep: How grey of more than eight bits becomes 256 greys.
+        value_range: How grey of more than eight bits becomes 256 greys.
         by: The filter to resize by.
     """
 
@@ -59,10 +60,10 @@ class GivenImages:
         self,
         images: Sequence[ImageLike],
         size: tuple[int, int],
-        deep: Deep = REFUSE,
+        value_range: ValueRange = REFUSE,
         by: Filter = "bilinear",
     ) -> None:
-        self._images, self._size, self._deep, self._by = images, size, deep, by
+        self._images, self._size, self._value_range, self._by = images, size, value_range, by
 
     def __len__(self) -> int:
         return len(self._images)
@@ -75,11 +76,11 @@ class GivenImages:
         """
         image = self._images[row]
         if isinstance(image, str | Path):
-            return decode(image, self._size, self._deep, self._by)
+            return decode(image, self._size, self._value_range, self._by)
         try:
             if not isinstance(image, Image.Image):
-                image = _picture(_array(image), self._deep)
-            return resize(to_rgb(image, self._deep), self._size, self._by)
+                image = _picture(_array(image), self._value_range)
+            return resize(to_rgb(image, self._value_range), self._size, self._by)
         except ImageError as error:
             raise ImageError(f"image {row}: {error}") from error
 
@@ -98,14 +99,14 @@ def _array(image: Any) -> NDArray[Any]:
     return np.asarray((image.float() if image.is_floating_point() else image).numpy())
 
 
-def _picture(array: NDArray[Any], deep: Deep) -> Image.Image:
+def _picture(array: NDArray[Any], value_range: ValueRange) -> Image.Image:
     channels_last = _layout(array)
     if channels_last is None:
         if array.dtype == np.uint8:
             return Image.fromarray(array)
-        if deep == REFUSE or array.dtype.kind not in "iuf":
+        if value_range == REFUSE or array.dtype.kind not in "iuf":
             raise _wrong(array)
-        return Image.fromarray(to_grey(array, deep))
+        return Image.fromarray(to_grey(array, value_range))
     if array.dtype.kind == "f":
         low, high = float(array.min()), float(array.max())
         if not (low >= 0 and high <= 1):

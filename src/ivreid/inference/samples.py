@@ -56,7 +56,7 @@ def embed_samples(
         root,
         table.paths,
         embedder.preprocessing.size,
-        deep=embedder.preprocessing.deep,
+        value_range=embedder.preprocessing.value_range,
         resize=embedder.preprocessing.resize,
         cache=cache,
         dataset=dataset,

@@ -1,6 +1,5 @@
 """Files: atomic writes, image decoding with limits, hashes. Everything read here is hostile until parsed."""
 
-from ivreid.io.deep import REFUSE, Deep, parse_deep, to_grey
 from ivreid.io.files import (
     atomic_write,
     file_hash,
@@ -18,10 +17,11 @@ from ivreid.io.image_formats import (
     kind_of,
     way_out,
 )
-from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, deep_span, read_image, to_rgb
+from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, read_image, to_rgb, value_range_of
 from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
 from ivreid.io.outputs import check_output
+from ivreid.io.value_range import REFUSE, ValueRange, parse_value_range, to_grey
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -30,23 +30,23 @@ __all__ = [
     "OWN_SUFFIXES",
     "REFUSE",
     "START",
-    "Deep",
     "ImageInspection",
+    "ValueRange",
     "atomic_write",
     "check_output",
-    "deep_span",
     "file_hash",
     "fingerprint",
     "inspect_image",
     "is_leftover",
     "is_picture",
     "kind_of",
-    "parse_deep",
+    "parse_value_range",
     "read_image",
     "remove_leftovers",
     "to_grey",
     "to_rgb",
     "try_lock",
+    "value_range_of",
     "way_out",
     "write_json",
     "write_text",

@@ -13,10 +13,10 @@ import numpy as np
 from PIL import Image
 
 from ivreid.errors import ImageError
-from ivreid.io.deep import REFUSE, Deep, span, to_grey
 from ivreid.io.image_formats import START, kind_of, readable_kinds
 from ivreid.io.jpeg import closed
 from ivreid.io.png import is_intact, pixels_only
+from ivreid.io.value_range import REFUSE, ValueRange, span, to_grey
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -40,24 +40,24 @@ _UPRIGHT = {
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 
 
-def read_image(path: Path | str, deep: Deep = REFUSE) -> Image.Image:
+def read_image(path: Path | str, value_range: ValueRange = REFUSE) -> Image.Image:
     """Decode one image as RGB (a grey image becomes three equal channels), as `to_rgb` says.
 
     Args:
         path: A JPEG, PNG or BMP file, or one that is named .webp or .tif and is such.
-        deep: How values of more than eight bits become grey.
+        value_range: How values of more than eight bits become grey.
 
     Raises:
-        ImageError: Missing, empty, truncated, too large, not an image, or deep without a rule; the message
-            names the file.
+        ImageError: Missing, empty, truncated, too large, not an image, or of more than eight bits without a
+            rule; the message names the file.
     """
     path = Path(path)
     with naming(path):
-        return to_rgb(open_image(path).image, deep)
+        return to_rgb(open_image(path).image, value_range)
 
 
-def deep_span(path: Path | str) -> tuple[float, float] | None:
-    """Smallest and largest value of a deep picture; None for one of eight bits, which is not decoded.
+def value_range_of(path: Path | str) -> tuple[float, float] | None:
+    """Smallest and largest value of a picture of more than eight bits; None for one of eight bits, which is not decoded.
 
     Raises:
         ImageError: As `read_image`, but for the missing rule.
@@ -65,7 +65,7 @@ def deep_span(path: Path | str) -> tuple[float, float] | None:
     path = Path(path)
     with naming(path):
         image = open_image(path).image
-        return span(deep_values(image)) if is_deep(image) else None
+        return span(raw_values(image)) if has_high_bit_depth(image) else None
 
 
 @contextmanager
@@ -123,8 +123,8 @@ def open_image(path: Path, *, verify: bool = False) -> OpenedImage:
     elif kind == "JPEG":
         data = closed(data, lambda whole: _checked(whole, "JPEG").tobytes())
     whole = kind == "JPEG" or (kind == "PNG" and verify and is_intact(data))
-    deep_colour = kind == "PNG" and data[24:26] in (b"\x10\x02", b"\x10\x06")
-    return OpenedImage(_checked(data, kind), kind, whole, deep_colour)
+    colour_16 = kind == "PNG" and data[24:26] in (b"\x10\x02", b"\x10\x06")
+    return OpenedImage(_checked(data, kind), kind, whole, colour_16)
 
 
 def _named(kind: str) -> str:
@@ -157,36 +157,40 @@ def _class(kind: str) -> type[ImageFile]:
     }[kind]
 
 
-def is_deep(image: Image.Image) -> bool:
+def has_high_bit_depth(image: Image.Image) -> bool:
     """Whether an image holds grey values of more than eight bits."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def deep_values(image: Image.Image) -> np.ndarray:
-    """The values of a deep image, (H, W).
+def raw_values(image: Image.Image) -> np.ndarray:
+    """The values of an image of more than eight bits, (H, W).
 
     Raises:
         ImageError: Values that do not stand for brightness as they are.
     """
     if image.has_transparency_data:
-        raise ImageError("deep grey with a transparent value is not read; save it without transparency")
+        raise ImageError(
+            "grey of more than eight bits with a transparent value is not read; save it without transparency"
+        )
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        raise ImageError("a deep TIFF whose zero is white is not read; save it with black as zero")
+        raise ImageError(
+            "a TIFF of more than eight bits whose zero is white is not read; save it with black as zero"
+        )
     return np.asarray(image)
 
 
-def to_rgb(image: Image.Image, deep: Deep = REFUSE) -> Image.Image:
+def to_rgb(image: Image.Image, value_range: ValueRange = REFUSE) -> Image.Image:
     """The image as one sees it: turned upright as its EXIF says, on `BACKGROUND` where it is transparent.
 
-    Of 16-bit colour the upper eight bits count; grey of more than eight bits follows the rule `deep`.
+    Of 16-bit colour the upper eight bits count; grey of more than eight bits follows the rule `value_range`.
 
     Raises:
-        ImageError: A deep image without a rule, or one that has nothing to see.
+        ImageError: An image of more than eight bits without a rule, or one that has nothing to see.
     """
     image.load()
     turn = _turn(image)
-    if is_deep(image):
-        rgb = Image.fromarray(to_grey(deep_values(image), deep)).convert("RGB")
+    if has_high_bit_depth(image):
+        rgb = Image.fromarray(to_grey(raw_values(image), value_range)).convert("RGB")
     elif image.has_transparency_data:
         rgb = _on_background(image)
     else:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivreid.errors import ImageError
-from ivreid.io.deep import REFUSE, Deep, span
 from ivreid.io.image_formats import START, kind_of, readable_kinds
-from ivreid.io.images import deep_values, is_deep, naming, open_image, to_rgb
+from ivreid.io.images import has_high_bit_depth, naming, open_image, raw_values, to_rgb
+from ivreid.io.value_range import REFUSE, ValueRange, span
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class ImageInspection:
         fault: Why the picture cannot be used; empty where it can.
         no_image: Whether the file is no picture of a kind that is read.
         kind: The kind its content has, where its suffix says another; else empty.
-        deep: Smallest and largest value of deep grey, None for other pictures.
+        value_range: Smallest and largest value of grey of more than eight bits, None for other pictures.
         transparent: Whether pixels may be transparent.
         colour_16: Whether it is colour of 16 bits.
     """
@@ -27,28 +27,29 @@ class ImageInspection:
     fault: str = ""
     no_image: bool = False
     kind: str = ""
-    deep: tuple[float, float] | None = None
+    value_range: tuple[float, float] | None = None
     transparent: bool = False
     colour_16: bool = False
 
 
-def inspect_image(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> ImageInspection:
+def inspect_image(path: Path, *, decode: bool = False, value_range: ValueRange = REFUSE) -> ImageInspection:
     """Examine a picture.
 
     Args:
         path: The file.
         decode: Decode it in any case. Else it is decoded where its structure does not tell whether it is whole,
-            and where it is deep, whose values are wanted.
-        deep: The rule for deep grey; under "refuse" a deep picture has no fault, its `deep` says what it is.
+            and where it holds more than eight bits, whose values are wanted.
+        value_range: The rule for grey of more than eight bits; under "refuse" such a picture has no fault, the
+            `value_range` of what is returned says what it is.
     """
     try:
         with naming(path):
             found = open_image(path, verify=not decode)
             image, values = found.image, None
-            if is_deep(image):
-                values = span(deep_values(image))
-                if deep != REFUSE:
-                    to_rgb(image, deep)
+            if has_high_bit_depth(image):
+                values = span(raw_values(image))
+                if value_range != REFUSE:
+                    to_rgb(image, value_range)
             elif decode or not found.whole:
                 to_rgb(image)
     except ImageError as error:
@@ -56,7 +57,7 @@ def inspect_image(path: Path, *, decode: bool = False, deep: Deep = REFUSE) -> I
     transparent = image.has_transparency_data
     return ImageInspection(
         kind="" if _fits(path, found.kind) else found.kind,
-        deep=values,
+        value_range=values,
         transparent=transparent,
         colour_16=found.colour_16,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from ivreid.errors import DataError, IvreidError, UsageError
-from ivreid.io import Deep, check_output, read_image, write_text
+from ivreid.io import ValueRange, check_output, read_image, write_text
 from ivreid.protocols import Protocol, make_protocol
 from ivreid.report.inputs import ImageLoader, RankedLists, ReportInput
 from ivreid.report.page import build_report
@@ -56,7 +56,7 @@ def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path
             environment=files.environment(),
             embeddings=embeddings,
             ranked=_ranked(embeddings, results, root, files.reasons),
-            image_loader=_loader(root, files.reasons, _deep(config)),
+            image_loader=_loader(root, files.reasons, _value_range(config)),
             selection=config_value(config, "validation", "select"),
             reasons=files.reasons,
         )
@@ -83,15 +83,17 @@ def _root(config: Mapping[str, Any]) -> Path | None:
     return Path(root) if isinstance(root, str) and root else None
 
 
-def _deep(config: Mapping[str, Any]) -> Deep:
-    """The run's rule for deep grey; without one each picture is stretched, for people look at it here."""
-    rule = config_value(config, "data", "deep")
+def _value_range(config: Mapping[str, Any]) -> ValueRange:
+    """The run's value range; without one each picture is stretched, for people look at it here."""
+    rule = config_value(config, "data", "value_range")
     if not isinstance(rule, list) or len(rule) != 2 or not all(isinstance(v, int | float) for v in rule):
         return "image"
     return (float(rule[0]), float(rule[1])) if rule[0] < rule[1] else "image"
 
 
-def _loader(root: Path | None, reasons: dict[str, str], deep: Deep = "image") -> ImageLoader | None:
+def _loader(
+    root: Path | None, reasons: dict[str, str], value_range: ValueRange = "image"
+) -> ImageLoader | None:
     """Opens pictures below the dataset's folder; without one, None and the reason."""
     if root is None:
         reasons["images"] = (
@@ -107,7 +109,7 @@ def _loader(root: Path | None, reasons: dict[str, str], deep: Deep = "image") ->
         # a features file may come from anywhere: its paths must not lead out of the dataset
         if not (inside / path).resolve().is_relative_to(inside):
             raise DataError(f"{path} leads out of the dataset folder {root}")
-        return read_image(inside / path, deep)
+        return read_image(inside / path, value_range)
 
     return load
 

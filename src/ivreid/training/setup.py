@@ -13,7 +13,7 @@ from ivreid.data import (
     TrainingSet,
     TrainLoader,
     default_cache_folder,
-    measure_deep,
+    measure_value_range,
     open_images,
     open_training_set,
     usable_workers,
@@ -90,7 +90,7 @@ def build_run_parts(
             dataset.root,
             training_samples(config, dataset),
             config.data.size,
-            deep=config.data.preprocessing.deep,
+            value_range=config.data.preprocessing.value_range,
             resize=config.data.resize,
             cache=default_cache_folder() if config.data.cache else None,
             dataset=dataset.fingerprint,
@@ -156,7 +156,7 @@ def check_validation_images(
             dataset.root,
             [sample.path for sample in samples],
             config.data.size,
-            deep=config.data.preprocessing.deep,
+            value_range=config.data.preprocessing.value_range,
             resize=config.data.resize,
             cache=default_cache_folder(),
             dataset=dataset.fingerprint,
@@ -166,23 +166,25 @@ def check_validation_images(
 
 
 def settle_range(config: Config, progress: Progress | None = None) -> Config:
-    """The configuration with numbers in the place of `data.deep: dataset`: the range of the training images.
+    """The configuration with numbers in the place of `data.value_range: dataset`: the range of the training images.
 
     Raises:
-        ConfigError: No training image is deep.
+        ConfigError: No training image holds more than eight bits.
         IvreidError: A dataset that cannot be used.
     """
-    if config.data.deep != "dataset":
+    if config.data.value_range != "dataset":
         return config
     dataset = prepare_dataset(config, progress)
     paths = [sample.path for sample in training_samples(config, dataset)]
-    found = measure_deep(dataset.root, paths, workers=usable_workers(config.data.workers), progress=progress)
+    found = measure_value_range(
+        dataset.root, paths, workers=usable_workers(config.data.workers), progress=progress
+    )
     if found is None or found[0] == found[1]:
         raise ConfigError(
-            f"data.deep = dataset, but no training image in {dataset.root} holds grey of more than eight bits "
+            f"data.value_range = dataset, but no training image in {dataset.root} holds grey of more than eight bits "
             "(or all hold one value); leave it out"
         )
-    return config.model_copy(update={"data": config.data.model_copy(update={"deep": found})})
+    return config.model_copy(update={"data": config.data.model_copy(update={"value_range": found})})
 
 
 def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset:

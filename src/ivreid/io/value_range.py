@@ -1,6 +1,6 @@
 """How values of more than eight bits become grey: thermal cameras write 16-bit integers or floats.
 
-There is no rule that fits every camera, so none is followed until it is chosen (`data.deep`):
+There is no rule that fits every camera, so none is followed until it is chosen (`data.value_range`):
 grey = round(255 (value - low) / (high - low)), values outside [low, high] taken as the nearer end.
 """
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from ivreid.errors import ImageError, UsageError
 
-Deep = Literal["refuse", "image"] | tuple[float, float]
+ValueRange = Literal["refuse", "image"] | tuple[float, float]
 """`refuse`; `image`: low and high are each picture's own; or (low, high), the same for all pictures."""
-REFUSE: Deep = "refuse"
+REFUSE: ValueRange = "refuse"
 
 _BLOCK = 1 << 20
 """Values converted at a time: the double-precision copy stays small."""
 
 
-def parse_deep(text: str) -> Deep:
+def parse_value_range(text: str) -> ValueRange:
     """The rule that a word on the command line means: `image`, or two numbers with a comma between them.
 
     Raises:
@@ -35,16 +35,18 @@ def parse_deep(text: str) -> Deep:
     except ValueError:
         low, high = 0.0, 0.0
     if not -math.inf < low < high < math.inf:
-        raise UsageError(f"{text!r} is no rule for deep grey; say image, or LOW,HIGH such as 2600,2740")
+        raise UsageError(
+            f"{text!r} is no rule for grey of more than eight bits; say image, or LOW,HIGH such as 2600,2740"
+        )
     return low, high
 
 
-def to_grey(values: NDArray[Any], deep: Deep = REFUSE) -> NDArray[np.uint8]:
-    """Grey levels of one deep picture.
+def to_grey(values: NDArray[Any], value_range: ValueRange = REFUSE) -> NDArray[np.uint8]:
+    """Grey levels of one picture of more than eight bits.
 
     Args:
         values: (H, W) integers or floats.
-        deep: The rule.
+        value_range: The rule.
 
     Returns:
         (H, W) uint8.
@@ -53,16 +55,16 @@ def to_grey(values: NDArray[Any], deep: Deep = REFUSE) -> NDArray[np.uint8]:
         ImageError: No rule, values that are NaN or infinite, or all of them outside a fixed range.
     """
     low, high = span(values)
-    if deep == "refuse":
+    if value_range == "refuse":
         raise ImageError(
             f"it holds values from {low:,g} to {high:,g} ({values.dtype}), and no rule says how they become "
-            "256 greys: set data.deep for training; a trained model brings its own (docs/datasets.md)"
+            "256 greys: set data.value_range for training; a trained model brings its own (docs/datasets.md)"
         )
-    if deep != "image":
-        bottom, top = deep
+    if value_range != "image":
+        bottom, top = value_range
         if high <= bottom or low >= top:
             raise ImageError(
-                f"every value (from {low:,g} to {high:,g}) lies outside data.deep = [{bottom:g}, {top:g}]: "
+                f"every value (from {low:,g} to {high:,g}) lies outside data.value_range = [{bottom:g}, {top:g}]: "
                 f"the picture would be all {'black' if high <= bottom else 'white'}"
             )
         low, high = bottom, top

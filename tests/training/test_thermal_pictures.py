@@ -53,23 +53,23 @@ def values(root: Path, pids: range) -> list[np.ndarray]:
 @pytest.mark.parametrize("cache", [False, True])
 def test_without_a_rule_training_does_not_begin(thermal: Path, tmp_path: Path, cache: bool) -> None:
     config = make_config(changed(thermal, tmp_path / "run", cache=cache))
-    assert config.data.deep == "refuse"
-    with pytest.raises(ImageError, match=r"cam[36]/.*no rule says how.*data\.deep"):
+    assert config.data.value_range == "refuse"
+    with pytest.raises(ImageError, match=r"cam[36]/.*no rule says how.*data\.value_range"):
         train(config)
 
 
 @pytest.mark.parametrize("rule", ["image", [2600, 3000], "dataset"])
 def test_the_rule_is_written_down_and_used(thermal: Path, tmp_path: Path, rule: object) -> None:
-    first = train(make_config(changed(thermal, tmp_path / "run", deep=rule)))
+    first = train(make_config(changed(thermal, tmp_path / "run", value_range=rule)))
     run = first.folder
     trained = values(thermal, range(1, 9))
     low, high = min(map(np.min, trained)), max(map(np.max, trained))
     wanted = [float(low), float(high)] if rule == "dataset" else rule
     _, card = read_weights(run / "weights.safetensors")
-    assert card["preprocessing"]["deep"] == wanted
-    settled = load_config(run / "config.yaml").data.deep
+    assert card["preprocessing"]["value_range"] == wanted
+    settled = load_config(run / "config.yaml").data.value_range
     assert settled == (wanted if isinstance(wanted, str) else tuple(map(float, wanted)))
-    again = train(make_config(changed(thermal, run, deep=rule) | {"epochs": 2}), resume=True)
+    again = train(make_config(changed(thermal, run, value_range=rule) | {"epochs": 2}), resume=True)
     assert again.steps > first.steps, "the same rule goes on, as a word or as numbers"
 
     model = ivreid.load(run, device="cpu", workers=0)
@@ -90,7 +90,7 @@ def test_the_rule_is_written_down_and_used(thermal: Path, tmp_path: Path, rule: 
 def test_a_range_of_nothing_is_refused(tmp_path: Path) -> None:
     plain = write_dataset(tmp_path / "data")
     with pytest.raises(ConfigError, match=r"no training image .* more than eight bits"):
-        train(make_config(changed(plain, tmp_path / "run", deep="dataset")))
+        train(make_config(changed(plain, tmp_path / "run", value_range="dataset")))
 
 
 @pytest.mark.parametrize(
@@ -106,5 +106,5 @@ def test_a_range_of_nothing_is_refused(tmp_path: Path) -> None:
 )
 def test_what_is_no_rule_is_named(rule: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        make_config({"data": {"deep": rule}})
-    assert str(caught.value).count("data.deep") == 1
+        make_config({"data": {"value_range": rule}})
+    assert str(caught.value).count("data.value_range") == 1
