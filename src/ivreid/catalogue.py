@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -48,8 +48,8 @@ class Origin:
         return f"{self.source} (sha256 {self.sha256[:SHOWN_DIGITS]}...)" if self.sha256 else self.source
 
 
-LOADING: ContextVar[Origin | None] = ContextVar("LOADING", default=None)
-"""The plugin file that is being loaded."""
+PLUGIN = "ORIGIN_OF_PLUGIN"
+"""The global of a plugin's module that says where it comes from: what was run, and not what lies there now."""
 
 
 class Registry(Mapping[str, Any]):
@@ -135,12 +135,17 @@ class Registry(Mapping[str, Any]):
         return cls
 
     def origin(self, name: str) -> Origin | None:
-        """Where the class of that name comes from; None for ours."""
-        return None if self[name] is None else self._origins.get(name)
+        """Where the class of that name comes from; None for ours.
 
-    def origins(self) -> tuple[Origin, ...]:
-        """Where the classes registered so far come from."""
-        return tuple(self._origins.values())
+        Raises:
+            UsageError: It cannot be loaded, which a package's class is for it.
+        """
+        self.find(name)
+        return self._origins.get(name)
+
+    def others(self) -> tuple[type, ...]:
+        """The classes that were registered in this process and are not ours."""
+        return tuple(self._others.values())
 
     def snapshot(self) -> tuple[dict[str, type], dict[str, Origin]]:
         """What is registered, for `restore`."""
@@ -297,6 +302,27 @@ def check_name(kind: str, cls: Any, base: type) -> None:
         )
 
 
+def check_functions(kind: str, cls: Any, **arguments: str) -> None:
+    """Refuse a class whose functions cannot be called as they will be.
+
+    Args:
+        kind: What the class is, for the message.
+        cls: The class.
+        **arguments: By the function's name, what it is given after `self`, e.g. `embed="images, infrared"`.
+
+    Raises:
+        UsageError: The message names the function and what it must take.
+    """
+    for name, given in arguments.items():
+        signature = inspect.signature(getattr(cls, name))
+        try:
+            signature.bind(None, *given.split(", "))
+        except TypeError:
+            raise UsageError(
+                f"the {kind} {cls.__qualname__}: {name} must take ({given}) after self, it takes {signature}"
+            ) from None
+
+
 @lru_cache(maxsize=16)
 def _search(group: str, path: tuple[str, ...]) -> dict[str, tuple[EntryPoint, ...]]:
     found: dict[str, list[EntryPoint]] = {}
@@ -321,10 +347,11 @@ def _resolve(place: str) -> Any:
 
 
 def _origin(cls: type) -> Origin:
-    loading = LOADING.get()
-    if loading is not None:
-        return loading
-    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    module = sys.modules.get(cls.__module__)
+    plugin: Origin | None = getattr(module, PLUGIN, None)
+    if plugin is not None:
+        return plugin
+    file = getattr(module, "__file__", None)
     try:
         return Origin.of_file(Path(file), Path(file).read_bytes()) if file else Origin("this session")
     except OSError:

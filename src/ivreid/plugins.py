@@ -13,12 +13,14 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from ivreid.catalogue import LOADING, REGISTRIES, Origin
+from ivreid.catalogue import PLUGIN, REGISTRIES, Origin
 from ivreid.errors import IvreidError, UsageError
 from ivreid.paths import user_path
 from ivreid.reading import clean, read_bytes
 
 MAX_BYTES = 4 << 20
+BROUGHT = "CLASSES_OF_PLUGIN"
+"""The global of a plugin's module that holds the classes it registered."""
 
 
 def load_plugin(path: Path | str) -> None:
@@ -41,17 +43,18 @@ def load_plugin(path: Path | str) -> None:
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
     name = f"ivreid_plugin_{place}_{path.stem}"
     loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__dict__["ORIGIN_OF_PLUGIN"] == origin and _registered(origin):
+    if loaded is not None and getattr(loaded, PLUGIN) == origin and getattr(loaded, BROUGHT) <= _registered():
         return
     module = ModuleType(name)
-    module.__dict__.update(__file__=str(path), ORIGIN_OF_PLUGIN=origin)
+    module.__dict__.update({"__file__": str(path), PLUGIN: origin})
     before = {kind: registry.snapshot() for kind, registry in REGISTRIES.items()}
+    known = _registered()
     sys.modules[name] = module
     linecache.checkcache(str(path))
-    token = LOADING.set(origin)
     try:
         exec(compile(data, str(path), "exec", dont_inherit=True), module.__dict__)
-        if not _registered(origin):
+        module.__dict__[BROUGHT] = _registered() - known
+        if not module.__dict__[BROUGHT]:
             raise UsageError(
                 "it registers nothing; put @ivreid.register_method, @ivreid.register_dataset or "
                 "@ivreid.register_protocol above its class"
@@ -63,12 +66,10 @@ def load_plugin(path: Path | str) -> None:
         if loaded is not None:
             sys.modules[name] = loaded
         raise UsageError(f"the plugin {clean(path)} cannot be used: {_explain(error, path)}") from error
-    finally:
-        LOADING.reset(token)
 
 
-def _registered(origin: Origin) -> bool:
-    return any(origin in registry.origins() for registry in REGISTRIES.values())
+def _registered() -> set[type]:
+    return {cls for registry in REGISTRIES.values() for cls in registry.others()}
 
 
 def _explain(error: BaseException, path: Path) -> str:

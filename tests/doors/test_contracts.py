@@ -239,6 +239,15 @@ def test_each_fault_of_a_method_is_named(fault: str) -> None:
     assert "sound" not in METHODS
 
 
+def test_a_method_without_initial_weights_needs_no_setting_for_them() -> None:
+    class Bare(MethodSettings):
+        """No `pretrained`."""
+
+        width: int = Field(5, description="numbers of an embedding")
+
+    check_method(type("Small", (Sound,), {"name": "small", "Settings": Bare}))
+
+
 def test_a_method_that_needs_views_gets_them() -> None:
     seen: list[Any] = []
 

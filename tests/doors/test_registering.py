@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,43 @@ def test_the_second_load_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "loaded\n"
 
 
+def test_the_hash_is_of_the_file_that_holds_the_class(site: Path, tmp_path: Path) -> None:
+    """A plugin may import a package that registers; a second plugin that registers nothing is none."""
+    site.mkdir()
+    write(site / "far_away.py", METHOD)
+    plugin = write(tmp_path / "mine.py", "import far_away\n")
+    load_plugin(plugin)
+    load_plugin(plugin)
+    (record,) = catalogue.provenance(method="mine")
+    assert record["source"] == "far_away.py"
+    with pytest.raises(UsageError, match="it registers nothing"):
+        load_plugin(write(tmp_path / "empty.py", "x = 1\n"))
+
+
+def test_functions_are_called_as_the_toolkit_calls_them() -> None:
+    for base, function, message in (
+        (
+            Method,
+            "parameter_groups",
+            r"the method Odd: parameter_groups must take \(lr\) after self, it takes \(self\)",
+        ),
+        (Reader, "read", r"the dataset Odd: read must take \(tree, trial\)"),
+        (Protocol, "trials", r"the protocol Odd: trials must take \(images\)"),
+    ):
+        own = {name: lambda *arguments: None for name in base.__abstractmethods__}  # type: ignore[attr-defined]
+        odd = {
+            **own,
+            "name": "odd",
+            "citation": "none",
+            "Settings": IVReID.Settings,
+            function: lambda self: None,
+        }
+        made = type("Odd", (base,), odd)
+        made = dataclass(frozen=True)(made) if base is Protocol else made
+        with pytest.raises(UsageError, match=message):
+            REGISTRIES[{Method: "method", Reader: "dataset", Protocol: "protocol"}[base]].register(made)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -93,7 +131,7 @@ def test_the_second_load_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         (METHOD.replace('"mine"', '"My method"'), "Mine needs a `name` of small letters"),
         (
             METHOD + "    def forward(self, images, labels, infrared): ...\n",
-            r"Mine.forward must take \(images,",
+            r"the method Mine: forward must take \(images, labels, infrared, view\) after self, it takes",
         ),
         (METHOD + "    Settings = dict\n", "lacks `Settings` derived from MethodSettings"),
         (METHOD + "    citation = None\n", "lacks `citation`, a text"),

@@ -13,20 +13,18 @@ figures over the queries of all trials together; a row without a valid query is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ivreid.catalogue import PROTOCOLS
 from ivreid.metrics import Outcomes, rank_queries
 from ivreid.metrics.bootstrap import IdentitySums, identity_sums
 from ivreid.metrics.identities import unknown_apart
 from ivreid.protocols.base import canonical_order
 from ivreid.types import NO_CAMERA, BoolArray, ImageTable
-
-INDOOR_CAMERAS: Mapping[str, frozenset[int]] = {"sysu-mm01": frozenset({1, 2, 3})}
-"""Cameras indoors, for datasets that say where their cameras stand; the others stand outdoors."""
 
 
 class Tally:
@@ -67,7 +65,9 @@ class Breakdown:
     """
 
     def __init__(self, protocol: str, trials: int) -> None:
-        self._indoor = INDOOR_CAMERAS.get(protocol)
+        self._indoor: frozenset[int] = (
+            PROTOCOLS[protocol].indoor_cameras if protocol in PROTOCOLS else frozenset()
+        )
         self._tallies = {name: Tally() for name in ("query_cameras", "camera_pairs", "places", "modalities")}
         self._trials = trials
 
@@ -97,7 +97,7 @@ class Breakdown:
                 part = _restricted(distances, query, gallery, excluded, columns)
                 for other, rows in cameras.items():
                     self._tallies["camera_pairs"].add((other, camera), part.take(rows))
-        if self._indoor is not None:
+        if self._indoor:
             here, there = (self._places(table) for table in (query, gallery))
             for place, columns in there.items():
                 part = _restricted(distances, query, gallery, excluded, columns)
@@ -105,7 +105,7 @@ class Breakdown:
                     self._tallies["places"].add((origin, place), part.take(rows))
 
     def _places(self, images: ImageTable) -> dict[str, NDArray[np.int64]]:
-        indoor = np.isin(images.camids, sorted(self._indoor or ()))
+        indoor = np.isin(images.camids, sorted(self._indoor))
         rows = {"indoor": np.flatnonzero(indoor), "outdoor": np.flatnonzero(~indoor)}
         return {place: found for place, found in rows.items() if len(found)}
 

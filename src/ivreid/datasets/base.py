@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from ivreid.catalogue import check_name
+from ivreid.catalogue import check_functions, check_name
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError
 from ivreid.io import IMAGE_SUFFIXES, fingerprint
@@ -198,6 +198,7 @@ def check_class(cls: Any) -> None:
             raise UsageError(
                 f"the dataset {shown}: `{name}` must be a tuple of {kind.__name__}, not {value!r}"
             )
+    check_functions("dataset", cls, open="root", read="tree, trial", example="root", examine="tree, scan")
     if not isinstance(cls.protocol, str | None):
         raise UsageError(f"the dataset {shown}: `protocol` must be a protocol's name, not {cls.protocol!r}")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ivreid.catalogue import check_name
+from ivreid.catalogue import check_functions, check_name
 from ivreid.errors import CheckpointError, TrainingError, UsageError
 from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication
@@ -203,19 +202,15 @@ def check_class(cls: Any) -> None:
         lacking = ["`Settings` derived from MethodSettings"]
     if lacking:
         raise UsageError(f"the method {cls.__qualname__} lacks {lacking[0]}")
-    for function, arguments in (
-        (cls.__init__, "settings, num_classes, size"),
-        (cls.forward, "images, labels, infrared, view"),
-        (cls.embed, "images, infrared"),
-        (cls.begin_epoch, "epoch"),
-    ):
-        try:
-            inspect.signature(function).bind(None, *arguments.split(", "))
-        except TypeError:
-            raise UsageError(
-                f"{cls.__qualname__}.{function.__name__} must take ({arguments}) after self, it takes "
-                f"{inspect.signature(function)}"
-            ) from None
+    check_functions(
+        "method",
+        cls,
+        __init__="settings, num_classes, size",
+        forward="images, labels, infrared, view",
+        embed="images, infrared",
+        begin_epoch="epoch",
+        parameter_groups="lr",
+    )
 
 
 def named_losses(losses: Any, method: str) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.catalogue import check_name
+from ivreid.catalogue import check_functions, check_name
 from ivreid.errors import ProtocolError, UsageError
 from ivreid.metrics import CMC_RULES, CmcRule
 from ivreid.types import NO_CAMERA, ImageTable, IntArray
@@ -60,6 +60,7 @@ class Protocol(ABC):
         version: Raised whenever a change of ours could move a figure.
         choices: The values that each option takes, besides the CMC rule.
         default_cmc: The CMC rule where none is asked for.
+        indoor_cameras: Cameras indoors, where it is known where cameras stand; the others stand outdoors.
         selection: The options under which `validation.select: published-test` chooses weights.
 
     Attributes:
@@ -70,6 +71,7 @@ class Protocol(ABC):
     version: ClassVar[int] = 2
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     default_cmc: ClassVar[CmcRule] = "image"
+    indoor_cameras: ClassVar[frozenset[int]] = frozenset()
     selection: ClassVar[Mapping[str, Any]] = {}
 
     cmc: CmcRule
@@ -236,6 +238,7 @@ def check_class(cls: Any) -> None:
             f"the protocol {cls.__qualname__} needs @dataclass(frozen=True) above its class, below the line "
             "that registers it"
         )
+    check_functions("protocol", cls, trials="images", excluded="query, gallery", notes="images")
     missing = sorted(set(cls.choices) - set(fields))
     if missing:
         raise UsageError(f"the protocol {cls.__qualname__} has `choices` for {missing[0]}, but no such field")

@@ -50,6 +50,7 @@ class SysuMM01(Protocol):
     name: ClassVar[str] = "sysu-mm01"
     choices: ClassVar = {"mode": tuple(GALLERY_CAMERAS), "shots": tuple(SHOTS), "draw": DRAWS}
     default_cmc: ClassVar[CmcRule] = "identity"
+    indoor_cameras: ClassVar[frozenset[int]] = frozenset({1, 2, 3})
     selection: ClassVar = {"mode": "all", "shots": 1, "draw": "iv-reid"}
 
     mode: str = "all"
