@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ivreid.analysis import compare_results, score_features
     from ivreid.config import load_config
+    from ivreid.data.own_changes import register_augmentation
     from ivreid.datasets import Dataset, check_dataset, load_dataset, register_dataset
     from ivreid.datasets.features import read_features, write_features
     from ivreid.demo import run_demo
@@ -58,6 +59,7 @@ _HOMES = {
     "make_protocol": "ivreid.protocols",
     "rank": "ivreid.retrieval",
     "read_features": "ivreid.datasets.features",
+    "register_augmentation": "ivreid.data.own_changes",
     "register_dataset": "ivreid.datasets",
     "register_method": "ivreid.methods",
     "register_protocol": "ivreid.protocols",
@@ -100,6 +102,7 @@ __all__ = [
     "make_protocol",
     "rank",
     "read_features",
+    "register_augmentation",
     "register_dataset",
     "register_method",
     "register_protocol",

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -222,22 +222,26 @@ PROTOCOLS = Registry(
 )
 """Every protocol; a dataset without one of its own takes `cross-modality`."""
 
-REGISTRIES = {registry.kind: registry for registry in (METHODS, DATASETS, PROTOCOLS)}
+AUGMENTATIONS = Registry("augmentation", "ivreid.augmentations", "ivreid.data.own_changes:check_function", {})
+"""Changes to training images that other people wrote; ours are keys of `augment`."""
+
+REGISTRIES = {registry.kind: registry for registry in (METHODS, DATASETS, PROTOCOLS, AUGMENTATIONS)}
 
 
-def provenance(**names: str) -> list[dict[str, Any]]:
+def provenance(**names: str | Sequence[str]) -> list[dict[str, Any]]:
     """What a record must say about the classes a run used that are not ours.
 
     Args:
-        **names: The name used, by kind: `method="mine", dataset="regdb"`.
+        **names: The name used, or several, by kind: `method="mine", dataset="regdb"`.
 
     Returns:
         JSON values: kind, name, source and sha256 of each.
     """
-    origins = {kind: REGISTRIES[kind].origin(name) for kind, name in names.items()}
-    return [
-        {"kind": kind, "name": names[kind], **asdict(origin)} for kind, origin in origins.items() if origin
+    used = [
+        (kind, one) for kind, name in names.items() for one in ([name] if isinstance(name, str) else name)
     ]
+    origins = [(kind, name, REGISTRIES[kind].origin(name)) for kind, name in used]
+    return [{"kind": kind, "name": name, **asdict(origin)} for kind, name, origin in origins if origin]
 
 
 def changes(recorded: Any) -> list[str]:

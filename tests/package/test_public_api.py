@@ -34,6 +34,7 @@ NAMES = [
     "make_protocol",
     "rank",
     "read_features",
+    "register_augmentation",
     "register_dataset",
     "register_method",
     "register_protocol",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ivreid.data import colour
 from ivreid.data import counter_rng as rng
 from ivreid.data.erasing import colour_of, noise, rectangle
+from ivreid.data.own_changes import apply_own
 from ivreid.data.pixels import LUMA_CODE, Pixels
 from ivreid.data.planning import Int8Array
 from ivreid.data.settings import AugmentSettings, ViewSettings
@@ -120,7 +121,7 @@ class Augmenter:
         for row, pixels in enumerate(read):
             kind = self._infrared if infrared[row] else self._second if again[row] else self._visible
             all_grey = not infrared[row] and epoch < self.settings.grey_epochs
-            image = _Image(kind, out[row], keys[row : row + 1], draws[row])
+            image = _Image(kind, out[row], keys[row : row + 1], draws[row], bool(infrared[row]))
             codes[row] = image.change(pixels, all_grey)
         return Augmented(out, codes if self._codes else None)
 
@@ -128,8 +129,10 @@ class Augmenter:
 class _Image:
     """One image being changed: its settings, where it goes, its key (1,) and uniform numbers (24,)."""
 
-    def __init__(self, settings: ViewSettings, out: Pixels, key: rng.Keys, draw: Draws) -> None:
-        self.settings, self.out, self.draw = settings, out, draw
+    def __init__(
+        self, settings: ViewSettings, out: Pixels, key: rng.Keys, draw: Draws, infrared: bool = False
+    ) -> None:
+        self.settings, self.out, self.draw, self._infrared = settings, out, draw, infrared
         self._key = key.view(np.int64)
 
     def change(self, pixels: Pixels, all_grey: bool) -> int:
@@ -139,6 +142,8 @@ class _Image:
         code = self._colour(region, all_grey)
         if s.padding_fill == "symmetric":
             self._mirror_edges()
+        if s.own:
+            apply_own(s.own, self.out, self._infrared, self._key.view(np.uint64))
         if draw[_ERASE] < s.erasing:
             self._erase()
         if draw[_CHANNEL_ERASE] < s.channel_erasing:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from ivreid.catalogue import AUGMENTATIONS
 from ivreid.data.pixels import Filter
 from ivreid.io import REFUSE, ValueRange
 from ivreid.section import Section
@@ -182,6 +183,10 @@ class ViewSettings(Section):
     colour_choice: tuple[ColourOp, ...] = Field(
         default=(), description="Of these changes exactly one is drawn, and then has its own probability."
     )
+    own: tuple[str, ...] = Field(
+        default=(),
+        description="Registered changes of your own (`register_augmentation`), applied in this order before erasing.",
+    )
     erasing: Probability = Field(
         default=0.0, description="Probability of random erasing (Zhong et al., AAAI 2020)."
     )
@@ -211,6 +216,14 @@ class ViewSettings(Section):
         default=0.3,
         description='Smallest height/width ratio of the law "uniform"; the largest is its inverse.',
     )
+
+    @field_validator("own")
+    @classmethod
+    def _registered(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in AUGMENTATIONS:
+                raise ValueError(AUGMENTATIONS.unknown(name))
+        return names
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -266,6 +279,12 @@ class AugmentSettings(ViewSettings):
                 key = ".".join(map(str, (kind, *first["loc"])))
                 raise ValueError(f"`{key}`: {first['msg']}") from error
         return self
+
+    @property
+    def own_names(self) -> tuple[str, ...]:
+        """Every registered change that some kind of image gets."""
+        kinds = [self.kind(kind) for kind in ("visible", "second", "infrared")]
+        return tuple(dict.fromkeys(name for one in kinds for name in one.own))
 
     def kind(self, name: Literal["visible", "second", "infrared"]) -> ViewSettings:
         """What happens to one kind of image."""

@@ -70,7 +70,12 @@ def rounding_changes(state: TrainingState, parts: RunParts) -> str:
 def plugins(config: Config) -> list[dict[str, Any]]:
     """What a run uses of other people's code: files with their hash, packages with their version."""
     dataset = config.data.dataset
-    return provenance(method=config.method["name"], dataset=dataset, protocol=get_protocol(dataset).name)
+    return provenance(
+        method=config.method["name"],
+        dataset=dataset,
+        protocol=get_protocol(dataset).name,
+        augmentation=config.augment.own_names,
+    )
 
 
 def dataset_card(parts: RunParts) -> dict[str, Any]:
