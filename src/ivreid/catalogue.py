@@ -191,6 +191,7 @@ METHODS = Registry(
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
         "dns": "ivreid.methods.dns:DNS",
         "mpanet": "ivreid.methods.mpanet:MPANet",
+        "saai": "ivreid.methods.saai:SAAI",
     },
 )
 """Every method; a new one of ours is one file and one line here."""

@@ -66,7 +66,7 @@ def test_stopped_in_the_middle_of_an_epoch_and_resumed_equals_never_stopped(
     take_step = Run.step
 
     def stopping(self: Any, *args: Any) -> None:
-        if self.at.step == straight.steps - 1:
+        if self.position.step == straight.steps - 1:
             raise Stop
         take_step(self, *args)
 

@@ -242,6 +242,15 @@ class AlleviatedBackbone(nn.Module):
         )
         self.num_features = widths[-1]
 
+    @torch.no_grad()
+    def grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the map of images of that size, found by trying."""
+        training = self.training
+        weight = next(self.parameters())
+        height, width = self.eval()(weight.new_zeros(1, 3, *size)).shape[2:]
+        self.train(training)
+        return int(height), int(width)
+
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, num_features, h, w)."""
         x: Tensor = self.stem(images)
