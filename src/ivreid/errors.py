@@ -40,6 +40,10 @@ class TrainingError(IvreidError):
     """Training that cannot go on: diverged loss, too few identities, a run folder in use."""
 
 
+class OutOfMemory(IvreidError):
+    """The memory of the machine or of its accelerator does not suffice; the message names what to lower."""
+
+
 class CheckFailed(IvreidError):
     """A check that ran and found problems (`ivreid data check`)."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ivreid.errors import OutOfMemory
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 
@@ -12,6 +16,34 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # from glibc's malloc.h
 def available_cores() -> int:
     """Cores this process may use; fewer than the machine has where it is confined to some."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def naming_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory in the block into a message that says what to lower.
+
+    Args:
+        advice: Gives that part of the message.
+
+    Raises:
+        OutOfMemory: Memory ran out, of the machine or of an accelerator.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        words = str(error).strip().partition("\n")[0].partition(". ")[0][:200]
+        raise OutOfMemory(f"out of memory ({words or 'the system gave no more'}): {advice()}") from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    said = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in said for words in ("out of memory", "can't allocate memory", "not enough memory"))
+    )
 
 
 def keep_freed_memory() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from ivreid.errors import UsageError
@@ -49,3 +50,51 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name that no file can have
         return False
+
+
+def odd_letters(name: str) -> str:
+    """Why a name cannot be written down and what to do about it; empty where it can."""
+    odd = [letter for letter in name if not letter.isprintable()]
+    if odd and all(unicodedata.category(letter) == "Zs" for letter in odd):
+        code = f"U+{ord(odd[0]):04X}"
+        return f"holds a space that is not the usual one ({code}); rename it to {_usual(name)!r}"
+    return "holds unprintable characters; rename it" if odd else ""
+
+
+def near_spelling(name: str, others: Iterable[str]) -> str:
+    """What there is in the place of a name that there is not, where both look alike; empty without such a name.
+
+    Names that people cannot tell apart differ in case, in their spaces, or in how accents are composed: some
+    systems write é as one letter (NFC), others as two (NFD).
+    """
+    wanted = _looks(name)
+    for other in others:
+        if other != name and _looks(other) == wanted:
+            if other.casefold() == name.casefold():
+                return f"there is {other!r}, rename it (upper and lower case matter)"
+            what = (
+                "other spaces"
+                if _usual(other) == _usual(name)
+                else "accents composed in another way (NFC, NFD)"
+            )
+            return f"there is {other!a}, which looks like {name!a} but has {what}; rename it"
+    return ""
+
+
+def _looks(name: str) -> str:
+    return unicodedata.normalize("NFC", _usual(name)).casefold()
+
+
+def _usual(name: str) -> str:
+    """The name with every kind of space as the usual one."""
+    return "".join(" " if unicodedata.category(letter) == "Zs" else letter for letter in name)
+
+
+def not_there(path: Path) -> str:
+    """What to add to the name of a path that is not there: below which folder it was looked for, and what is."""
+    looked = "" if path.is_absolute() else f" below {Path.cwd()}"
+    try:
+        there = near_spelling(path.name, sorted(one.name for one in path.parent.iterdir()))
+    except (OSError, ValueError):
+        there = ""
+    return f"{looked}; {there}" if there else looked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,16 @@ def _fault(words: str, mark: Any) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=words, problem_mark=mark)
 
 
+def _surprise(text: str, value: float) -> str:
+    """Why YAML 1.1 reads a number in another base than people do, and what to write; empty where it does not."""
+    digits = text.replace("_", "").lstrip("+-")
+    if ":" in text:
+        return f"for colons separate digits of base 60; write {value}, or quote it where text is meant"
+    if digits.isdigit() and digits.startswith("0") and int(digits) != abs(value):
+        return f"for a leading zero makes it octal; write {int(digits)}, or quote it where text is meant"
+    return ""
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML that counts what it builds, and refuses a key written twice (plain YAML keeps the last one)."""
 
@@ -95,11 +106,16 @@ class _Loader(yaml.SafeLoader):
         try:
             if node.tag != _TEXT and len(text) > MAX_NUMBER:
                 raise ValueError("too long")
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
             # PyYAML's own readers of numbers and dates fail on what only looks like one
             said = f"{clean(text, 40)!r} looks like a number or a date, but is none; quote it"
             raise _fault(said, node.start_mark) from error
+        if isinstance(value, datetime.date):  # no key takes one: a folder may be named by a day
+            return text
+        if isinstance(value, int | float) and (why := _surprise(text, value)):
+            raise _fault(f"{text!r} is the number {value} in YAML, {why}", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

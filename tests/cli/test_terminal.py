@@ -135,3 +135,13 @@ def test_every_verb_writes_through_one_terminal():
     for file in Path(ivreid.cli.__file__).parent.glob("*.py"):
         if file.name != "terminal.py":
             assert not re.search(r"\bConsole\(|(?<!\.)\bprint\(|markup=True", file.read_text()), file.name
+
+
+def test_a_verb_that_runs_out_of_memory_leaves_with_a_sentence(ivreid, features, monkeypatch):
+    def much(*_, **__):
+        raise MemoryError("Unable to allocate 8.00 EiB for an array")
+
+    monkeypatch.setattr("ivreid.analysis.evaluate_in_full", much)
+    found = ivreid("score", features, "--protocol", "sysu-mm01")
+    assert found.status == 2
+    assert found.err.startswith("error: out of memory (Unable to allocate 8.00 EiB for an array)")

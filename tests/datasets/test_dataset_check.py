@@ -62,6 +62,54 @@ def folder(tmp_path: Path) -> Path:
     return make_folder(tmp_path / "f")
 
 
+def test_a_regdb_name_off_the_pattern_is_told_and_used(regdb: Path) -> None:
+    before = len(load_dataset("regdb", regdb).split("train"))
+    first = (regdb / "idx/train_visible_1.txt").read_text().split()[0]
+    new = str(Path(first).with_name("picture.bmp"))
+    (regdb / first).rename(regdb / new)
+    for number in range(1, 11):
+        for split in ("train", "test"):
+            edit(regdb / f"idx/{split}_visible_{number}.txt", lambda text: text.replace(first, new))
+    (problem,) = check_dataset("regdb", regdb).problems
+    assert (problem.kind, problem.path, problem.fatal) == (Kind.WRONG_NAME, new, False)
+    assert len(load_dataset("regdb", regdb).split("train")) == before
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "listed", "words"),
+    [
+        (
+            "caf\u00e9.jpg",
+            "cafe\u0301.jpg",
+            r"there is 'caf\xe9.jpg', which looks like 'cafe\u0301.jpg' but has accents",
+        ),
+        ("cafe\u0301.jpg", "CAF\u00c9.jpg", r"there is 'cafe\u0301.jpg', which looks like 'CAF\xc9.jpg'"),
+        (
+            "a b.jpg",
+            "a\u00a0b.jpg",
+            "holds a space that is not the usual one (U+00A0); rename it to 'a b.jpg'",
+        ),
+        ("A.jpg", "a.jpg", "there is 'A.jpg', rename it (upper and lower case matter)"),
+    ],
+)
+def test_a_name_that_looks_like_another_names_it(
+    tmp_path: Path, on_disk: str, listed: str, words: str
+) -> None:
+    make_csv(tmp_path)
+    put(tmp_path / on_disk)
+    edit(tmp_path / "people.csv", lambda text: text + f"{listed},1,visible,1,train\n")
+    told = [message for message in found("csv", tmp_path).values() if words in message]
+    assert len(told) == 1
+
+
+def test_a_special_space_in_a_name_on_disk_is_named(sysu: Path) -> None:
+    folder = next((sysu / "cam1").iterdir())
+    put(folder / "00\u202f01.jpg")
+    problems = found("sysu-mm01", sysu)
+    message = problems[Kind.WRONG_NAME, f"cam1/{folder.name}/00\\u202f01.jpg"]
+    assert message == "the name holds a space that is not the usual one (U+202F); rename it to '00 01.jpg'"
+
+
 @pytest.mark.parametrize("decode", [False, True])
 @pytest.mark.parametrize("name", DATASETS)
 def test_healthy_data_have_no_problems(name: str, decode: bool, tmp_path: Path) -> None:

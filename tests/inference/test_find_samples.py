@@ -110,6 +110,31 @@ def test_names_that_cannot_be_written_down_stop(tmp_path: Path) -> None:
         find_samples(tmp_path, "visible")
 
 
+def test_a_special_space_is_named_in_a_picture_and_in_a_folder(tmp_path: Path) -> None:
+    picture(tmp_path / "a\u00a0b.jpg")
+    picture(tmp_path / "c\u00a0d" / "a.jpg")
+    with pytest.raises(DataError) as error:
+        find_samples(tmp_path, "visible")
+    for name in ("a b.jpg", "c d"):
+        assert f"the name holds a space that is not the usual one (U+00A0); rename it to {name!r}" in str(
+            error.value
+        )
+
+
+def test_a_missing_path_is_named_with_what_looks_like_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture(tmp_path / "caf\u00e9" / "a.jpg")
+    with pytest.raises(DataError, match=r"there is 'caf\\xe9', which looks like 'cafe\\u0301'"):
+        find_samples(tmp_path / "cafe\u0301", "visible")
+    with pytest.raises(DataError, match="upper and lower case"):
+        find_samples(tmp_path / "CAF\u00c9", "visible")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError) as error:
+        find_samples("nothing", "visible")
+    assert str(error.value) == f"nothing: no such folder or image below {tmp_path}"
+
+
 def test_a_folder_of_other_things_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_text("")
     with pytest.raises(DataError, match=r"holds no image.*\.webp.*1 no pictures that are read \(\.heic\)"):

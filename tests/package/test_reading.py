@@ -151,6 +151,18 @@ def bomb(levels: int, line: str) -> str:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(("2024-05-01", "2024-05-01"), ("2024-05-01 10:00:00", "2024-05-01 10:00:00")),  # a folder's name
+        *(("010x", "010x"), ("'010'", "010"), ("08", "08"), ("01", 1), ("0", 0), ("-0", 0), ("00", 0)),
+        *(("0x10", 16), ("1_000", 1000), ("0.5", 0.5), ("1e-4", "1e-4"), ("12", 12), ("C:\\new", "C:\\new")),
+    ],
+)
+def test_what_yaml_makes_of_numbers_and_dates(text, value):
+    assert parse_yaml(f"a: {text}", "x") == {"a": value}
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (bomb(9, "[@, @, @, @, @, @, @, @, @, @]"), f"more than {MAX_NODES:,} values, line 5"),
@@ -170,6 +182,11 @@ def bomb(levels: int, line: str) -> str:
         ("a: " + "9" * 5_000, "looks like a number"),
         ("a: 1" + ":59" * 60_000, "looks like a number"),
         ("a: 2001-12-14t21:59:43+99:99", "looks like a number"),
+        ("a: 010", "'010' is the number 8 in YAML, for a leading zero makes it octal; write 10, or quote it"),
+        ("a: -0_0377", "is the number -255 in YAML, .*; write 377"),
+        ("a: [0256, 0128]", "'0256' is the number 174 in YAML"),
+        ("a: 1:30", "'1:30' is the number 90 in YAML, for colons separate digits of base 60; write 90"),
+        ("a: 1:30.5", "is the number 90.5 in YAML"),
         ('a: "\\ud800"', "holds a character that no text has"),
         ('a: "b\\0"', "holds a character that no text has"),
         ("a: !!python/object/apply:os.getcwd []", "not valid YAML"),

@@ -133,3 +133,29 @@ def test_a_configuration_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.epochs = 3  # type: ignore[misc]
     assert isinstance(config, Config)
+
+
+def test_a_number_without_end_and_a_path_that_is_a_number(tmp_path: Path) -> None:
+    for value in (".inf", ".nan", "1e400", "inf"):
+        with pytest.raises(ConfigError, match=r"clip = .*: it must be a finite number; null where"):
+            load_config(_file(tmp_path, f"clip: {value}"))
+    for value in ("1000", "1.10"):
+        with pytest.raises(ConfigError, match=r"out: a path is text and .* a number; quote it: '"):
+            load_config(_file(tmp_path, f"out: {value}"))
+    assert load_config(_file(tmp_path, "out: 2024-05-01")).out == Path("2024-05-01")
+    with pytest.raises(ConfigError, match="seed = '2019-01-01': input should be a valid integer"):
+        load_config(_file(tmp_path, "seed: 2019-01-01"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_as_windows_programs_save_it(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_bytes("epochs: 7\r\nout: käfer\r\n".encode(encoding))
+    config = load_config(path)
+    assert (config.epochs, config.out) == (7, Path("käfer"))
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "c.yaml"
+    path.write_text(text + "\n")
+    return path

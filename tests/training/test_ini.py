@@ -195,3 +195,11 @@ def test_the_published_selection_can_be_had(tmp_path: Path) -> None:
     assert (config.data.train_on, config.validation.select) == ("train+val", "published-test")
     config = load_config(write(tmp_path), ["data.train_on=train", "validation.select=validation"])
     assert (config.data.train_on, config.validation.select) == ("train", "validation")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+def test_a_file_as_windows_programs_save_it(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path)
+    expected = load_config(path)
+    path.write_bytes(path.read_text().replace("\n", "\r\n").encode(encoding))
+    assert load_config(path) == expected

@@ -42,6 +42,7 @@ def run(
     ] = None,
     metric: Annotated[str, typer.Option(help="cosine or euclidean.")] = "cosine",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images per batch: speed and memory only.", min=1)] = 64,
     flip: Annotated[
         bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
     ] = False,
@@ -84,6 +85,7 @@ def run(
                     permutations=permutations,
                     metric=metric,
                     device=device,
+                    batch_size=batch_size,
                     flip=flip,
                     rerank=rerank,
                     allow_leak=allow_leak,

@@ -11,7 +11,7 @@ import typer
 
 from ivreid.cli.options import Root, Verb, with_user_paths
 from ivreid.cli.terminal import Terminal, prepare_streams, show_log
-from ivreid.errors import IvreidError
+from ivreid.errors import IvreidError, OutOfMemory
 from ivreid.machine import keep_freed_memory
 
 VERBS = {
@@ -110,6 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console.print("error:", style="bold red", end=" ")
         console.print(str(error))
         sys.exit(error.exit_status)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        Terminal(stderr=True).print(
+            f"error: out of memory{why}; fewer images, or a machine with more, would do"
+        )
+        sys.exit(OutOfMemory.exit_status)
     except BrokenPipeError:  # `ivreid ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

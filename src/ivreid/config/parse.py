@@ -187,6 +187,11 @@ def _explain(
             section = model_at(model, keys[:-1])
             known = sorted(section.model_fields) if section else []
             lines.append(f"{source}: {where}: unknown key; {did_you_mean(str(keys[-1]), known, listed=30)}")
+        elif problem["type"] == "finite_number":
+            lines.append(
+                f"{source}: {where} = {problem['input']}: it must be a finite number; null where there shall be no "
+                "limit"
+            )
         elif problem["type"] == "value_error":  # from our own validators: their text says it all
             said = problem["msg"].removeprefix("Value error, ")
             lines.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")

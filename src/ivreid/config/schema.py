@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from ivreid.catalogue import DATASETS
 from ivreid.data.pixels import Filter
@@ -32,6 +32,12 @@ from ivreid.section import Section
 DEFAULT_METHOD = "iv-reid"
 
 
+def _is_text(path: Any) -> Any:
+    if isinstance(path, int | float):
+        raise ValueError(f"a path is text and {path} a number; quote it: '{path}'")
+    return path
+
+
 def _user_path(path: Path) -> Path:
     try:
         str(path).encode()
@@ -44,7 +50,7 @@ def _user_path(path: Path) -> Path:
         raise ValueError(str(error)) from error
 
 
-UserPath = Annotated[Path, AfterValidator(_user_path)]
+UserPath = Annotated[Path, BeforeValidator(_is_text), AfterValidator(_user_path)]
 """A path as people write it: `~` is the home folder."""
 Positive = Annotated[int, Field(ge=1)]
 

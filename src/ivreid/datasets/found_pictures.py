@@ -12,6 +12,7 @@ from ivreid.datasets.problems import printable
 from ivreid.datasets.registry import recognise_entries
 from ivreid.errors import DataError
 from ivreid.io import OWN_SUFFIXES, is_leftover, is_picture
+from ivreid.paths import odd_letters
 
 LEFTOVER = "left by file managers, archives or notebooks"
 SECOND_NAME = "folders that were read under another name already"
@@ -104,6 +105,8 @@ class _Search:
             is_folder = is_file = False
         if is_leftover(entry.name):
             self.left_out[LEFTOVER].append(f"{path}/" if is_folder else path)
+        elif (is_folder or is_picture(entry.name)) and (odd := odd_letters(entry.name)):
+            self.faults.append(f"{printable(path)}: the name {odd}")
         elif is_folder:
             (self._linked if entry.is_symlink() else self._pending).append(path)
         elif not is_file:
@@ -112,7 +115,5 @@ class _Search:
         elif not is_picture(entry.name):
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - one for every file
             self.left_out[f"no pictures that are read ({suffix or 'no suffix'})"].append(path)
-        elif not entry.name.isprintable():
-            self.faults.append(f"{printable(path)}: the name holds unprintable characters; rename it")
         else:
             self.files.append(path)

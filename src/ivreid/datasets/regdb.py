@@ -67,7 +67,8 @@ class RegDB(Reader):
                     path = f"{top}/{name}/{file}"
                     fault = _name_fault(file, pid, word[0])
                     if fault:
-                        tree.problems.add(Kind.WRONG_NAME, path, fault)
+                        contradicts = _words(file) is not None
+                        tree.problems.add(Kind.WRONG_NAME, path, fault, fatal=contradicts)
                     found.append((path, pid, camid, modality))
                     sizes[path] = size
         return number_frames(found)
@@ -117,11 +118,18 @@ def _note_unlisted(tree: Tree, splits: dict[str, list[Sample]], on_disk: dict[st
 
 
 def _name_fault(file: str, pid: int, letter: str) -> str | None:
-    words = file.rpartition(".")[0].split("_")
-    if len(words) < 3 or whole_number(words[-1]) is None or whole_number(words[-2]) is None:
+    words = _words(file)
+    if words is None:
         return f"a file is named like male_front_{letter}_00001_{pid}.bmp"
     if int(words[-1]) != pid:
         return f"the name says identity {int(words[-1])}, the folder {pid}"
     if words[-3] != letter:
         return f"the name has {words[-3]!r} where this folder's files have {letter!r}"
     return None
+
+
+def _words(file: str) -> list[str] | None:
+    """The parts of a name that follows the released pattern; None of another one, which says nothing wrong."""
+    words = file.rpartition(".")[0].split("_")
+    follows = len(words) >= 3 and None not in (whole_number(words[-1]), whole_number(words[-2]))
+    return words if follows else None

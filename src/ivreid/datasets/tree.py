@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from ivreid.datasets.problems import Kind, Problems
 from ivreid.errors import DataError
 from ivreid.io import IMAGE_SUFFIXES, MAX_FILE_BYTES, is_leftover
+from ivreid.paths import near_spelling, not_there, odd_letters
 from ivreid.reading import clean, decode_text
 
 MAX_LIST_BYTES = 32 * 1024 * 1024
@@ -52,7 +53,7 @@ class Tree:
         self, root: Path, given: Path | None = None, *, suffixes: tuple[str, ...] = IMAGE_SUFFIXES
     ) -> None:
         if not root.is_dir():
-            what = "is not a folder" if root.exists() else "does not exist"
+            what = "is not a folder" if root.exists() else f"does not exist{not_there(root)}"
             raise DataError(f"{root} {what}; give the folder of the dataset")
         self.root, self.given = root, given or root
         self.problems = Problems()
@@ -182,9 +183,8 @@ class Tree:
         parent, name = _split(path)
         near = self._listed.get(parent, Folder())
         names = near.files if file else near.folders
-        for other in names:
-            if other.casefold() == name.casefold():
-                return f"; there is {other!r}, rename it (upper and lower case matter)"
+        if there := near_spelling(name, (*names, *near.refused)):
+            return f"; {there}"
         if not file and not parent:
             for other in near.folders:  # the folder above the dataset was given
                 if (self.root / other / name).is_dir():
@@ -219,10 +219,8 @@ class Tree:
         return Folder(tuple(sorted(folders)), dict(sorted(files.items())), refused)
 
     def _fault(self, entry: os.DirEntry[str], folder: str) -> tuple[Kind, str] | None:
-        if (
-            not entry.name.isprintable()
-        ):  # also bytes that are not UTF-8: they cannot be hashed or written down
-            return Kind.WRONG_NAME, "the name holds unprintable characters; rename it"
+        if odd := odd_letters(entry.name):  # also bytes that are not UTF-8: they cannot be hashed
+            return Kind.WRONG_NAME, f"the name {odd}"
         if entry.is_symlink() and not self._inside(f"{folder}/{entry.name}" if folder else entry.name):
             return Kind.ESCAPE, OUTSIDE
         try:
@@ -250,8 +248,8 @@ def bad_path(text: str) -> str | None:
         return "is absolute; write it relative to the dataset's folder"
     if ".." in PurePosixPath(text).parts:
         return "leads out of the dataset's folder"
-    if not text.isprintable():
-        return "holds unprintable characters"
+    if odd := odd_letters(text):
+        return odd
     if str(PurePosixPath(text)) != text or text == ".":
         return "is not written plainly; leave out './', '//' and trailing '/'"
     return None

@@ -19,6 +19,7 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.saved_results import check_can_save, save_results
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples, load, weights_file
+from ivreid.paths import not_there
 from ivreid.protocols import Result, make_protocol
 from ivreid.retrieval import get_reranker
 from ivreid.types import Progress
@@ -57,6 +58,7 @@ def evaluate_run(
     permutations: Path | str | None = None,
     metric: str = "cosine",
     device: str = "auto",
+    batch_size: int = 64,
     workers: int | None = None,
     flip: bool = False,
     rerank: str | None = None,
@@ -79,6 +81,7 @@ def evaluate_run(
         permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
         metric: "cosine" or "euclidean".
         device: auto, cpu, cuda, cuda:N or mps.
+        batch_size: Images per batch: speed and memory only.
         workers: Decoding threads; None chooses.
         flip: Average each embedding with that of the mirror image; the results are marked.
         rerank: Re-rank by this method of `ivreid.retrieval.RERANKERS`; the results are marked.
@@ -106,6 +109,7 @@ def evaluate_run(
             dataset=dataset,
             trial=trial,
             device=str(local_device(device, process)),
+            batch_size=batch_size,
             workers=workers,
             flip=flip,
             allow_leak=allow_leak,
@@ -149,13 +153,14 @@ def open_model_on_dataset(
     dataset: str | None = None,
     trial: int | None = None,
     device: str = "auto",
+    batch_size: int = 64,
     workers: int | None = None,
     flip: bool = False,
     allow_leak: bool = False,
 ) -> ModelOnDataset:
     """Load weights and the images they are to be tested on; arguments and errors as for `evaluate_run`."""
     file = weights_file(path)
-    embedder = load(file, device=device, workers=workers, flip=flip)
+    embedder = load(file, device=device, batch_size=batch_size, workers=workers, flip=flip)
     trained_on = embedder.card.get("dataset") or {}
     name = dataset or (recognise(data_root) if data_root else None) or trained_on.get("name")
     if name is None:
@@ -192,12 +197,23 @@ def configured_settings(path: Path | str) -> list[dict[str, Any]]:
 
 
 def configured_root(path: Path | str, dataset: str) -> Path | None:
-    """Where a run folder's configuration says that dataset lies; None where it does not."""
+    """Where a run folder's configuration says that dataset lies; None where it does not.
+
+    Raises:
+        UsageError: It does not lie there.
+    """
     file = RunFolder(Path(path)).config
     if not file.is_file():
         return None
     data = load_config(file).data
-    return data.root if data.dataset == dataset else None
+    if data.dataset != dataset or data.root is None:
+        return None
+    if not data.root.exists():
+        raise UsageError(
+            f"{file} says data.root = {data.root}, which does not exist{not_there(data.root)}; say where {dataset} "
+            "lies with --data ROOT"
+        )
+    return data.root
 
 
 def _given(setting: Mapping[str, Any]) -> dict[str, Any]:

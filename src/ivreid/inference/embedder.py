@@ -24,6 +24,7 @@ from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference.image_inputs import GivenImages, ImageLike, one_by_one
 from ivreid.inference.norm_folding import prepare_for_inference
+from ivreid.machine import naming_memory
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
 
@@ -135,7 +136,8 @@ class Embedder:
             problems += bad
             stop = min(start + self.batch_size, len(source))
             if not problems:  # else only look for further bad files
-                out[start:stop] = self._compute(pixels, infrared[start:stop])
+                with naming_memory(self._what_to_lower):
+                    out[start:stop] = self._compute(pixels, infrared[start:stop])
             if progress is not None:
                 progress(stop, len(source))
         if problems:
@@ -145,6 +147,13 @@ class Embedder:
                 "the network gives NaN or infinite embeddings; its weights are of a diverged training"
             )
         return out
+
+    def _what_to_lower(self) -> str:
+        height, width = self.preprocessing.size
+        return (
+            f"embedding {self.batch_size} images of {height}x{width} at a time on {self.device}; lower the batch size "
+            "(--batch-size; for validations in training batch.identities or batch.instances)"
+        )
 
     @torch.inference_mode()
     def _compute(self, pixels: Pixels, infrared: BoolArray) -> FloatArray:

@@ -18,6 +18,7 @@ from ivreid.inference.labels import (
     shared_numbers,
 )
 from ivreid.inference.loading import load
+from ivreid.paths import not_there
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ def find_samples(
         refuse_other_modality(path.parent, (path.name,), {}, modality)
         return path.parent, (Sample(path.name, UNKNOWN_PID, NO_CAMERA, modality, 1),)
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder or image")
+        raise DataError(f"{path}: no such folder or image{not_there(path)}")
     found = find_pictures(path)
     refuse_other_modality(path, found.files, found.layouts, modality)
     who = {file: pid_and_camera(file, identity) for file in found.files}

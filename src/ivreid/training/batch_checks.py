@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from ivreid import methods
 from ivreid.config.schema import Config
@@ -99,6 +100,18 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
                 f"{method.min_rows} or more of each; set batch.sampler=balanced, or make batches larger "
                 "(batch.identities, batch.instances)"
             )
+
+
+def what_to_lower(config: Config, device: torch.device, precision: str, last_good: str) -> str:
+    """What to say where a step does not fit into memory."""
+    height, width = config.data.size
+    lower = ["batch.identities or batch.instances (accumulate makes up for it)", "data.size"]
+    if precision == "fp32":
+        lower.append("the precision (bf16)")
+    return (
+        f"a step on {config.batch.size} images of {height}x{width} does not fit on {device}; lower "
+        f"{', or '.join(lower)}. {last_good}"
+    )
 
 
 def _method(config: Config) -> type[Method]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import ConfigError
 from ivreid.evaluation.sharded import Interrupted
 from ivreid.evaluation.validation import validate
+from ivreid.machine import naming_memory
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
-from ivreid.training.batch_checks import check_batch
+from ivreid.training.batch_checks import check_batch, what_to_lower
 from ivreid.training.health import Diverged
 from ivreid.training.log import Callback
 from ivreid.training.loggers import check_loggers, open_loggers
@@ -42,7 +44,7 @@ from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
 from ivreid.training.run_lock import open_run_folder
 from ivreid.training.saving import LoopState, Position, Saver
-from ivreid.training.schedule import rate_factor
+from ivreid.training.schedule import beyond_the_end, rate_factor
 from ivreid.training.setup import build_run_parts, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
@@ -106,6 +108,8 @@ def train(
     check_batch(config, process)
     check_loggers(loggers)
     notice = notice if process.is_main else lambda _: None
+    for line in beyond_the_end(config):
+        notice(line)
     with (
         own_random_state(local_device(config.device, process)),
         process_group(config.device, process),
@@ -124,7 +128,9 @@ def train(
         ):
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)
-            run.fit()
+            lower = partial(what_to_lower, config, parts.device, parts.precision)
+            with naming_memory(lambda: lower(saver.last_good())):
+                run.fit()
         return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ivreid.config.schema import ScheduleSection
+from ivreid.config.schema import Config, ScheduleSection
 
 
 def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> float:
@@ -39,3 +39,19 @@ def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> floa
 def scaled_rate(schedule: ScheduleSection, factor: float, base: float) -> float:
     """The rate of parameters whose own base rate is `base`: from `floor_rate` at 0 to `base` at factor 1."""
     return schedule.floor_rate + factor * (base - schedule.floor_rate)
+
+
+def beyond_the_end(config: Config) -> list[str]:
+    """What of a configuration lies beyond the end of its run and so never happens: a line for people each."""
+    schedule, epochs = config.schedule, config.epochs
+    run = f"the run has {epochs} epoch{'s' if epochs > 1 else ''}"
+    late = [str(one) for one in schedule.milestones if one >= epochs] if schedule.name == "step" else []
+    keep = config.checkpoint.keep_every
+    found = []
+    if schedule.warmup >= epochs:
+        found.append(f"schedule.warmup is {schedule.warmup:g} and {run}: the rate never reaches optimizer.lr")
+    if late:
+        found.append(f"schedule.milestones: no rate is cut at {', '.join(late)}, for {run}")
+    if keep is not None and keep > epochs:
+        found.append(f"checkpoint.keep_every is {keep} and {run}: no state is kept for good")
+    return found

@@ -22,9 +22,10 @@ from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
 from ivreid.distributed.collectives import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
 from ivreid.distributed.sync_norm import synchronise_norms
-from ivreid.errors import ConfigError, UsageError
+from ivreid.errors import ConfigError, DataError, UsageError
 from ivreid.evaluation.validation import check_validation, validation_samples
 from ivreid.methods import Method
+from ivreid.paths import not_there
 from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.training.batch_checks import check_batch, check_every_batch
 from ivreid.training.ema import WeightAverage
@@ -199,6 +200,11 @@ def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset
     if config.data.root is None:
         raise ConfigError("data.root is not set: say where the dataset lies with --data ROOT")
     draw_people(config.data, progress)
+    if not config.data.root.exists():
+        raise DataError(
+            f"data.root = {config.data.root} does not exist{not_there(config.data.root)}; say where the dataset "
+            "lies with --data ROOT"
+        )
     tolerated = (Kind.EMPTY_FILE, Kind.HUGE_FILE) if config.data.on_bad_image == "skip" else ()
     dataset = load_dataset(
         config.data.dataset, config.data.root, trial=config.data.trial, tolerated=tolerated
