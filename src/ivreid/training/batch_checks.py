@@ -102,7 +102,7 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
             )
 
 
-def what_to_lower(config: Config, device: torch.device, precision: str, last_good: str) -> str:
+def what_to_lower(config: Config, device: torch.device, precision: str) -> str:
     """What to say where a step does not fit into memory."""
     height, width = config.data.size
     lower = ["batch.identities or batch.instances (accumulate makes up for it)", "data.size"]
@@ -110,7 +110,7 @@ def what_to_lower(config: Config, device: torch.device, precision: str, last_goo
         lower.append("the precision (bf16)")
     return (
         f"a step on {config.batch.size} images of {height}x{width} does not fit on {device}; lower "
-        f"{', or '.join(lower)}. {last_good}"
+        f"{', or '.join(lower)}"
     )
 
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivreid.config import dump_config
 from ivreid.config.schema import Config
 from ivreid.data import Batch
 from ivreid.distributed.collectives import barrier, broadcast, reduce_mean
@@ -35,16 +33,16 @@ from ivreid.evaluation.validation import validate
 from ivreid.machine import naming_memory
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
-from ivreid.training.batch_checks import check_batch, what_to_lower
+from ivreid.training.batch_checks import check_batch
 from ivreid.training.health import Diverged
 from ivreid.training.log import Callback
-from ivreid.training.loggers import check_loggers, open_loggers
+from ivreid.training.loggers import check_loggers
 from ivreid.training.optimizer import set_rates
 from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
 from ivreid.training.run_lock import open_run_folder
 from ivreid.training.saving import LoopState, Position, Saver
-from ivreid.training.schedule import beyond_the_end, rate_factor
+from ivreid.training.schedule import rate_factor, tell_what_is_late
 from ivreid.training.setup import build_run_parts, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
@@ -108,8 +106,6 @@ def train(
     check_batch(config, process)
     check_loggers(loggers)
     notice = notice if process.is_main else lambda _: None
-    for line in beyond_the_end(config):
-        notice(line)
     with (
         own_random_state(local_device(config.device, process)),
         process_group(config.device, process),
@@ -121,15 +117,11 @@ def train(
         saver = Saver(config, parts, folder)
         state = saver.restore(notice) if resume else saver.beginning()
         saver.write_run_files()
-        callbacks = open_loggers(loggers, folder.path, dump_config(config)) if process.is_main else []
-        with (
-            closing(open_log(parts, folder, state, notice, callbacks)) as log,
-            StopSignal(process) as stop,
-        ):
+        tell_what_is_late(config, notice)
+        with closing(open_log(saver, state, notice, loggers)) as log, StopSignal(process) as stop:
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)
-            lower = partial(what_to_lower, config, parts.device, parts.precision)
-            with naming_memory(lambda: lower(saver.last_good())):
+            with naming_memory(saver.what_to_lower):
                 run.fit()
         return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
 

@@ -14,6 +14,7 @@ from ivreid.config.schema import Config
 from ivreid.errors import DataError, TrainingError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.methods import Method
+from ivreid.training.batch_checks import what_to_lower
 from ivreid.training.checkpoint import (
     TrainingState,
     broadcast_state,
@@ -125,6 +126,11 @@ class Saver:
                 f"training stopped after step {position.step}: {error}. {self.last_good()}; make room and "
                 "continue with --resume"
             ) from error
+
+    def what_to_lower(self) -> str:
+        """What to change where a step does not fit into memory, in words."""
+        parts = self.parts
+        return f"{what_to_lower(self.config, parts.device, parts.precision)}. {self.last_good()}"
 
     def last_good(self) -> str:
         """Which checkpoint a stopped run can go on from, in words."""

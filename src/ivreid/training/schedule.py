@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from ivreid.config.schema import Config, ScheduleSection
 
@@ -39,6 +40,12 @@ def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> floa
 def scaled_rate(schedule: ScheduleSection, factor: float, base: float) -> float:
     """The rate of parameters whose own base rate is `base`: from `floor_rate` at 0 to `base` at factor 1."""
     return schedule.floor_rate + factor * (base - schedule.floor_rate)
+
+
+def tell_what_is_late(config: Config, notice: Callable[[str], None]) -> None:
+    """Say what of a configuration lies beyond the end of its run; it is never refused."""
+    for line in beyond_the_end(config):
+        notice(line)
 
 
 def beyond_the_end(config: Config) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ivreid.evaluation.run_folder import RunFolder
+from ivreid.config.parse import dump_config
 from ivreid.reading import reason
 from ivreid.training.curves import Curves
 from ivreid.training.health import Health
 from ivreid.training.log import Callback, RunLog
-from ivreid.training.saving import LoopState
-from ivreid.training.setup import RunParts
+from ivreid.training.loggers import open_loggers
+from ivreid.training.saving import LoopState, Saver
 from ivreid.training.speed import SpeedMeter
 
 ROWS_HELD_ON_GPU = 10
@@ -94,21 +94,18 @@ class StepLog:
 
 
 def open_log(
-    parts: RunParts,
-    folder: RunFolder,
-    state: LoopState,
-    notice: Callable[[str], None],
-    callbacks: Sequence[Callback] = (),
+    saver: Saver, state: LoopState, notice: Callable[[str], None], loggers: Sequence[str | Callback] = ()
 ) -> StepLog:
-    """Open a run's log at the point where it stands; `callbacks` receive every row as the curves do.
+    """Open a run's log at the point where it stands; `loggers` receive every row as the curves do.
 
     Raises:
         TrainingError: It cannot be written.
     """
-    file = None
+    parts, folder, file = saver.parts, saver.folder, None
     if parts.process.is_main:
-        curves: list[Callback] = [*_curves(folder.tensorboard, state.position.step, notice), *callbacks]
-        file = RunLog(folder.metrics, keep=state.log_bytes, callbacks=curves, notice=notice)
+        curves = _curves(folder.tensorboard, state.position.step, notice)
+        callbacks: list[Callback] = [*curves, *open_loggers(loggers, folder.path, dump_config(saver.config))]
+        file = RunLog(folder.metrics, keep=state.log_bytes, callbacks=callbacks, notice=notice)
     return StepLog(file, state.health, parts.device, scaled=parts.scaler.is_enabled())
 
 
