@@ -60,6 +60,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "run", plugin
 
 
+def test_the_command_to_come_asks_for_it_too(
+    trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, plugin = trained
+    assert ivreid_command("train", run / "config.yaml", "--resume", "--plugin", plugin) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"evaluate {run} --plugin {plugin}")
+
+
 def test_the_run_names_file_and_hash(trained: tuple[Path, Path]) -> None:
     import hashlib
 

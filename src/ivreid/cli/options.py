@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,10 +16,16 @@ from ivreid.paths import user_path
 
 
 def _load(files: list[Path] | None) -> list[Path] | None:
+    if not files:
+        return files
+    from ivreid.cli.rank_output import print_error
+    from ivreid.distributed.failure import fail_once
+    from ivreid.distributed.processes import process_from_environment
     from ivreid.plugins import load_plugin
 
-    for file in files or ():
-        load_plugin(file)
+    with fail_once(process_from_environment(), print_error):  # torchrun starts several of us
+        for file in files:
+            load_plugin(file)
     return files
 
 
@@ -60,6 +67,11 @@ Rerank = Annotated[
 ResultJson = Annotated[
     Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
 ]
+
+
+def again(plugins: list[Path] | None) -> str:
+    """The options that give the same plugins in a command to come, with a space before each."""
+    return "".join(f" --plugin {shlex.quote(str(file))}" for file in plugins or ())
 
 
 def names() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ivreid.cli.options import Plugins
+from ivreid.cli.options import Plugins, again
 from ivreid.cli.terminal import Terminal
 
 
@@ -111,4 +111,4 @@ def run(
     )
     stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}")
     stdout.print(f"{summary.folder / 'weights.safetensors'}")
-    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}")
+    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}{again(plugins)}")

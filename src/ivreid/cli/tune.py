@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ivreid.cli.options import Plugins
+from ivreid.cli.options import Plugins, again
 from ivreid.cli.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ def run(
     found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
-    _show(found)
+    _show(found, again(plugins))
 
 
-def _show(found: TuningResult) -> None:
+def _show(found: TuningResult, more: str) -> None:
     from ivreid.cli.invocation import command
 
     console = Terminal()
@@ -87,7 +87,7 @@ def _show(found: TuningResult) -> None:
         f"({counts})"
     )
     console.print(f"{found.out / 'tuning.png'}")
-    console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}")
+    console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}{more}")
 
 
 def _table(found: TuningResult) -> Table:
