@@ -189,6 +189,7 @@ METHODS = Registry(
         "agw": "ivreid.methods.agw:AGW",
         "caj": "ivreid.methods.caj:CAJ",
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
+        "deen": "ivreid.methods.deen:DEEN",
         "dns": "ivreid.methods.dns:DNS",
         "mpanet": "ivreid.methods.mpanet:MPANet",
         "saai": "ivreid.methods.saai:SAAI",
