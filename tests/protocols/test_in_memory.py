@@ -253,6 +253,29 @@ def test_query_and_gallery_in_every_form(sysu):
         assert found.trials == expected.trials
 
 
+def test_fields_may_be_left_out_and_more_be_there(sysu):
+    side = sysu.images.infrared
+    parts = [(sysu.take(rows), word) for rows, word in ((side, "infrared"), (~side, "visible"))]
+    whole = [
+        {
+            "embeddings": part.vectors,
+            "pids": part.images.pids,
+            "camids": None,
+            "modality": word,
+            "frames": np.arange(1, len(part) + 1),
+            "paths": ["a.jpg"] * len(part),
+        }
+        for part, word in parts
+    ]
+    found = ivreid.score(query=whole[0], gallery=whole[1])
+    assert "infrared-to-visible" in found.title and "no camera rule" in found.notes[0]
+    matrix = np.random.default_rng(0).random((side.sum(), (~side).sum()))
+    sides = [(part.images.pids, part.images.camids, word) for part, word in parts]
+    assert "infrared-to-visible" in ivreid.score(query=sides[0], gallery=sides[1], distances=matrix).title
+    with pytest.raises(DataError, match=r"^gallery: `camids` has 1 values"):
+        ivreid.score(query=whole[0], gallery={**whole[1], "camids": [1]})
+
+
 def test_one_modality_and_an_unknown_one_can_be_searched_too(sysu):
     part = sysu.take(~sysu.images.infrared)
     query, gallery = part.take(np.arange(0, len(part), 3)), part.take(np.arange(len(part)) % 3 > 0)

@@ -123,6 +123,19 @@ def test_most_is_more_than_half(sysu):
     assert len(told(nothing, "COLLAPSED")) == 2
 
 
+def test_exactly_half_and_a_single_image_have_not_collapsed():
+    rng = np.random.default_rng(6)
+    infrared = np.arange(20) < 10
+    images = ImageTable(np.arange(20) % 10, np.zeros(20), np.arange(1, 21), infrared)
+    for equal, collapsed in ((5, False), (6, True)):
+        vectors = rng.normal(size=(20, 4))
+        vectors[:equal] = 1
+        result = evaluate(Embeddings(vectors, images), make_protocol("cross-modality"))
+        assert bool(told(result, f"COLLAPSED: {equal} of 10 infrared")) is collapsed
+    alone = evaluate(Embeddings(vectors[[0, 10]], images.take([0, 10])), make_protocol("cross-modality"))
+    assert not told(alone, "COLLAPSED")
+
+
 def test_every_figure_has_its_expectation(sysu):
     result = evaluate(with_vectors(sysu, np.ones((len(sysu), 2))), make_protocol("sysu-mm01"))
     assert list(result.extra["ties"]["expected"]) == list(FIGURES)
