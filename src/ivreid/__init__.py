@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ivreid.evaluation.model_card import write_model_card
     from ivreid.inference import Embedder, embed_folder, load
     from ivreid.methods import register_method
-    from ivreid.methods.published import import_checkpoint
+    from ivreid.methods.checkpoint_import import import_checkpoint
     from ivreid.plugins import load_plugin
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol, score
     from ivreid.report import write_report
@@ -51,7 +51,7 @@ _HOMES = {
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
     "examine_machine": "ivreid.doctor",
-    "import_checkpoint": "ivreid.methods.published",
+    "import_checkpoint": "ivreid.methods.checkpoint_import",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",

@@ -45,7 +45,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr("ivreid.evaluation.stored_calibration.embed_samples", begin)
     monkeypatch.setattr("ivreid.analysis.score_features", begin)
     monkeypatch.setattr("ivreid.report.write.build_report", begin)
-    monkeypatch.setattr("ivreid.methods.published.import_published", begin)
+    monkeypatch.setattr("ivreid.methods.checkpoint_import.import_published", begin)
 
 
 def test_score_shows_its_table_though_the_json_file_fails(ivreid, features, tmp_path, disk_fills_up):

@@ -23,7 +23,7 @@ from ivreid.methods.iv_reid import IVReID
 from ivreid.plugins import load_plugin
 from ivreid.protocols import Protocol, make_protocol
 
-NOT_BY_NAME = {"AsGiven"}
+NOT_BY_NAME = {"FixedTrial"}
 """Classes that only a function makes."""
 
 

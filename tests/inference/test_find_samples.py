@@ -16,7 +16,7 @@ from PIL import Image
 
 from ivreid.errors import DataError, UsageError
 from ivreid.inference import find_samples
-from ivreid.inference.labels import pid_and_camera
+from ivreid.inference.path_labels import pid_and_camera
 from ivreid.types import NO_CAMERA, UNKNOWN_PID
 
 

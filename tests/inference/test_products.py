@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ivreid.inference.scorer import product_on
+from ivreid.inference.device_products import product_on
 from ivreid.protocols import evaluate, make_protocol
 from ivreid.types import Embeddings, ImageTable
 
@@ -34,7 +34,7 @@ def embeddings():
 def test_figures_agree_with_the_processor(device, metric):
     protocol = make_protocol("sysu-mm01")
     plain = evaluate(embeddings(), protocol, metric=metric)
-    other = evaluate(embeddings(), protocol, metric=metric, scorer=product_on(device))
+    other = evaluate(embeddings(), protocol, metric=metric, product=product_on(device))
     for one, two in zip(plain.trials, other.trials, strict=True):
         assert two.cmc == pytest.approx(one.cmc, abs=1e-6)
         assert (two.mAP, two.mINP) == pytest.approx((one.mAP, one.mINP), abs=1e-6)

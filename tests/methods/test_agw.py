@@ -14,7 +14,7 @@ from torchvision.models import resnet50
 from ivreid import methods
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.losses import adaptive_triplet_loss, soft_identity_loss, triplet_loss, weighted_triplet_loss
-from ivreid.methods.published import import_published
+from ivreid.methods.checkpoint_import import import_published
 
 
 class Attention(nn.Module):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ivreid.methods.published import import_published
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet50
@@ -15,7 +16,6 @@ from ivreid.config import make_config
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import parse_settings
 from ivreid.methods.deen import DEE, MFA
-from ivreid.methods.published import import_published
 from method_batches import scatter, small_batch, small_method
 
 

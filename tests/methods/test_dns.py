@@ -15,8 +15,8 @@ from torchvision.models import resnet50
 from ivreid.config import make_config
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.methods import restore
+from ivreid.methods.checkpoint_import import import_published
 from ivreid.methods.dns import CSS, HSS
-from ivreid.methods.published import import_published
 from ivreid.models import write_weights
 from method_batches import scatter, small_batch, small_method
 

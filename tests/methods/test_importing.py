@@ -14,11 +14,11 @@ import ivreid
 from ivreid.cli.main import build_app
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import METHODS
+from ivreid.methods.checkpoint_import import import_published
 from ivreid.methods.describe import measure_cost
 from ivreid.methods.importer import Importer, looks_like
 from ivreid.methods.iv_reid import IVReID
 from ivreid.methods.publication import Publication
-from ivreid.methods.published import import_published
 from ivreid.models import read_weights
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ivreid.config import make_config
 from ivreid.errors import CheckpointError, TrainingError, UsageError
-from ivreid.methods.published import import_published
+from ivreid.methods.checkpoint_import import import_published
 from method_batches import scatter, small_batch, small_method
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ivreid import methods
 from ivreid.cli.main import build_app
 from ivreid.errors import CheckpointError, UsageError
-from ivreid.methods.published import import_iv_reid
+from ivreid.methods.checkpoint_import import import_iv_reid
 from ivreid.models import read_tensors, read_weights, write_weights
 
 WRITER = Path(__file__).with_name("published_network.py")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from ivreid.config import make_config
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import restore
-from ivreid.methods.published import import_published
+from ivreid.methods.checkpoint_import import import_published
 from ivreid.models import write_weights
 from method_batches import scatter, small_batch, small_method
 

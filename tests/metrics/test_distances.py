@@ -16,7 +16,7 @@ from ivreid.metrics.distances import (
     GalleryProducts,
     PreparedVectors,
     pairwise,
-    product_with,
+    product_on_cpu,
     to_distance,
     unit,
 )
@@ -46,7 +46,7 @@ def test_the_ways_agree(seed, metric):
     for i in query:
         exact = to_distance(space.squared(int(i), other, np.arange(images)), space.metric)
         np.testing.assert_allclose(exact, expected[i], atol=1e-12)
-    products = GalleryProducts(vectors, gallery, metric, np.float64, product_with)
+    products = GalleryProducts(vectors, gallery, metric, np.float64, product_on_cpu)
     keys = products.distances(query)[products.places(gallery)].T
     # what a query's list has in common: the rest of the formula brings the distance back
     own = (vectors[query].astype(float) ** 2).sum(axis=1, keepdims=True)
@@ -61,7 +61,7 @@ def test_a_zero_vector_is_refused_or_equally_far_from_all():
     assert pairwise(vectors, vectors, allow_zero=True).tolist() == [[1, 1], [1, 0]]
     assert pairwise(vectors, vectors, "euclidean").tolist() == [[0, 5], [5, 0]]
     np.testing.assert_allclose(unit(vectors), [[0, 0], [0.6, 0.8]], rtol=1e-15)
-    products = GalleryProducts(vectors, np.arange(2), "cosine", np.float64, product_with)
+    products = GalleryProducts(vectors, np.arange(2), "cosine", np.float64, product_on_cpu)
     assert products.distances(np.array([1]))[products.places(np.array([0]))] == 0
 
 
@@ -70,7 +70,7 @@ def test_unknown_metrics_have_one_message():
     for call in (
         lambda: Distances(vectors, "l2"),
         lambda: PreparedVectors.of(vectors, "l2"),
-        lambda: GalleryProducts(vectors, np.arange(2), "l2", np.float64, product_with),
+        lambda: GalleryProducts(vectors, np.arange(2), "l2", np.float64, product_on_cpu),
     ):
         with pytest.raises(UsageError, match="unknown metric 'l2'; known metrics: cosine, euclidean"):
             call()

@@ -23,7 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ivreid.errors import CheckpointError
 from ivreid.models import read_tensors
-from ivreid.models.foreign import read_checkpoint
+from ivreid.models.foreign_checkpoint import read_checkpoint
 
 FORMS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 WEIGHTS = {f"layer{i}.weight": torch.full((2,), float(i)) for i in range(5)}
@@ -344,7 +344,7 @@ def test_views_of_one_storage_share_its_memory(tmp_path):
 
 
 def test_tensors_that_show_the_same_numbers_without_end_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("ivreid.models.foreign.FREE_BYTES", 1 << 20)
+    monkeypatch.setattr("ivreid.models.foreign_checkpoint.FREE_BYTES", 1 << 20)
     value = {
         f"t{i}": Reduce(
             torch._utils._rebuild_tensor_v2, Storage("0", 1000), 0, (1000,), (1,), False, OrderedDict()

@@ -19,7 +19,7 @@ from torch import nn
 
 from ivreid.errors import CheckpointError
 from ivreid.models import read_tensors
-from ivreid.models.foreign import LEGACY_MAGIC
+from ivreid.models.foreign_checkpoint import LEGACY_MAGIC
 
 DTYPES = [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8]
 DTYPES += [torch.uint8, torch.bool]

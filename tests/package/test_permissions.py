@@ -19,7 +19,7 @@ from ivreid.datasets.features import read_features
 from ivreid.datasets.matlab import read_mat
 from ivreid.errors import IvreidError
 from ivreid.models import read_weights
-from ivreid.models.foreign import read_tensors
+from ivreid.models.foreign_checkpoint import read_tensors
 from ivreid.protocols import read_results
 from ivreid.reading import read_json
 from ivreid.training import load_state, read_log

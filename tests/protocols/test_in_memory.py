@@ -9,8 +9,9 @@ from slow_evaluation import one_trial, people, same_place
 
 import ivreid
 from ivreid.errors import DataError, ProtocolError, UsageError
-from ivreid.protocols import evaluate, make_protocol, scoring
-from ivreid.protocols.given import DistanceMatrix
+from ivreid.protocols import evaluate, make_protocol
+from ivreid.protocols import trials as trials_file
+from ivreid.protocols.fixed_trial import DistanceMatrix
 from ivreid.protocols.in_memory import prepare
 from ivreid.types import Embeddings, ImageTable
 
@@ -187,7 +188,7 @@ def test_large_matrices_are_ranked_some_queries_at_a_time(sysu, monkeypatch):
     codes = np.random.default_rng(1).integers(0, 3, (len(images), len(images)))
     arguments = {"pids": images.pids, "camids": images.camids, "protocol": "sysu-mm01", "distances": codes}
     whole = ivreid.score(**arguments)
-    monkeypatch.setattr(scoring, "_WIDE", 1)
+    monkeypatch.setattr(trials_file, "_WIDE", 1)
     ticks = []
     assert ivreid.score(**arguments, progress=lambda *tick: ticks.append(tick)) == whole
     assert whole.extra["ties"]["queries"][0] > 0

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from slow_evaluation import people, shuffled
 
 from ivreid.errors import DataError, UsageError
-from ivreid.metrics.distances import distinct, product_with
-from ivreid.protocols import evaluate, make_protocol, run_trials, scoring
+from ivreid.metrics.distances import distinct, product_on_cpu
+from ivreid.protocols import evaluate, make_protocol, run_trials
+from ivreid.protocols import trials as trials_file
 from ivreid.types import Embeddings, ImageTable
 
 SEED = st.integers(0, 2**32 - 1)
@@ -95,9 +96,9 @@ def test_blocks_change_nothing(name, levels, monkeypatch):
     metric = "euclidean" if levels else "cosine"
     expected = evaluate(embeddings, make_protocol(name), metric=metric)
     for wide, least, narrow in ((1, 3, 1), (1, 17, 1 << 20)):
-        monkeypatch.setattr(scoring, "_WIDE", wide)
-        monkeypatch.setattr(scoring, "_LEAST_QUERIES", least)
-        monkeypatch.setattr(scoring, "_NARROW", narrow)
+        monkeypatch.setattr(trials_file, "_WIDE", wide)
+        monkeypatch.setattr(trials_file, "_LEAST_QUERIES", least)
+        monkeypatch.setattr(trials_file, "_NARROW", narrow)
         result = evaluate(embeddings, make_protocol(name), metric=metric)
         assert result.mean == pytest.approx(expected.mean, abs=1e-12)
 
@@ -149,13 +150,13 @@ def test_a_scorer_multiplies_and_progress_counts_every_query():
     embeddings = example(np.random.default_rng(10), "llcm")
     galleries, ticks = [], []
 
-    def scorer(gallery):
+    def product(gallery):
         galleries.append(gallery)
-        return product_with(gallery)
+        return product_on_cpu(gallery)
 
     protocol = make_protocol("llcm", direction="visible-to-infrared-swapped")
     found = run_trials(
-        embeddings, protocol, scorer=scorer, progress=lambda done, total: ticks.append((done, total))
+        embeddings, protocol, product=product, progress=lambda done, total: ticks.append((done, total))
     )
     total = sum(len(one.trial.query) for one in found)
     assert ticks[-1] == (total, total)
@@ -168,12 +169,12 @@ def test_products_do_not_depend_on_the_order_of_the_file():
     embeddings = example(rng, "sysu-mm01")
     galleries = []
 
-    def scorer(gallery):
+    def product(gallery):
         galleries.append(gallery.copy())
-        return product_with(gallery)
+        return product_on_cpu(gallery)
 
     for one in (embeddings, shuffled(rng, embeddings)):
-        run_trials(one, make_protocol("sysu-mm01"), scorer=scorer)
+        run_trials(one, make_protocol("sysu-mm01"), product=product)
     np.testing.assert_array_equal(*galleries)
 
 

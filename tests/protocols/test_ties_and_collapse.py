@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from slow_evaluation import people
 
-from ivreid.protocols import FIGURES, Result, evaluate, make_protocol, run_trials, scoring
+from ivreid.protocols import FIGURES, Result, evaluate, make_protocol, run_trials
+from ivreid.protocols import trials as trials_file
 from ivreid.types import Embeddings, ImageTable
 
 
@@ -55,9 +56,9 @@ def test_codes_of_few_values_agree_by_every_way_of_ranking(sysu, monkeypatch):
     given = evaluate(codes, protocol, distance=squared, rerank="squares")
     assert given.extra["ties"]["queries"] == plain.extra["ties"]["queries"]
     assert given.extra["ties"]["expected"] == pytest.approx(plain.extra["ties"]["expected"], abs=1e-13)
-    monkeypatch.setattr(scoring, "_NARROW", 1)
-    monkeypatch.setattr(scoring, "_WIDE", 1)
-    monkeypatch.setattr(scoring, "_LEAST_QUERIES", 17)
+    monkeypatch.setattr(trials_file, "_NARROW", 1)
+    monkeypatch.setattr(trials_file, "_WIDE", 1)
+    monkeypatch.setattr(trials_file, "_LEAST_QUERIES", 17)
     for one, other in zip(
         run_trials(codes, protocol, metric="euclidean"),
         run_trials(codes, protocol, distance=squared),

@@ -13,7 +13,7 @@ from ivreid import methods
 from ivreid.config import Config
 from ivreid.errors import CheckpointError, ConfigError
 from ivreid.models import create_backbone, read_weights, write_weights
-from ivreid.training.initial import start_from
+from ivreid.training.initial_weights import start_from
 from ivreid.training.setup import build_run_parts
 
 SMALL = {"backbone": "resnet18", "pretrained": None}

@@ -13,9 +13,9 @@ from ivreid.analysis.full_evaluation import evaluate_in_full
 from ivreid.datasets.features import read_arrays, read_features, read_images, read_matrix, read_pids
 from ivreid.errors import DataError, UsageError
 from ivreid.io import file_hash
-from ivreid.metrics.distances import Scorer, product_with
+from ivreid.metrics.distances import MatrixProduct, product_on_cpu
 from ivreid.protocols import Precision, Protocol, Result
-from ivreid.protocols.given import Scored
+from ivreid.protocols.fixed_trial import Scored
 from ivreid.protocols.in_memory import fields_of, prepare
 from ivreid.retrieval import get_reranker
 from ivreid.types import Progress
@@ -35,7 +35,7 @@ def score_features(
     metric: str = "cosine",
     precision: Precision = "double",
     rerank: str | None = None,
-    scorer: Scorer = product_with,
+    product: MatrixProduct = product_on_cpu,
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
@@ -51,7 +51,7 @@ def score_features(
         metric: "cosine", or "euclidean" on the features as given.
         precision: "double", or "single" for float32 distances.
         rerank: Name of a re-ranking; it marks the result.
-        scorer: Computes matrix products, on a GPU for instance.
+        product: Computes matrix products, on a GPU for instance.
         progress: Called with (done, in all).
         **options: Of `make_protocol`: mode, shots, draw, direction, cmc, permutations, trial.
 
@@ -78,7 +78,7 @@ def score_features(
         precision=precision,
         distance=reranker,
         rerank=reranker.label if reranker else None,
-        scorer=scorer,
+        product=product,
         fingerprints={name: file_hash(file) for name, file in given.items() if file.is_file()},
         notes=[*notes, *_people_notes(chosen, source), *([reranker.note] if reranker else [])],
         progress=progress,

@@ -30,14 +30,14 @@ from ivreid.analysis.breakdown import (
 from ivreid.analysis.compare import PER_IDENTITY, per_identity_json
 from ivreid.metrics import rank_queries
 from ivreid.metrics.bootstrap import bootstrap
-from ivreid.metrics.distances import Distances, Scorer, pairwise, product_with
+from ivreid.metrics.distances import Distances, MatrixProduct, pairwise, product_on_cpu
 from ivreid.metrics.verification import Pairs, roc
 from ivreid.protocols.base import Protocol
 from ivreid.protocols.collapse import collapse_notes
 from ivreid.protocols.evaluator import metric_of, summarise
-from ivreid.protocols.given import DistanceMatrix, Scored
+from ivreid.protocols.fixed_trial import DistanceMatrix, Scored
 from ivreid.protocols.result import Result
-from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, distance_blocks, run_trials
+from ivreid.protocols.trials import Distance, Precision, TrialOutcomes, distance_blocks, run_trials
 from ivreid.types import Embeddings, Progress
 
 FPRS = (0.001, 0.01, 0.1)
@@ -54,7 +54,7 @@ def evaluate_in_full(
     metric: str = "cosine",
     precision: Precision = "double",
     distance: Distance | None = None,
-    scorer: Scorer = product_with,
+    product: MatrixProduct = product_on_cpu,
     rerank: str | None = None,
     tta: str | None = None,
     fingerprints: Mapping[str, str] | None = None,
@@ -76,7 +76,7 @@ def evaluate_in_full(
         metric=metric,
         precision=precision,
         distance=distance,
-        scorer=scorer,
+        product=product,
         progress=_half(progress, 0),
     )
     result = summarise(

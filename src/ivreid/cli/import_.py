@@ -38,7 +38,7 @@ def run(
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.errors import UsageError
-    from ivreid.methods.published import import_checkpoint
+    from ivreid.methods.checkpoint_import import import_checkpoint
 
     sides = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size) if size else None
     if size and sides is None:

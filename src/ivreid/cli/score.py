@@ -85,17 +85,17 @@ def run(
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.results_table import show_results
     from ivreid.io import check_output
-    from ivreid.metrics.distances import Scorer, product_with
+    from ivreid.metrics.distances import MatrixProduct, product_on_cpu
     from ivreid.protocols import write_results
 
     if json_out is not None:
         inputs = (features, query, gallery, distances, permutations, test_ids)
         check_output(json_out, inputs=[file for file in inputs if file is not None])
-    scorer: Scorer = product_with
+    product: MatrixProduct = product_on_cpu
     if device != "cpu":
-        from ivreid.inference.scorer import product_on
+        from ivreid.inference.device_products import product_on
 
-        scorer = product_on(device)
+        product = product_on(device)
     with progress_bar("Scoring") as tick:
         result = score_features(
             features,
@@ -107,7 +107,7 @@ def run(
             metric=metric,
             precision="single" if single else "double",
             rerank=rerank,
-            scorer=scorer,
+            product=product,
             progress=tick,
             mode=mode,
             shots=shots,

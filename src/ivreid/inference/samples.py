@@ -11,13 +11,13 @@ from ivreid.data import open_images
 from ivreid.datasets.found_pictures import find_pictures
 from ivreid.errors import DataError
 from ivreid.inference.embedder import Embedder
-from ivreid.inference.labels import (
+from ivreid.inference.loading import load
+from ivreid.inference.path_labels import (
     check_identity,
     pid_and_camera,
     refuse_other_modality,
     shared_numbers,
 )
-from ivreid.inference.loading import load
 from ivreid.paths import not_there
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
 

@@ -8,7 +8,7 @@ import torch
 
 from ivreid.data.settings import BatchSettings
 from ivreid.methods import build, get_method
-from ivreid.methods.published import image_size
+from ivreid.methods.checkpoint_import import image_size
 
 
 @dataclass(frozen=True)

@@ -191,12 +191,12 @@ def to_distance(squared: DoubleArray, metric: Metric) -> DoubleArray:
     return squared / 2 if metric == "cosine" else np.sqrt(squared)
 
 
-Scorer = Callable[[NDArray[Any]], Callable[[NDArray[Any]], NDArray[Any]]]
+MatrixProduct = Callable[[NDArray[Any]], Callable[[NDArray[Any]], NDArray[Any]]]
 """Takes a gallery (G, D) once; the function it returns maps queries (B, D) to their products (G, B)."""
 
 
-def product_with(gallery: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """The scorer of this machine's processor."""
+def product_on_cpu(gallery: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """The product of this machine's processor."""
     return lambda queries: gallery @ queries.T
 
 
@@ -214,10 +214,12 @@ class GalleryProducts:
         rows: (U,) distinct gallery rows; their order decides where in the product each stands.
         metric: "cosine" or "euclidean".
         dtype: float64 or float32, for the whole computation.
-        scorer: What multiplies.
+        product: What multiplies.
     """
 
-    def __init__(self, vectors: FloatArray, rows: IntArray, metric: str, dtype: Any, scorer: Scorer) -> None:
+    def __init__(
+        self, vectors: FloatArray, rows: IntArray, metric: str, dtype: Any, product: MatrixProduct
+    ) -> None:
         self._vectors, self._dtype = vectors, np.dtype(dtype)
         first, place = distinct(vectors[rows])
         self._place = np.full(len(vectors), -1)
@@ -231,7 +233,7 @@ class GalleryProducts:
         else:
             self._offset, scale = None, -1 / np.sqrt(np.where(squares > 0, squares, 1))
         gallery *= scale[:, None]
-        self._multiply = scorer(gallery)
+        self._multiply = product(gallery)
         self.itemsize = self._dtype.itemsize
         self.row_bytes = len(gallery) * self.itemsize
 

@@ -2,7 +2,7 @@
 
 from ivreid.models.backbone import RESNETS, create_backbone
 from ivreid.models.ema_linear import EmaLinear
-from ivreid.models.foreign import read_checkpoint, read_tensors
+from ivreid.models.foreign_checkpoint import read_checkpoint, read_tensors
 from ivreid.models.gates import ChannelGate, ModalityAlleviation
 from ivreid.models.modality_heads import ModalityHeads
 from ivreid.models.necks import DualNorm, NormKind, make_norm

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
-from ivreid.models.foreign import read_checkpoint
+from ivreid.models.foreign_checkpoint import read_checkpoint
 from ivreid.models.torchvision_names import CLASSIFIERS, COUNTER, from_torchvision
 from ivreid.paths import user_path
 

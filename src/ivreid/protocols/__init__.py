@@ -1,7 +1,7 @@
 """Who queries, who is gallery, what is excluded, which CMC rule, how many trials."""
 
 from ivreid.catalogue import PROTOCOLS
-from ivreid.metrics.distances import METRICS, Scorer
+from ivreid.metrics.distances import METRICS, MatrixProduct
 from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
@@ -9,7 +9,7 @@ from ivreid.protocols.in_memory import score
 from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
 from ivreid.protocols.result_io import read_results, write_results
-from ivreid.protocols.scoring import Precision, TrialOutcomes, run_trials
+from ivreid.protocols.trials import Precision, TrialOutcomes, run_trials
 
 __all__ = [
     "DIRECTIONS",
@@ -17,11 +17,11 @@ __all__ = [
     "FIGURES",
     "METRICS",
     "PROTOCOLS",
+    "MatrixProduct",
     "Permutations",
     "Precision",
     "Protocol",
     "Result",
-    "Scorer",
     "Trial",
     "TrialOutcomes",
     "TrialResult",

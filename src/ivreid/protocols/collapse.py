@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ivreid.metrics.distances import check_metric, squared_distances, unit
 from ivreid.protocols.base import canonical_order
-from ivreid.protocols.given import DistanceMatrix, Scored
+from ivreid.protocols.fixed_trial import DistanceMatrix, Scored
 from ivreid.types import FloatArray
 
 _ROUNDING = 1e-6

@@ -9,14 +9,14 @@ import numpy as np
 
 from ivreid.errors import ProtocolError
 from ivreid.metrics import Figures, figures
-from ivreid.metrics.distances import Scorer, product_with
+from ivreid.metrics.distances import MatrixProduct, product_on_cpu
 from ivreid.protocols.base import Protocol, canonical_order
 from ivreid.protocols.collapse import collapse_notes
-from ivreid.protocols.given import GIVEN, DistanceMatrix, Scored
+from ivreid.protocols.fixed_trial import GIVEN, DistanceMatrix, Scored
 from ivreid.protocols.notes import trial_notes, why_no_match
 from ivreid.protocols.result import Result, TrialResult
-from ivreid.protocols.scoring import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.protocols.tie_notes import TIES, tie_note, ties_block
+from ivreid.protocols.trials import Distance, Precision, TrialOutcomes, run_trials
 from ivreid.types import ImageTable, Progress
 
 
@@ -27,7 +27,7 @@ def evaluate(
     metric: str = "cosine",
     precision: Precision = "double",
     distance: Distance | None = None,
-    scorer: Scorer = product_with,
+    product: MatrixProduct = product_on_cpu,
     rerank: str | None = None,
     tta: str | None = None,
     fingerprints: Mapping[str, str] | None = None,
@@ -42,7 +42,7 @@ def evaluate(
         metric: "cosine", or "euclidean" on the vectors as given.
         precision: "double", or "single" for float32 distances at half the time; see `run_trials`.
         distance: Replaces the metric, e.g. by a re-ranking; name it in `rerank`.
-        scorer: Computes matrix products, on a GPU for instance.
+        product: Computes matrix products, on a GPU for instance.
         rerank: Name of the re-ranking behind `distance`, kept in the result.
         tta: Name of the test-time augmentation behind the embeddings, kept in the result.
         fingerprints: Of "dataset" and "model"; "split" is computed from the images' ids.
@@ -59,7 +59,7 @@ def evaluate(
         metric=metric,
         precision=precision,
         distance=distance,
-        scorer=scorer,
+        product=product,
         progress=progress,
     )
     return summarise(

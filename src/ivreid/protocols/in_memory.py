@@ -12,10 +12,10 @@ from ivreid.errors import DataError, UsageError
 from ivreid.protocols.base import DIRECTIONS, Protocol
 from ivreid.protocols.described_images import DescribedImages
 from ivreid.protocols.evaluator import evaluate
-from ivreid.protocols.given import AsGiven, DistanceMatrix, Scored
+from ivreid.protocols.fixed_trial import DistanceMatrix, FixedTrial, Scored
 from ivreid.protocols.registry import make_protocol
 from ivreid.protocols.result import Result
-from ivreid.protocols.scoring import Precision
+from ivreid.protocols.trials import Precision
 from ivreid.types import BoolArray, Embeddings, ImageTable, Progress
 
 _FIELDS = ("vectors", "pids", "camids", "modality", "frames")
@@ -150,7 +150,7 @@ def _prepare_sides(query: Any, gallery: Any, distances: Any, rule: Protocol) -> 
     joined = DescribedImages.join(sides)
     table = joined.table()
     rows = np.arange(counts[0]), np.arange(counts[0], sum(counts))
-    protocol = AsGiven(cmc=rule.cmc, rule=rule, query=rows[0], gallery=rows[1], direction=direction)
+    protocol = FixedTrial(cmc=rule.cmc, rule=rule, query=rows[0], gallery=rows[1], direction=direction)
     if distances is None:
         return Embeddings(joined.vectors, table), protocol
     return DistanceMatrix.of_sides(distances, table, *rows), protocol

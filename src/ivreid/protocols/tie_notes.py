@@ -10,7 +10,7 @@ import numpy as np
 from ivreid.metrics import CmcRule
 from ivreid.metrics.ties import expected_figures
 from ivreid.protocols.result import FIGURES, TrialResult
-from ivreid.protocols.scoring import TrialOutcomes
+from ivreid.protocols.trials import TrialOutcomes
 
 TIES = "ties"
 """Key of the block in a result in which ties decided: `queries` of each trial in which they did, and `expected`,

@@ -29,7 +29,7 @@ from ivreid.paths import not_there
 from ivreid.synthetic import DEFAULT_GAP, SynthSummary, synthesise
 from ivreid.training.batch_checks import check_batch, check_every_batch
 from ivreid.training.ema import WeightAverage
-from ivreid.training.initial import is_ours, start_from
+from ivreid.training.initial_weights import is_ours, start_from
 from ivreid.training.optimizer import make_optimizer
 from ivreid.training.precision import Precision, choose_precision
 from ivreid.types import Progress, Sample

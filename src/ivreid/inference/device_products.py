@@ -1,4 +1,4 @@
-"""Matrix products on a device, for `ivreid.protocols.evaluator(..., scorer=product_on("cuda"))`."""
+"""Matrix products on a device, for `ivreid.evaluate(..., product=product_on("cuda"))`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ivreid.distributed.device import choose_device
 from ivreid.errors import UsageError
-from ivreid.protocols import Scorer
+from ivreid.protocols import MatrixProduct
 
 
-def product_on(device: str | torch.device = "auto") -> Scorer:
-    """A scorer that keeps the gallery on a device and multiplies there, in the precision it is given.
+def product_on(device: str | torch.device = "auto") -> MatrixProduct:
+    """A product that keeps the gallery on a device and multiplies there, in the precision it is given.
 
     Raises:
         UsageError: A device this machine has not, or double precision on MPS, which has none.

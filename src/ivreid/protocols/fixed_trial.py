@@ -108,7 +108,7 @@ Scored = Embeddings | DistanceMatrix
 
 
 @dataclass(frozen=True, eq=False)
-class AsGiven(Protocol):
+class FixedTrial(Protocol):
     """One trial of queries and gallery as somebody brought them: nothing is drawn, nobody is left out.
 
     Attributes:

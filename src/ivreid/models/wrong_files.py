@@ -13,7 +13,7 @@ NOT_TOLD = ("", "ZIP archive", "BMP", "Netpbm", "JPEG XL")
 """What torch writes itself, and kinds of which two bytes alone tell: a damaged checkpoint is no picture."""
 
 
-def refuse_strangers(path: Path) -> None:
+def refuse_wrong_files(path: Path) -> None:
     """Refuse a file or folder that is no checkpoint, by what it is.
 
     Raises:

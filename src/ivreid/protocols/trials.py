@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ivreid.errors import UsageError
 from ivreid.machine import available_cores
-from ivreid.metrics.distances import GalleryProducts, Scorer, check_metric, product_with
+from ivreid.metrics.distances import GalleryProducts, MatrixProduct, check_metric, product_on_cpu
 from ivreid.metrics.identities import Identities
 from ivreid.metrics.outcomes import Outcomes, rank_block, rank_queries
 from ivreid.metrics.ties import TieExpectations, expect_ties, expect_ties_of_matrix
 from ivreid.protocols.base import Protocol, Trial, canonical_order, in_order_of
-from ivreid.protocols.given import DistanceMatrix, Scored
+from ivreid.protocols.fixed_trial import DistanceMatrix, Scored
 from ivreid.types import Embeddings, FloatArray, IntArray, Progress
 
 Precision = Literal["double", "single"]
@@ -63,7 +63,7 @@ def run_trials(
     metric: str = "cosine",
     precision: Precision = "double",
     distance: Distance | None = None,
-    scorer: Scorer = product_with,
+    product: MatrixProduct = product_on_cpu,
     progress: Progress | None = None,
 ) -> tuple[TrialOutcomes, ...]:
     """Rank every query of every trial.
@@ -72,13 +72,13 @@ def run_trials(
 
     Args:
         embeddings: All images the protocol may draw from; or their distances, and then metric, precision and
-            scorer have no say.
+            product have no say.
         protocol: Who queries whom.
         metric: "cosine", or "euclidean" on the vectors as given.
         precision: "double" computes distances in float64. "single" takes half the time; distances that agree
             in about six digits may then change places, as they do in code that works in float32.
         distance: Replaces metric and precision, e.g. by a re-ranking of whole lists; called once per trial.
-        scorer: Computes the products, on a GPU for instance.
+        product: Computes the products, on a GPU for instance.
         progress: Called with (queries done, queries in all); trials that share their queries count once.
 
     Raises:
@@ -108,7 +108,7 @@ def run_trials(
             blocks = distance_blocks(embeddings, group[0], distance)
             ranked[group[0]] = _rank_blocks(blocks, protocol, ids, group[0], tick)
         else:
-            products = _products(embeddings, group, metric, precision, scorer)
+            products = _products(embeddings, group, metric, precision, product)
             ranked |= _rank_group(products, protocol, ids, group, tick)
         done += len(group[0].query)
     return tuple(TrialOutcomes(trial, *ranked[trial]) for trial in trials)
@@ -157,12 +157,12 @@ def _rank_blocks(
 
 
 def _products(
-    embeddings: Embeddings, group: Sequence[Trial], metric: str, precision: Precision, scorer: Scorer
+    embeddings: Embeddings, group: Sequence[Trial], metric: str, precision: Precision, product: MatrixProduct
 ) -> GalleryProducts:
     needed = np.concatenate([trial.gallery for trial in group])
     union = in_order_of(canonical_order(embeddings.images), needed)
     dtype = np.float64 if precision == "double" else np.float32
-    return GalleryProducts(embeddings.vectors, union, metric, dtype, scorer)
+    return GalleryProducts(embeddings.vectors, union, metric, dtype, product)
 
 
 class _Ranker:

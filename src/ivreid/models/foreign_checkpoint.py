@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ivreid.errors import CheckpointError
-from ivreid.models.entries import find_weights, without_shared_prefix
+from ivreid.models.checkpoint_entries import find_weights, without_shared_prefix
 from ivreid.models.pickle_objects import StandIn, StorageRef, TensorRef
 from ivreid.models.pickles import MAX_BYTES, read_pickle
 from ivreid.models.sealed import read_safetensors
-from ivreid.models.strangers import refuse_foreign_archive, refuse_strangers
+from ivreid.models.wrong_files import refuse_foreign_archive, refuse_wrong_files
 from ivreid.reading import clean, reason
 
 FREE_BYTES = 512 << 20
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def _read(path: Path) -> Checkpoint:
-    refuse_strangers(path)
+    refuse_wrong_files(path)
     if not path.is_file():
         raise CheckpointError(f"{clean(path)}: no such checkpoint file")
     with path.open("rb") as file:
