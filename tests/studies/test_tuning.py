@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ from study_fakes import FakeTraining, Killed
 import ivreid
 from ivreid.config import load_config, make_config
 from ivreid.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
-from ivreid.studies.optuna_store import require_optuna
+from ivreid.studies.optuna_store import only_process, require_optuna
 from ivreid.studies.search_space import Choices, Range, check_space, default_space, read_space, with_values
 from ivreid.studies.tuning import tune
 from ivreid.training.health import Diverged
@@ -323,3 +326,15 @@ def test_the_space_may_be_a_file_or_left_out(config, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(UsageError, match="a search runs in one process"):
         ivreid.tune(config(), train=FakeTraining(hill))
+
+
+def test_a_file_system_without_locks_is_told_and_searched_on(tmp_path, monkeypatch, caplog):
+    def none(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with only_process(tmp_path / "search"):
+        pass
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'search'} lies on a file system without locks: make sure that no other process searches there"
+    ]

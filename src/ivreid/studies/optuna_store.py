@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,8 @@ UNPRUNED = 5
 """Trials that must have ended before one is stopped early."""
 WARM = 0.2
 """Share of the epochs in which no trial is stopped early."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -127,8 +130,13 @@ def only_process(out: Path) -> Iterator[None]:
             f"cannot write the folder {out}: {error.strerror}; choose another with --out"
         ) from error
     try:
-        if try_lock(file) == "theirs":
+        held = try_lock(file)
+        if held == "theirs":
             raise TrainingError(f"{out} is in use: another process searches there; wait for it")
+        if held == "no locks":
+            log.warning(
+                "%s lies on a file system without locks: make sure that no other process searches there", out
+            )
         yield
     finally:
         os.close(file)
