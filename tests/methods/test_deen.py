@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from ivreid.methods.published import import_published
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet50
@@ -15,6 +14,7 @@ from torchvision.models import resnet50
 from ivreid.config import make_config
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import parse_settings
+from ivreid.methods.checkpoint_import import import_published
 from ivreid.methods.deen import DEE, MFA
 from method_batches import scatter, small_batch, small_method
 
