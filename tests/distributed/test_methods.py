@@ -19,8 +19,12 @@ from ivreid.distributed.sync_norm import synchronise_norms
 from ivreid.methods import METHODS, Method
 from ivreid.testing.method_contract import IDENTITIES
 from method_batches import small_batch, small_method
+from time_limits import seconds
 
-pytestmark = pytest.mark.slow
+LIMIT = 60 + 60 * len(METHODS)
+"""Seconds after which the pair hangs: it runs every method, before the first test."""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(LIMIT + 60))]
 STEPS = 2
 LIKE = 1e-9
 """Double precision, through some twenty layers twice."""
@@ -68,7 +72,7 @@ def in_this_process(folder: str) -> None:
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert IDENTITIES % 2 == 0
     folder = tmp_path_factory.mktemp("pairs")
-    run_all(in_this_process, str(folder), limit=60 + 20 * len(METHODS))
+    run_all(in_this_process, str(folder), limit=LIMIT)
     return folder
 
 
