@@ -61,8 +61,8 @@ def test_a_protocol_that_there_is_not(tiny_config: Make, select: str) -> None:
         protocol = "sysu"
 
     ivreid.register_dataset(Wrong)
-    config = tiny_config(data={"dataset": "copy"}, validation={"select": select})
-    refused(config, UsageError, r"unknown protocol 'sysu'; did you mean sysu-mm01\?")
+    with pytest.raises(UsageError, match=r"unknown protocol 'sysu'; did you mean sysu-mm01\?"):
+        tiny_config(data={"dataset": "copy"}, validation={"select": select})
 
 
 def test_images_that_do_not_fit_the_published_protocol(tiny_config: Make) -> None:
