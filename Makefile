@@ -11,7 +11,7 @@ endif
 COUNT ?= 200
 FIRST ?= 0
 
-.PHONY: help install demo test quick campaign lint types format clean
+.PHONY: mutants help install demo test quick campaign lint types format clean
 
 help:
 	@echo "make demo     synthetic data -> train -> evaluate -> report   (about 10 minutes with installation)"
@@ -43,6 +43,9 @@ campaign: install
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "campaign or hypothesis" -k "$(ONLY)" \
 		--campaign-seed $(SEED) --campaign-first $(FIRST) --campaign-count $(COUNT) \
 		--hypothesis-seed $(SEED) -o tmp_path_retention_policy=failed
+
+mutants: install
+	@$(BIN)/python tools/mutants.py $(if $(MODULE),--module $(MODULE)) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))
 
 lint: install
 	@$(BIN)/ruff format --check .

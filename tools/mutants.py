@@ -1,0 +1,158 @@
+"""Change the source in one place at a time and see whether a test notices: `make mutants`.
+
+    python tools/mutants.py --module training/schedule            every mutant of one module
+    python tools/mutants.py --seed 3 --count 40                   forty of all modules, drawn at random
+
+A mutant lives when every test of its module passes. Survivors are printed with their line; either a test is
+missing, or the change makes no difference, which is then to be written down with its reason. Each mutant runs
+in a copy of the package, so the checkout never changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "ivreid"
+
+TESTS = {
+    "metrics": ["tests/metrics", "tests/protocols", "tests/analysis"],
+    "protocols": ["tests/protocols"],
+    "losses": ["tests/losses"],
+    "data/sampler": ["tests/data/test_sampler.py"],
+    "data/planning": ["tests/data/test_sampler.py", "tests/data/test_as_pytorch.py"],
+    "data/augment": ["tests/data/test_augment.py", "tests/training/test_exact_steps.py"],
+    "data/erasing": ["tests/data/test_augment.py", "tests/training/test_exact_steps.py"],
+    "training/schedule": ["tests/training/test_parts.py"],
+}
+"""Modules where a wrong figure would be silent, and the tests that must notice."""
+
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    **{ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Div},
+    **{
+        ast.Lt: ast.LtE,
+        ast.LtE: ast.Lt,
+        ast.Gt: ast.GtE,
+        ast.GtE: ast.Gt,
+        ast.Eq: ast.NotEq,
+        ast.NotEq: ast.Eq,
+    },
+    **{ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.USub: ast.UAdd},
+}
+
+
+def variants(tree: ast.Module) -> Iterator[tuple[int, str, ast.Module]]:
+    """Every mutant of a module: line, what was done, the changed tree. Messages and annotations stay."""
+    for number, node in enumerate(ast.walk(tree)):
+        for what, change in _changes(node):
+            mutant = copy.deepcopy(tree)
+            change(next(one for index, one in enumerate(ast.walk(mutant)) if index == number))
+            yield getattr(node, "lineno", 0), what, ast.fix_missing_locations(mutant)
+
+
+def _changes(node: ast.AST) -> Iterator[tuple[str, object]]:
+    for field in ("op", "ops"):
+        found = getattr(node, field, None)
+        old = found[0] if isinstance(found, list) and found else found
+        if type(old) in SWAPS and not _is_annotation(node):
+            new = SWAPS[type(old)]
+            yield (
+                f"{type(old).__name__} -> {new.__name__}",
+                lambda one, f=field, n=new: setattr(
+                    one, f, [n(), *getattr(one, f)[1:]] if f == "ops" else n()
+                ),
+            )
+    if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        yield f"{node.value} -> {node.value + 1}", lambda one: setattr(one, "value", one.value + 1)
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield f"{node.value} -> {not node.value}", lambda one: setattr(one, "value", not one.value)
+    if isinstance(node, ast.If | ast.IfExp):
+        yield "condition -> not condition", lambda one: setattr(one, "test", ast.UnaryOp(ast.Not(), one.test))
+
+
+def _is_annotation(node: ast.AST) -> bool:
+    """`int | None` in a type is no computation."""
+    return (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.BitOr)
+        and isinstance(node.right, ast.Constant | ast.Name)
+    )
+
+
+def survives(module: Path, source: str, tests: list[str], limit: float) -> bool:
+    """Whether every test passes with this source in the module's place."""
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "ivreid"
+        shutil.copytree(PACKAGE, copied, ignore=shutil.ignore_patterns("__pycache__"))
+        (copied / module.relative_to(PACKAGE)).write_text(source, encoding="utf-8")
+        environment = {**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "-m",
+            "not slow",
+            "-p",
+            "no:cacheprovider",
+            *tests,
+        ]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, timeout=limit, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False  # it hangs, which a test notices by never ending
+        return done.returncode == 0
+
+
+def main() -> int:
+    """Run the mutants; exit status 1 where too few were noticed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--module", choices=sorted(TESTS), action="append", help="only this; repeatable")
+    parser.add_argument("--count", type=int, help="so many of them, drawn at random; all by default")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument(
+        "--limit", type=float, default=600, help="seconds after which a mutant counts as hanging"
+    )
+    parser.add_argument("--share", type=float, default=0.9, help="least share that tests must notice")
+    wanted = parser.parse_args()
+    work = []
+    for name in wanted.module or TESTS:
+        path = PACKAGE / name
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
+            work += [
+                (file, line, what, ast.unparse(mutant), TESTS[name]) for line, what, mutant in variants(tree)
+            ]
+    if wanted.count is not None:
+        work = random.Random(wanted.seed).sample(work, min(wanted.count, len(work)))
+    killed, survivors = 0, []
+    with ThreadPoolExecutor(wanted.jobs) as pool:
+        lives = pool.map(lambda one: survives(one[0], one[3], one[4], wanted.limit), work)
+        for number, ((file, line, what, *_), alive) in enumerate(zip(work, lives, strict=True), start=1):
+            place = f"{file.relative_to(ROOT)}:{line}: {what}"
+            killed += not alive
+            survivors += [place] if alive else []
+            print(f"{number}/{len(work)}  {'SURVIVES' if alive else 'killed  '}  {place}", flush=True)
+    print(f"\n{killed} of {len(work)} noticed ({killed / max(len(work), 1):.1%})", *survivors, sep="\n  ")
+    return int(killed < wanted.share * len(work))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
