@@ -71,6 +71,20 @@ def write_with(path, metadata):
             "needs 'num_classes' .int., it has str",
         ),
         ({**CARD, "format": 1, "kind": "weights", "num_classes": 10**12}, "not in 1.."),
+        *(
+            ({**CARD, "format": 1, "kind": "weights", **changes}, message)
+            for changes, message in (
+                ({"train_pids": "all"}, "has 'all' for 'train_pids', not a list of whole numbers"),
+                ({"train_pids": [1, "2"]}, r"has \[1, '2'\] for 'train_pids', not a list of whole numbers"),
+                ({"dataset": "sysu"}, "has 'sysu' for 'dataset', not dict"),
+                ({"dataset": {"name": 3}}, "has 3 for 'dataset.name', not str"),
+                ({"dataset": {"trial": True}}, "has True for 'dataset.trial', not int"),
+                ({"selection": {"pids": {}}}, "for 'selection.pids', not a list"),
+                ({"selection": []}, "for 'selection', not dict"),
+                ({"preprocessing": {"size": [1.5, 2]}}, "for 'preprocessing.size'"),
+                ({"calibration": 0.3}, "has 0.3 for 'calibration'"),
+            )
+        ),
         ({"format": 1, "kind": "weights", "method": "x"}, "needs 'settings' .dict., it has nothing"),
     ],
 )

@@ -125,8 +125,10 @@ def per_identity(result: Result) -> IdentitySums | None:
     try:
         pids = np.asarray(block["pids"], dtype=np.int64)
         sums = {name: np.asarray(values, dtype=np.float64) for name, values in block["sums"].items()}
+        if pids.ndim != 1 or any(values.ndim != 1 for values in sums.values()):
+            raise ValueError("columns of one value per identity are needed")
         return IdentitySums(pids, np.asarray(block["valid"], dtype=np.float64), sums)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"the {PER_IDENTITY!r} block of {result.title!r} is damaged: {error}") from error
 
 

@@ -16,6 +16,13 @@ from ivreid.reading import clean, reason
 
 WEIGHTS = Kind("weights", "weights file", "use weights.safetensors of a run, or see `ivreid import`")
 REQUIRED: dict[str, type] = {"method": str, "settings": dict, "num_classes": int}
+OPTIONAL: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("preprocessing", "dataset", "selection", "metrics", "versions", "calibration"), (dict,)),
+    **dict.fromkeys(("licence", "created", "dataset.name", "dataset.fingerprint", "selection.on"), (str,)),
+    **dict.fromkeys(("train_pids", "selection.pids", "size", "preprocessing.size"), (list, tuple)),
+    "dataset.trial": (int,),
+}
+"""Kinds of the rest, where it is there and not null; lists hold whole numbers."""
 MAX_CLASSES = 100_000
 
 
@@ -92,7 +99,23 @@ def _check(card: Mapping[str, Any], path: str) -> None:
         if type(card.get(key)) is not expected:
             found = type(card[key]).__name__ if key in card else "nothing"
             raise CheckpointError(f"the card of {path} needs {key!r} ({expected.__name__}), it has {found}")
+    _check_optional(card, path)
     if not 1 <= card["num_classes"] <= MAX_CLASSES:
         raise CheckpointError(
             f"the card of {path}: num_classes {card['num_classes']} is not in 1..{MAX_CLASSES}"
         )
+
+
+def _check_optional(card: Mapping[str, Any], path: str) -> None:
+    for key, kinds in OPTIONAL.items():
+        *above, last = key.split(".")
+        section = card.get(above[0]) if above else card
+        value = section.get(last) if isinstance(section, Mapping) else None
+        if value is None:
+            continue
+        whole = list not in kinds or (type(value) in kinds and all(type(one) is int for one in value))
+        if type(value) not in kinds or not whole:
+            needed = "a list of whole numbers" if list in kinds else kinds[0].__name__
+            raise CheckpointError(
+                f"the card of {path} has {clean(repr(value), 60)} for {key!r}, not {needed}"
+            )

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ivreid.errors import DataError
+from ivreid.reading import clean
 
+_PLAIN = (str, int, float, type(None))
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 
 
@@ -115,25 +117,80 @@ class Result:
         if not isinstance(value, dict) or not known <= value.keys():
             missing = sorted(known - value.keys()) if isinstance(value, dict) else sorted(known)
             raise DataError(f"{source} is not an ivreid result: it lacks {', '.join(missing)}")
-        try:
-            trials = tuple(
-                TrialResult(**{n: float(t[n]) for n in FIGURES}, cmc=tuple(float(x) for x in t["cmc"]))
-                for t in value["trials"]
-            )
-            return cls(
-                protocol=str(value["protocol"]),
-                title=str(value["title"]),
-                version=int(value["version"]),
-                options=dict(value["options"]),
-                queries=int(value["queries"]),
-                valid_queries=int(value["valid_queries"]),
-                gallery=int(value["gallery"]),
-                trials=trials,
-                fingerprints=dict(value.get("fingerprints") or {}),
-                rerank=value.get("rerank"),
-                tta=value.get("tta"),
-                notes=tuple(value.get("notes") or ()),
-                extra={k: v for k, v in value.items() if k not in known | optional},
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{source} is not an ivreid result: {type(error).__name__} {error}") from error
+        read = _Reader(value, source)
+        return cls(
+            protocol=read.text("protocol"),
+            title=read.text("title"),
+            version=read.count("version"),
+            options=read.options(),
+            queries=read.count("queries"),
+            valid_queries=read.count("valid_queries"),
+            gallery=read.count("gallery"),
+            trials=read.trials(),
+            fingerprints=read.texts("fingerprints"),
+            rerank=read.text("rerank") if value.get("rerank") is not None else None,
+            tta=read.text("tta") if value.get("tta") is not None else None,
+            notes=read.notes(),
+            extra={k: v for k, v in value.items() if k not in known | optional},
+        )
+
+
+class _Reader:
+    """Takes the values of a result's JSON object, each of its own kind: a wrong one would end up in a table."""
+
+    def __init__(self, value: dict[str, Any], source: str) -> None:
+        self.value, self.source = value, source
+
+    def wrong(self, key: str, value: Any, needed: str) -> DataError:
+        shown = clean(repr(value), 60)
+        return DataError(f"{self.source} is not an ivreid result: {key} is {shown}, it must be {needed}")
+
+    def text(self, key: str) -> str:
+        value = self.value[key]
+        if type(value) is not str:
+            raise self.wrong(key, value, "text")
+        return value
+
+    def count(self, key: str) -> int:
+        value = self.value[key]
+        if type(value) is not int or not 0 <= value < 2**53:
+            raise self.wrong(key, value, "a count")
+        return value
+
+    def options(self) -> dict[str, Any]:
+        value = self.value["options"]
+        if type(value) is not dict or not all(isinstance(v, _PLAIN) for v in value.values()):
+            raise self.wrong("options", value, "an object of plain values")
+        return dict(value)
+
+    def texts(self, key: str) -> dict[str, str]:
+        value = self.value.get(key) or {}
+        if type(value) is not dict or not all(type(v) is str for v in value.values()):
+            raise self.wrong(key, value, "an object of texts")
+        return dict(value)
+
+    def notes(self) -> tuple[str, ...]:
+        value = self.value.get("notes") or []
+        if type(value) is not list or not all(type(v) is str for v in value):
+            raise self.wrong("notes", value, "a list of texts")
+        return tuple(value)
+
+    def trials(self) -> tuple[TrialResult, ...]:
+        value = self.value["trials"]
+        if type(value) is not list or not value or not all(type(trial) is dict for trial in value):
+            raise self.wrong("trials", value, "a list of one object a trial")
+        return tuple(self.trial(f"trial {number}", trial) for number, trial in enumerate(value, start=1))
+
+    def trial(self, where: str, trial: dict[str, Any]) -> TrialResult:
+        figures = {name: self.fraction(f"{name} of {where}", trial.get(name)) for name in FIGURES}
+        curve = trial.get("cmc")
+        if type(curve) is not list or not curve:
+            raise self.wrong(f"cmc of {where}", curve, "a list of fractions")
+        cmc = tuple(self.fraction(f"cmc of {where}", point) for point in curve)
+        return TrialResult(**figures, cmc=cmc)
+
+    def fraction(self, what: str, value: Any) -> float:
+        # a mean of many may exceed 1 by rounding
+        if type(value) not in (int, float) or not 0 <= value <= 1 + 1e-9:
+            raise self.wrong(what, value, "a fraction from 0 to 1")
+        return float(value)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -90,6 +91,53 @@ def load_position(path: Path) -> dict[str, Any]:
 def _refuse_missing(path: Path) -> None:
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Position(_Strict):
+    model_config = ConfigDict(extra="forbid")
+    epoch: NonNegativeInt
+    batch: NonNegativeInt
+    step: NonNegativeInt
+
+
+class _Health(_Strict):
+    model_config = ConfigDict(extra="forbid")
+    seen: NonNegativeInt
+    first: dict[str, float]
+    recent: dict[str, float]
+
+
+class _Resumable(_Strict):
+    """What a state must say so that a run can go on from it."""
+
+    config: dict[str, Any]
+    dataset: dict[str, str | int | None]
+    precision: str
+    processes: PositiveInt = 1
+    rounding: dict[str, str | int] = {}
+    position: _Position
+    best: dict[str, float] | None
+    health: _Health
+    scaler: dict[str, float]
+    log_bytes: NonNegativeInt
+
+
+def check_resumable(state: TrainingState) -> None:
+    """Whether a state says all that a run needs to go on.
+
+    Raises:
+        CheckpointError: Something is missing or of a wrong kind; the message names it.
+    """
+    try:
+        _Resumable.model_validate(state.info)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CheckpointError(f"{state.path} is damaged: `{where}` in it: {first['msg']}") from error
 
 
 def broadcast_state(process: ProcessRank, state: TrainingState | None) -> TrainingState | None:

@@ -18,6 +18,7 @@ from ivreid.training.batch_checks import what_to_lower
 from ivreid.training.checkpoint import (
     TrainingState,
     broadcast_state,
+    check_resumable,
     load_position,
     load_state,
     restore_state,
@@ -156,6 +157,7 @@ class Saver:
         if parts.process.is_main:
             state = self._newest()
             if state is not None:
+                check_resumable(state)
                 check_same_run(state, self.config, parts)
         state = broadcast_state(parts.process, state)  # other machines need not see the folder
         if state is None:
