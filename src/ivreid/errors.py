@@ -5,11 +5,35 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_LINE = 1000
+"""Letters: a foreign file may hold keys and values of any length."""
+SCREEN = 40
+"""Lines."""
+
 
 class IvreidError(Exception):
-    """Base of all errors the command line prints as one message, without a traceback."""
+    """Base of all errors the command line prints as one message, without a traceback.
+
+    As text it is fit to be shown: names and values of foreign files in it lose their control characters and
+    what is longer than a few lines.
+    """
 
     exit_status = 2
+
+    def __str__(self) -> str:
+        return "\n".join(_fit(line) for line in super().__str__().split("\n"))
+
+    def on_a_screen(self) -> str:
+        """The text, cut where it would scroll away."""
+        lines = str(self).split("\n")
+        more = [f"... and {len(lines) - SCREEN + 1:,} more lines"] if len(lines) > SCREEN else []
+        return "\n".join([*lines[: SCREEN - 1], *(more or lines[SCREEN - 1 :])])
+
+
+def _fit(line: str) -> str:
+    if len(line) > LONGEST_LINE:
+        line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
 
 
 class UsageError(IvreidError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,11 +15,13 @@ def user_path(path: Path | str) -> Path:
     """The path that somebody named: `~` and `~name` at its start are home folders.
 
     Raises:
-        UsageError: There is no such home folder, or it would be a new name with a control character in it.
+        UsageError: There is no such home folder, it would be a new name with a control character in it, or it is
+            a name that no file can have.
     """
     path = Path(path)
     if not _is_there(path):
         refuse_control_characters(path)
+    _refuse_impossible(path)
     if not str(path).startswith("~"):
         return path
     try:
@@ -43,6 +47,19 @@ def refuse_control_characters(path: Path | str) -> None:
             f"the path {shown} holds the control character {found.encode('unicode_escape').decode()}; in YAML a "
             r"backslash within double quotes is an escape: write single quotes, 'C:\new', or none"
         )
+
+
+def _refuse_impossible(path: Path) -> None:
+    """Refuse a name that no file can have here, such as one of 300 letters, before it is used as one."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UsageError(
+                f"{str(path)[:60]}... is no name that a file can have: it is {len(str(path)):,} letters long"
+            ) from error
+    except ValueError as error:  # half a character, or a zero
+        raise UsageError(f"{str(path)[:60]!a} is no name that a file can have ({error})") from error
 
 
 def _is_there(path: Path) -> bool:

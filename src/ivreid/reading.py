@@ -15,6 +15,7 @@ from ivreid.errors import DataError, IvreidError
 
 MAX_TEXT = 64 << 20
 """Bytes of a list, a table or a JSON file."""
+CHUNK = 1 << 20
 MAX_VALUES = 4_000_000
 """Values of a JSON file: a result's curves have tens of thousands."""
 MAX_CONTAINERS = 500_000
@@ -35,12 +36,14 @@ def read_bytes(path: Path | str, limit: int = MAX_TEXT, *, error: Kind = DataErr
     """
     try:
         with Path(path).open("rb") as file:
-            data = file.read(limit + 1)
+            data = bytearray()
+            while len(data) <= limit and (more := file.read(min(CHUNK, limit + 1 - len(data)))):
+                data += more
     except (OSError, ValueError) as problem:  # ValueError: a name that no file can have
         raise error(f"cannot read {clean(path)}: {reason(problem)}") from problem
     if len(data) > limit:
         raise error(f"{clean(path)} is longer than {limit:,} bytes, which no file of its kind is")
-    return data
+    return bytes(data)
 
 
 def read_text(path: Path | str, limit: int = MAX_TEXT, *, error: Kind = DataError) -> str:

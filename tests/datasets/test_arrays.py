@@ -64,6 +64,8 @@ def test_every_version_of_the_header(version, tmp_path):
     [
         (npy((10**12,)), r"shape \(1000000000000,\) would take 8000000000000 bytes, and 0 are there"),
         (npy((2**63, 2**63, 0)), "would take 0 bytes|cut short|cannot read|not a readable"),
+        (npy((1,), "<U2", b"a\0\0\0\xff\xff\xff\x7f"), "its text holds numbers that stand for no letter"),
+        (npy((1,), ">U1", b"\0\x11\0\0"), "its text holds numbers that stand for no letter"),
         (npy((3,), data=bytes(16)), "would take 24 bytes, and 16 are there"),
         (npy((1,), data=bytes(16)), "would take 8 bytes, and 16 are there"),
         (npy((-1,)), "the header of `x` cannot be read"),

@@ -217,3 +217,15 @@ def test_the_largest_yaml_stays_within_the_budget(tmp_path):
     file.write_text("# " + "x" * MAX_BYTES)
     with pytest.raises(ConfigError, match="longer than"):
         read_yaml(file)
+
+
+def test_errors_are_fit_to_be_shown():
+    error = ConfigError("a\x1b[2Jb\u202e: " + "x" * 100_000 + "end\nnext")
+    first, second = str(error).split("\n")
+    assert first.startswith("a?[2Jb?: xxx") and first.endswith("xxend") and len(first) == 1005
+    assert second == "next"
+    assert error.on_a_screen() == str(error)
+    long = DataError("\n".join(map(str, range(100))))
+    assert str(long).count("\n") == 99
+    assert long.on_a_screen().split("\n")[-2:] == ["38", "... and 61 more lines"]
+    assert DataError("\n".join("abc" * 13 + "d")).on_a_screen().endswith("\nd")

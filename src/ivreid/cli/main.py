@@ -11,7 +11,7 @@ import typer
 
 from ivreid.cli.options import Root, Verb, with_user_paths
 from ivreid.cli.terminal import Terminal, prepare_streams, show_log
-from ivreid.errors import IvreidError, OutOfMemory
+from ivreid.errors import DataError, IvreidError, OutOfMemory
 from ivreid.machine import keep_freed_memory
 
 VERBS = {
@@ -108,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console = Terminal(stderr=True)
         if error.exit_status < STOPPED_BY_SIGNAL:
             console.print("error:", style="bold red", end=" ")
-        console.print(str(error))
+        console.print(error.on_a_screen())
         sys.exit(error.exit_status)
     except MemoryError as error:
         why = f" ({error})" if str(error) else ""
@@ -116,6 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"error: out of memory{why}; fewer images, or a machine with more, would do"
         )
         sys.exit(OutOfMemory.exit_status)
-    except BrokenPipeError:  # `ivreid ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # `ivreid ... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if error.filename is None:
+            raise
+        told = DataError(f"cannot use {error.filename}: {error.strerror}")
+        Terminal(stderr=True).print(f"error: {told.on_a_screen()}")
+        sys.exit(told.exit_status)

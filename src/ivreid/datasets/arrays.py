@@ -150,5 +150,9 @@ def _data(file: IO[bytes], header: _Header, present: int) -> NDArray[Any]:
     data = file.read(present)
     if len(data) != present:
         raise _Malformed("it is cut short")
+    if header.dtype.kind == "U":  # making text of other numbers ends in a SystemError
+        codes = np.frombuffer(data, header.dtype.byteorder.replace("|", "=") + "u4")
+        if codes.size and codes.max() > 0x10FFFF:
+            raise _Malformed("its text holds numbers that stand for no letter")
     values = np.frombuffer(data, header.dtype)
     return values.reshape(header.shape, order="F" if header.fortran else "C")

@@ -10,8 +10,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO, UnsupportedOperation
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from ivreid.errors import DataError
 from ivreid.io.outputs import is_stream
@@ -35,8 +36,8 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     tmp: Path | None = None
     try:
         if is_stream(path):
-            with path.open("wb") as file:
-                yield file
+            with path.open("wb", buffering=0) as device:
+                yield cast(BinaryIO, _Stream(device))
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent, path.name, older_than=HOUR)
@@ -57,6 +58,26 @@ def atomic_write(path: Path | str) -> Iterator[BinaryIO]:
     finally:
         if tmp is not None:
             tmp.unlink(missing_ok=True)
+
+
+class _Stream:
+    """Writes to a device, which has no positions: a zip archive must not ask for them."""
+
+    def __init__(self, device: BinaryIO | FileIO) -> None:
+        self._device = device
+        self.flush = device.flush
+
+    def read(self, size: int = -1) -> bytes:
+        """Not that it could; numpy takes what has a `read` for a file."""
+        raise UnsupportedOperation("read")
+
+    def write(self, data: bytes) -> int:
+        """Write all of it."""
+        view = memoryview(data).cast("B")
+        sent = 0
+        while sent < len(view):
+            sent += self._device.write(view[sent:]) or 0
+        return sent
 
 
 def remove_leftovers(folder: Path, *names: str, older_than: float = 0) -> None:

@@ -8,6 +8,7 @@ from.
 
 from __future__ import annotations
 
+import os
 import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
@@ -49,11 +50,15 @@ class _Limited:
     """A file of which no more than `MAX_BYTES` are read."""
 
     def __init__(self, file: BinaryIO, source: str) -> None:
+        start = file.tell()
+        there = file.seek(0, os.SEEK_END) - start  # a claim to more would be allocated before it is read
+        file.seek(start)
         self.file, self.source, self.left = file, source, MAX_BYTES
+        self.there = there
         self.tell = file.tell
 
     def read(self, size: int) -> bytes:
-        return self._counted(self.file.read(min(size, self.left + 1)))
+        return self._counted(self.file.read(min(size, self.left + 1, self.there)))
 
     def readline(self) -> bytes:
         return self._counted(self.file.readline(self.left + 1))
