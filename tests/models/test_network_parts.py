@@ -250,3 +250,13 @@ def test_a_slow_head_follows_by_its_rate_and_is_no_parameter():
         torch.testing.assert_close(value, 0.8 * before[name] + 0.2 * head.state_dict()[name])
     assert not slow(x).requires_grad
     assert set(EmaLinear(nn.Linear(3, 2, bias=False)).state_dict()) == {"weight"}
+
+
+def test_generalised_mean_of_negative_maps_has_no_nan() -> None:
+    """Backbones without a final ReLU (SiLU, GELU) give maps whose cubes may sum below 0."""
+    maps = torch.tensor([[[[-1.0, 0.5]], [[1.0, 2.0]]]], requires_grad=True)
+    pooled = gem(maps)
+    assert pooled.tolist()[0] == pytest.approx([1e-4, 4.5 ** (1 / 3)], rel=1e-5)
+    pooled.sum().backward()
+    assert maps.grad is not None
+    assert maps.grad.isfinite().all()

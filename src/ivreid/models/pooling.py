@@ -21,7 +21,8 @@ def gem(features: Tensor, p: float = 3.0, clamp: float | None = None) -> Tensor:
         with a fixed p.
 
     Args:
-        features: Values of at least 0 where p is no odd whole number.
+        features: Values of at least 0 where p is no odd whole number. A channel whose mean power is below 0, as
+            after a SiLU, counts as empty: it has no root.
         p: 1 is the average; the larger, the nearer to the maximum.
         clamp: Raise smaller values to this; None adds 1e-12 under the root instead (the published form of
             the AGW family), so that the gradient of an empty channel is 0 and not NaN.
@@ -31,4 +32,4 @@ def gem(features: Tensor, p: float = 3.0, clamp: float | None = None) -> Tensor:
     # a product of two is many times faster than a power, on a CPU above all
     powers = features * features * features if p == 3 else features.pow(p)
     mean = powers.mean((2, 3))
-    return (mean if clamp is not None else mean + 1e-12).pow(1 / p)
+    return (mean if clamp is not None else mean.clamp(min=0) + 1e-12).pow(1 / p)
