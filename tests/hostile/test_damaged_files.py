@@ -17,8 +17,6 @@ import numpy as np
 import pytest
 import torch
 from damage import damaged, odd, odd_text, resealed, rewrapped
-from ivreid.methods.published import import_published
-from ivreid.models.foreign import read_checkpoint
 from safetensors import safe_open
 from scipy.io import savemat
 from torch import nn
@@ -31,7 +29,9 @@ from ivreid.datasets.features import read_features
 from ivreid.datasets.matlab import read_mat
 from ivreid.errors import IvreidError
 from ivreid.methods import build, restore
+from ivreid.methods.checkpoint_import import import_published
 from ivreid.models import read_weights, write_weights
+from ivreid.models.foreign_checkpoint import read_checkpoint
 from ivreid.protocols import read_results
 from ivreid.training.checkpoint import check_resumable, load_state
 
