@@ -69,10 +69,14 @@ def run(
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
     from ivreid.evaluation import calibrate
-    from ivreid.io import check_output, write_json
+    from ivreid.io import check_output, json_with, write_json
 
     if json is not None:
-        check_output(json, inputs=[source, *([weights] if weights else [])])
+        check_output(
+            json,
+            json_with("a calibration", "metric", "fpr", "threshold"),
+            inputs=[source, *([weights] if weights else [])],
+        )
     with progress_bar("Embedding validation images") as tick:
         stored = calibrate(
             source,

@@ -38,10 +38,11 @@ def run(
     """
     from ivreid.analysis import compare_results
     from ivreid.cli.terminal import Terminal
-    from ivreid.io import check_output, write_json
+    from ivreid.io import check_output, json_with, write_json
 
     if json is not None:
-        check_output(json, inputs=[before, after])
+        read = [path / "results.json" if path.is_dir() else path for path in (before, after)]
+        check_output(json, json_with("a comparison", "before", "after", "differences"), inputs=read)
     found = compare_results(before, after, seed=seed, confidence=confidence)
     console = Terminal()
     notices = Terminal(stderr=True)

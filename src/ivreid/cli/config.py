@@ -93,8 +93,10 @@ def schema(
     import json
 
     from ivreid.config import config_schema
-    from ivreid.io import write_text
+    from ivreid.io import check_output, json_with, write_text
 
+    if out is not None:
+        check_output(out, json_with("a JSON schema", "properties"))
     text = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)

@@ -54,7 +54,6 @@ def run(
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
-    from ivreid.datasets.features import write_features
     from ivreid.inference import UNKNOWN_PID, embed_folder
 
     notices = Terminal(stderr=True)
@@ -68,10 +67,10 @@ def run(
             workers=workers,
             flip=flip,
             identity=identity,
+            out=out,
             notice=notices.print,
             progress=tick,
         )
-    write_features(out, embeddings)
     known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
     Terminal().print(
         f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "

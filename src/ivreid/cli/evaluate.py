@@ -62,8 +62,9 @@ def run(
     from ivreid.cli.rank_output import bar_of_rank_0, print_error
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
-    from ivreid.evaluation import ResultsNotSaved, configured_settings, evaluate_run
+    from ivreid.evaluation import ResultsNotSaved, RunFolder, configured_settings, evaluate_run
     from ivreid.io import check_output
+    from ivreid.protocols import RESULTS
 
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
@@ -73,7 +74,7 @@ def run(
     process = process_from_environment()
     with fail_once(process, print_error):
         if json_out is not None and process.is_main:
-            check_output(json_out, inputs=[Path(path)])
+            check_output(json_out, RESULTS, inputs=[Path(path), RunFolder(Path(path)).results])
         try:
             with bar_of_rank_0("Embedding", process) as tick:
                 results = evaluate_run(

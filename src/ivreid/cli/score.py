@@ -86,11 +86,11 @@ def run(
     from ivreid.cli.results_table import show_results
     from ivreid.io import check_output
     from ivreid.metrics.distances import MatrixProduct, product_on_cpu
-    from ivreid.protocols import write_results
+    from ivreid.protocols import RESULTS, write_results
 
     if json_out is not None:
         inputs = (features, query, gallery, distances, permutations, test_ids)
-        check_output(json_out, inputs=[file for file in inputs if file is not None])
+        check_output(json_out, RESULTS, inputs=[file for file in inputs if file is not None])
     product: MatrixProduct = product_on_cpu
     if device != "cpu":
         from ivreid.inference.device_products import product_on

@@ -41,11 +41,15 @@ def run(
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
-    from ivreid.io import check_output
+    from ivreid.io import check_output, starting_with
 
     shape = parse_size(size)
     if contact_sheet is not None:
-        check_output(contact_sheet)
+        check_output(contact_sheet, starting_with("an overview picture", ".png", b"\x89PNG\r\n\x1a\n"))
+        if out.resolve() in contact_sheet.resolve().parents[1:]:
+            raise UsageError(
+                f"{contact_sheet} lies among the dataset's pictures; choose another place for the overview"
+            )
     with progress_bar("Drawing") as tick:
         summary = synthesise(
             out,

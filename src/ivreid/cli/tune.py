@@ -52,6 +52,7 @@ def run(
     """
     from ivreid.cli.progress import progress_bars
     from ivreid.config import load_config
+    from ivreid.io import check_output
     from ivreid.studies import tune
     from ivreid.studies.optuna_store import require_optuna
 
@@ -66,6 +67,8 @@ def run(
         *((key, str(path)) for key, path in (("data.root", data), ("out", out)) if path is not None),
     ]
     settings = load_config(config, words, notice=notice)
+    if settings.out is not None and config.is_file():
+        check_output(settings.out / "best.yaml", inputs=[config, *([space] if space else [])])
     found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ivreid.catalogue import DATASETS
 from ivreid.datasets.arrays import read_npz
 from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
-from ivreid.io import atomic_write
+from ivreid.io import OutputKind, atomic_write
 from ivreid.reading import clean, read_text
 from ivreid.types import Embeddings, ImageTable, Modality, infrared_of
 
@@ -22,6 +23,22 @@ _REQUIRED = ("embeddings", "pids", "camids", "frames")
 _OF_IMAGES = (*_REQUIRED[1:], "modality", "paths")
 _MATLAB_CAMERAS = range(1, 7)
 MAX_IDS = 1 << 20
+
+
+def _is_features_file(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "embeddings.npy" in archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+
+
+FEATURES = OutputKind("a features file", ".npz", _is_features_file)
+
+
+def features_size(images: int, dimensions: int, longest_path: int = 0) -> int:
+    """About how many bytes a features file of so many images takes."""
+    return images * (4 * dimensions + 3 * 8 + 4 * len("infrared") + 4 * longest_path) + 4096
 
 
 def write_features(path: Path | str, embeddings: Embeddings) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ivreid.data import open_images
+from ivreid.datasets.features import FEATURES, features_size, write_features
 from ivreid.datasets.found_pictures import find_pictures
 from ivreid.errors import DataError
 from ivreid.inference.embedder import Embedder
@@ -18,6 +19,7 @@ from ivreid.inference.path_labels import (
     refuse_other_modality,
     shared_numbers,
 )
+from ivreid.io import check_output
 from ivreid.paths import not_there
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
 
@@ -123,6 +125,7 @@ def embed_folder(
     workers: int | None = None,
     flip: bool = False,
     identity: str | None = None,
+    out: Path | str | None = None,
     notice: Callable[[str], None] = log.warning,
     progress: Progress | None = None,
 ) -> Embeddings:
@@ -141,20 +144,31 @@ def embed_folder(
         flip: Average with the mirror image's embedding; of a loaded model, as it was loaded.
         identity: Where several numbered folders lie above an image, which names the person: outer, inner or
             none.
+        out: A features file to write them to; whether it can be written is found before the work.
         notice: Called with a line about what was left out, and about pids that several folders share.
         progress: Called with (done, total).
 
     Returns:
-        L2-normalised embeddings with their images' ids; `ivreid.write_features` writes them.
+        L2-normalised embeddings with their images' ids; `ivreid.write_features` writes them, too.
 
     Raises:
-        DataError: No such path, no image in it, or folders in it that cannot be read.
+        DataError: No such path, no image in it, folders in it that cannot be read, or `out` cannot be written.
         ImageError: Unreadable images, all of them named.
-        UsageError: As `find_samples`.
+        UsageError: As `find_samples`; or `out` would overwrite something else.
         CheckpointError: Weights that cannot be used.
     """
     # first: a wrong path is told at once
+    inputs = [path, *([] if isinstance(model, Embedder) else [model])]
+    if out is not None:
+        check_output(out, FEATURES, inputs=inputs)
     root, samples = find_samples(path, modality, identity=identity, notice=notice)
     if not isinstance(model, Embedder):
         model = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
-    return embed_samples(model, root, samples, progress=progress)
+    if out is not None:
+        longest = max(len(sample.path) for sample in samples)
+        size = features_size(len(samples), model.embedding_dim, longest)
+        check_output(out, FEATURES, inputs=inputs, size=size)
+    embeddings = embed_samples(model, root, samples, progress=progress)
+    if out is not None:
+        write_features(out, embeddings)
+    return embeddings

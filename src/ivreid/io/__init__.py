@@ -20,7 +20,7 @@ from ivreid.io.image_formats import (
 from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, read_image, to_rgb, value_range_of
 from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
-from ivreid.io.outputs import check_output
+from ivreid.io.outputs import OutputKind, check_output, json_with, starting_with
 from ivreid.io.value_range import REFUSE, ValueRange, parse_value_range, to_grey
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "REFUSE",
     "START",
     "ImageInspection",
+    "OutputKind",
     "ValueRange",
     "atomic_write",
     "check_output",
@@ -39,10 +40,12 @@ __all__ = [
     "inspect_image",
     "is_leftover",
     "is_picture",
+    "json_with",
     "kind_of",
     "parse_value_range",
     "read_image",
     "remove_leftovers",
+    "starting_with",
     "to_grey",
     "to_rgb",
     "try_lock",

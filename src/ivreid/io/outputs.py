@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError, IvreidError, UsageError
 from ivreid.paths import refuse_control_characters
+from ivreid.reading import read_json
 
 _PROBE = bytes(4096)
 
 
-def check_output(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> None:
+@dataclass(frozen=True)
+class OutputKind:
+    """What a file will be.
+
+    Attributes:
+        noun: What people call it.
+        suffix: What its name ends in.
+        is_one: Whether an existing file is of this kind, and may be replaced.
+    """
+
+    noun: str
+    suffix: str
+    is_one: Callable[[Path], bool]
+
+
+def json_with(noun: str, *keys: str) -> OutputKind:
+    """JSON objects that have these keys, or a list of them."""
+
+    def is_one(path: Path) -> bool:
+        try:
+            value = read_json(path)
+        except IvreidError:
+            return False
+        entries = value if isinstance(value, list) else [value]
+        return all(isinstance(entry, dict) and entry.keys() >= set(keys) for entry in entries)
+
+    return OutputKind(noun, ".json", is_one)
+
+
+def starting_with(noun: str, suffix: str, start: bytes) -> OutputKind:
+    """Files that begin with these bytes."""
+
+    def is_one(path: Path) -> bool:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+
+    return OutputKind(noun, suffix, is_one)
+
+
+def check_output(
+    path: Path | str, kind: OutputKind | None = None, *, inputs: Iterable[Path | str] = (), size: int = 0
+) -> None:
     """Refuse an output file that could not be written, or would overwrite what is read.
 
     It leaves nothing behind: a few bytes are written beside the file, or in the folder that would hold its own,
@@ -21,10 +65,13 @@ def check_output(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> None
 
     Args:
         path: The file to be written; its folder may be missing.
+        kind: What it will be; a file of another kind is never replaced.
         inputs: What the work reads; the output must not be one of them.
+        size: How many bytes it will hold, as far as is known.
 
     Raises:
-        UsageError: It is an input or a folder, or its name holds a control character.
+        UsageError: It is an input, a folder or a file of another kind, or its name does not say the kind, or holds
+            a control character.
         DataError: No permission, no space, or a file where a folder should be.
     """
     path = Path(path)
@@ -37,6 +84,13 @@ def check_output(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> None
                 raise UsageError(f"{path} is read here, and would be overwritten; choose another name")
         if is_stream(path):
             return
+        if kind is not None:
+            _check_kind(path, kind)
+        free = shutil.disk_usage(_nearest_folder(path)).free
+        if size > free:
+            raise DataError(
+                f"cannot write {path}: it needs {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free there"
+            )
         prefix = f".{path.name}."  # the name is as long as that of the file that will be written first
         with tempfile.NamedTemporaryFile(prefix=prefix, suffix=".tmp", dir=_nearest_folder(path)) as probe:
             probe.write(_PROBE)
@@ -45,6 +99,17 @@ def check_output(path: Path | str, *, inputs: Iterable[Path | str] = ()) -> None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise DataError(f"cannot write {path}: {why}; choose another place before the work begins") from error
+
+
+def _check_kind(path: Path, kind: OutputKind) -> None:
+    if path.suffix.lower() != kind.suffix:
+        raise UsageError(
+            f"{path}: {kind.noun} is written as {kind.suffix}; give {path.with_suffix(kind.suffix)}"
+        )
+    if path.is_file() and path.stat().st_size and not kind.is_one(path):
+        raise UsageError(
+            f"{path} is there and is not {kind.noun}; it would be overwritten: choose another name, or remove it"
+        )
 
 
 def is_stream(path: Path) -> bool:

@@ -20,6 +20,7 @@ from ivreid.methods.building import build
 from ivreid.methods.importer import Importer, Tensors, looks_like
 from ivreid.methods.iv_reid import IVReID
 from ivreid.models import MAX_CLASSES, read_checkpoint, write_weights
+from ivreid.models.weights import WEIGHTS_FILE
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
     ("basic", (2, 2, 2, 2)): "resnet18",
@@ -76,13 +77,9 @@ def import_checkpoint(
         CheckpointError: A file that cannot be read safely, or is not of that source.
     """
     path, out = Path(path), Path(out)
-    if out.suffix != ".safetensors":
-        raise UsageError(
-            f"--out {out}: weights are written as .safetensors; give {out.with_suffix('.safetensors')}"
-        )
     if out.exists() and path.exists() and out.samefile(path):
         raise UsageError(f"--out {out} is the checkpoint itself; choose another name")
-    check_output(out)
+    check_output(out, WEIGHTS_FILE)
     imported = import_published(path, source, dataset=dataset, last_stride=last_stride, size=size)
     write_weights(out, imported.tensors, imported.card)
     return imported

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ivreid.errors import CheckpointError
+from ivreid.io import OutputKind
 from ivreid.models.sealed import Kind, add_tensors, read_info, read_sealed, write_sealed
 from ivreid.reading import clean, reason
 
@@ -24,6 +25,17 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
 }
 """Kinds of the rest, where it is there and not null; lists hold whole numbers."""
 MAX_CLASSES = 100_000
+
+
+def _is_weights_file(path: Path) -> bool:
+    try:
+        read_info(path, WEIGHTS)
+    except CheckpointError:
+        return False
+    return True
+
+
+WEIGHTS_FILE = OutputKind("a weights file of ivreid", ".safetensors", _is_weights_file)
 
 
 def write_weights(path: Path | str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

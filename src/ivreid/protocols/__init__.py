@@ -8,7 +8,7 @@ from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
 from ivreid.protocols.in_memory import score
 from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
-from ivreid.protocols.result_io import read_results, write_results
+from ivreid.protocols.result_io import RESULTS, read_results, write_results
 from ivreid.protocols.trials import Precision, TrialOutcomes, run_trials
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "FIGURES",
     "METRICS",
     "PROTOCOLS",
+    "RESULTS",
     "MatrixProduct",
     "Permutations",
     "Precision",

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ivreid.errors import DataError
-from ivreid.io import write_json
+from ivreid.io import json_with, write_json
 from ivreid.protocols.result import Result
 from ivreid.reading import read_json
+
+RESULTS = json_with("a results file", "protocol", "trials")
 
 
 def read_results(path: Path | str) -> list[Result]:

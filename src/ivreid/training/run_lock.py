@@ -15,6 +15,8 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import remove_leftovers, try_lock
 from ivreid.reading import clean
 
+LOCK = ".lock"
+
 
 @contextmanager
 def open_run_folder(
@@ -30,16 +32,17 @@ def open_run_folder(
     processes of a run only know where it is.
 
     Raises:
-        TrainingError: The folder cannot be written, another process trains there, or it already holds a run
-            and `resume` is not set.
+        TrainingError: The folder cannot be written, another process trains there, it holds a file that no run
+            wrote and this one would overwrite, or it already holds a run and `resume` is not set.
     """
     folder = RunFolder(Path(path))
     if not process.is_main:
         yield folder
         return
+    _refuse_foreign_files(folder)
     try:
         (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = os.open(folder.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise TrainingError(
             f"cannot write the run folder {folder.path}: {error.strerror}; choose another with --out"
@@ -61,6 +64,19 @@ def open_run_folder(
         yield folder
     finally:
         os.close(lock)
+
+
+def _refuse_foreign_files(folder: RunFolder) -> None:
+    """Refuse to overwrite a file that no run wrote; every run, and every start that failed, leaves its lock."""
+    if (folder.path / LOCK).exists() or folder.holds_a_run():
+        return
+    there = next(
+        (file for file in (folder.config, folder.environment, folder.metrics) if file.exists()), None
+    )
+    if there is not None:
+        raise TrainingError(
+            f"{there} is there and no run wrote it; it would be overwritten: choose another folder with --out"
+        )
 
 
 def _lock(file: int, path: Path) -> bool:
