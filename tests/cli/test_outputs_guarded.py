@@ -56,7 +56,7 @@ def no_work(monkeypatch):
         ),
         *("analysis.evaluate_in_full", "analysis.compare_results", "evaluation.calibrate"),
         *(
-            "methods.published.import_published",
+            "methods.checkpoint_import.import_published",
             "synthetic.generate.synthesise",
             "training.train",
             "studies.tune",
@@ -87,11 +87,11 @@ def test_embed_overwrites_nothing_else(ivreid, run, pictures, tmp_path):
     np.savez(arrays, images=np.zeros(3))
     before = contents(weights, picture, mine, arrays)
     for out, words in (
-        (weights, "a features file is written as .npz"),
-        (picture, "a features file is written as .npz"),
+        (weights, "features are written as .npz"),
+        (picture, "features are written as .npz"),
         (tmp_path / "f.csv", "give " + str(tmp_path / "f.npz")),
-        (mine, "is there and is not a features file; it would be overwritten"),
-        (arrays, "is there and is not a features file"),
+        (mine, "holds something else than features and would be overwritten"),
+        (arrays, "holds something else than features"),
         (tmp_path, "is a folder; name a file in it"),
         (picture / "f.npz", "Not a directory"),
     ):
@@ -140,13 +140,17 @@ def test_json_goes_over_no_file_of_another_kind(ivreid, verb, run, features, tmp
     before = contents(*tmp_path.glob("*.json"), run / "environment.json", run / "results.json", features)
     words = [{"RUN": run, "FEATURES": features}.get(word, word) for word in JSON_VERBS[verb]]
     for out in ("package.json", "notes.json", "list.json", "run/environment.json"):
-        assert refused(ivreid(*words, tmp_path / out), "it would be overwritten: choose another name")
+        assert refused(ivreid(*words, tmp_path / out), "would be overwritten: choose another name")
     for out in (run / "weights.safetensors", tmp_path / "out.txt"):
-        assert refused(ivreid(*words, out), "is written as .json")
-    said = "is read here, and would be overwritten" if verb == "score" else "is written as .json"
+        assert refused(ivreid(*words, out), "are written as .json")
+    said = "is read here, and would be overwritten" if verb == "score" else "are written as .json"
     assert refused(ivreid(*words, features), said)
     if verb != "score":  # which neither reads nor writes a run's results
-        said = "is not a calibration" if verb == "calibrate" else "is read here, and would be overwritten"
+        said = (
+            "something else than calibrations"
+            if verb == "calibrate"
+            else "is read here, and would be overwritten"
+        )
         assert refused(ivreid(*words, run / "results.json"), said)
     assert contents(*before) == before
 
@@ -183,15 +187,15 @@ def test_import_synth_schema_and_tune_overwrite_nothing_else(ivreid, run, tiny_c
     (tmp_path / "package.json").write_text('{"name": "mine"}')
     before = contents(foreign, checkpoint, photo, best, tmp_path / "package.json")
     for words, said in (
-        (("import", checkpoint, "--out", foreign), "is not a weights file of ivreid"),
+        (("import", checkpoint, "--out", foreign), "something else than weights"),
         (("import", checkpoint, "--out", checkpoint), "is the checkpoint itself"),
-        (("import", checkpoint, "--out", tmp_path / "w.pt"), "is written as .safetensors"),
-        (("synth", tmp_path / "s", "--contact-sheet", photo), "is not an overview picture"),
+        (("import", checkpoint, "--out", tmp_path / "w.pt"), "are written as .safetensors"),
+        (("synth", tmp_path / "s", "--contact-sheet", photo), "something else than overview pictures"),
         (
             ("synth", tmp_path / "s", "--contact-sheet", tmp_path / "s/cam1/0001/0001.png"),
             "among the dataset's pictures",
         ),
-        (("config", "schema", "--out", tmp_path / "package.json"), "is not a JSON schema"),
+        (("config", "schema", "--out", tmp_path / "package.json"), "something else than JSON schemas"),
         (("tune", best, "--out", best.parent), "is read here, and would be overwritten"),
     ):
         assert refused(ivreid(*words), said), words

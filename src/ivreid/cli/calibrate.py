@@ -74,7 +74,7 @@ def run(
     if json is not None:
         check_output(
             json,
-            json_with("a calibration", "metric", "fpr", "threshold"),
+            json_with("calibrations", "metric", "fpr", "threshold"),
             inputs=[source, *([weights] if weights else [])],
         )
     with progress_bar("Embedding validation images") as tick:

@@ -42,7 +42,7 @@ def run(
 
     if json is not None:
         read = [path / "results.json" if path.is_dir() else path for path in (before, after)]
-        check_output(json, json_with("a comparison", "before", "after", "differences"), inputs=read)
+        check_output(json, json_with("comparisons", "before", "after", "differences"), inputs=read)
     found = compare_results(before, after, seed=seed, confidence=confidence)
     console = Terminal()
     notices = Terminal(stderr=True)

@@ -96,7 +96,7 @@ def schema(
     from ivreid.io import check_output, json_with, write_text
 
     if out is not None:
-        check_output(out, json_with("a JSON schema", "properties"))
+        check_output(out, json_with("JSON schemas", "properties"))
     text = json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
     if out is None:
         typer.echo(text, nl=False)

@@ -45,7 +45,7 @@ def run(
 
     shape = parse_size(size)
     if contact_sheet is not None:
-        check_output(contact_sheet, starting_with("an overview picture", ".png", b"\x89PNG\r\n\x1a\n"))
+        check_output(contact_sheet, starting_with("overview pictures", ".png", b"\x89PNG\r\n\x1a\n"))
         if out.resolve() in contact_sheet.resolve().parents[1:]:
             raise UsageError(
                 f"{contact_sheet} lies among the dataset's pictures; choose another place for the overview"

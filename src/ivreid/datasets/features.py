@@ -33,7 +33,7 @@ def _is_features_file(path: Path) -> bool:
         return False
 
 
-FEATURES = OutputKind("a features file", ".npz", _is_features_file)
+FEATURES = OutputKind("features", ".npz", _is_features_file)
 
 
 def features_size(images: int, dimensions: int, longest_path: int = 0) -> int:

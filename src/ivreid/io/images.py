@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from ivreid.errors import ImageError
 from ivreid.io.image_formats import START, kind_of, readable_kinds
@@ -194,7 +194,7 @@ def to_rgb(image: Image.Image, value_range: ValueRange = REFUSE) -> Image.Image:
     elif image.has_transparency_data:
         rgb = _on_background(image)
     else:
-        rgb = image.convert("RGB")
+        rgb = image if image.mode == "RGB" else image.convert("RGB")  # not to hold large pixels twice
     return rgb if turn is None else rgb.transpose(turn)
 
 
@@ -205,12 +205,12 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _on_background(image: Image.Image) -> Image.Image:
-    rgba = image.convert("RGBA")
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
     alpha = rgba.getchannel("A")
     if alpha.getextrema() == (0, 0):
         if image.format == "BMP":  # many programs leave the fourth byte 0 and mean nothing by it
             return rgba.convert("RGB")
         raise ImageError("every pixel is transparent, nothing can be seen; save it without transparency")
-    rgb = Image.new("RGB", image.size, BACKGROUND)
-    rgb.paste(rgba.convert("RGB"), mask=alpha)
+    rgb = rgba.convert("RGB")
+    rgb.paste(BACKGROUND, mask=ImageChops.invert(alpha))
     return rgb

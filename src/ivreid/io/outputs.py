@@ -21,7 +21,7 @@ class OutputKind:
     """What a file will be.
 
     Attributes:
-        noun: What people call it.
+        noun: What people call several of them.
         suffix: What its name ends in.
         is_one: Whether an existing file is of this kind, and may be replaced.
     """
@@ -104,11 +104,11 @@ def check_output(
 def _check_kind(path: Path, kind: OutputKind) -> None:
     if path.suffix.lower() != kind.suffix:
         raise UsageError(
-            f"{path}: {kind.noun} is written as {kind.suffix}; give {path.with_suffix(kind.suffix)}"
+            f"{path}: {kind.noun} are written as {kind.suffix}; give {path.with_suffix(kind.suffix)}"
         )
     if path.is_file() and path.stat().st_size and not kind.is_one(path):
         raise UsageError(
-            f"{path} is there and is not {kind.noun}; it would be overwritten: choose another name, or remove it"
+            f"{path} holds something else than {kind.noun} and would be overwritten: choose another name, or remove it"
         )
 
 

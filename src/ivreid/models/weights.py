@@ -35,7 +35,7 @@ def _is_weights_file(path: Path) -> bool:
     return True
 
 
-WEIGHTS_FILE = OutputKind("a weights file of ivreid", ".safetensors", _is_weights_file)
+WEIGHTS_FILE = OutputKind("weights", ".safetensors", _is_weights_file)
 
 
 def write_weights(path: Path | str, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> None:

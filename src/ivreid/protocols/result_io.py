@@ -10,7 +10,7 @@ from ivreid.io import json_with, write_json
 from ivreid.protocols.result import Result
 from ivreid.reading import read_json
 
-RESULTS = json_with("a results file", "protocol", "trials")
+RESULTS = json_with("results", "protocol", "trials")
 
 
 def read_results(path: Path | str) -> list[Result]:
