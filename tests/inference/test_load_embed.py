@@ -110,7 +110,7 @@ def test_paths_without_weights_are_refused(run_folder: Path, tmp_path: Path) -> 
         load(tmp_path / "nothing")
     method = methods.build("iv-reid", SETTINGS, 5)
     write_weights(
-        tmp_path / "w.safetensors", method.state_dict(), {**method.card(), "preprocessing": {"size": 3}}
+        tmp_path / "w.safetensors", method.state_dict(), {**method.card(), "preprocessing": {"size": [3]}}
     )
     with pytest.raises(CheckpointError, match="preprocessing"):
         load(tmp_path / "w.safetensors")
