@@ -187,6 +187,7 @@ METHODS = Registry(
     {
         "iv-reid": "ivreid.methods.iv_reid:IVReID",
         "agw": "ivreid.methods.agw:AGW",
+        "baseline": "ivreid.methods.baseline:Baseline",
         "caj": "ivreid.methods.caj:CAJ",
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
         "deen": "ivreid.methods.deen:DEEN",

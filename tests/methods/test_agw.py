@@ -191,7 +191,7 @@ def test_published_quirks_change_the_loss_where_distances_are_large() -> None:
 def test_only_the_plain_view_learns_from_the_exchanged_one() -> None:
     _, labels, infrared, view = batch(views=2)
     method = small("caj-plus")
-    plain, exchanged = method._views(infrared, view)
+    plain, exchanged = method.two_views(infrared, view, infrared.device)
     assert labels[plain].tolist() == labels[exchanged].tolist()
     assert exchanged.tolist() == [row + 2 for row in plain.tolist()]
     logits = torch.randn(len(labels), 4, requires_grad=True)

@@ -13,7 +13,18 @@ from ivreid.methods.recipe import merged
 PUBLISHED = "-published"
 """What a recipe's name ends with where the published program is repeated, with its quirks and selection."""
 
-REPLACED = ("method", "batch", "augment", "optimizer", "schedule", "epochs", "precision", "embedding")
+REPLACED = (
+    "method",
+    "batch",
+    "augment",
+    "optimizer",
+    "schedule",
+    "epochs",
+    "precision",
+    "embedding",
+    "ema",
+    "clip",
+)
 REPLACED_DATA = ("size", "resize")
 """Keys of a file that a recipe of the command line takes the place of; `REPLACED_DATA` stand under `data`."""
 

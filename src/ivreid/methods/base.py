@@ -138,6 +138,20 @@ class Method(nn.Module, ABC):
             )
         return v, r
 
+    def two_views(self, infrared: Tensor, view: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The row numbers of the first and of the second view of the visible images, image by image.
+
+        Raises:
+            TrainingError: A batch in which a visible image lacks one of them.
+        """
+        wanted = f"{self.name} needs two views of each visible image (batch.views = {{visible: 2}})"
+        if view is None:
+            raise TrainingError(wanted)
+        first, second = ((~infrared & (view == number)).nonzero().squeeze(1) for number in (0, 1))
+        if len(first) != len(second) or not len(first):
+            raise TrainingError(f"{wanted}; this batch has {len(first)} first and {len(second)} second ones")
+        return first.to(device, non_blocking=True), second.to(device, non_blocking=True)
+
     def card(self) -> dict[str, Any]:
         """The part of a weights card that says how to build this method again."""
         settings = self.settings.model_dump(mode="json")

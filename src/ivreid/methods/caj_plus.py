@@ -14,7 +14,6 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from ivreid.errors import TrainingError
 from ivreid.losses import identity_loss, soft_identity_loss
 from ivreid.methods import register_method
 from ivreid.methods.caj import CAJ, CAJSettings
@@ -73,23 +72,10 @@ class CAJPlus(CAJ):
         """CAJ's losses and the refinement; every plain visible row needs its second view, in the same order."""
         x = self.pooled(images, infrared)
         logits = self.classifier(self.norm(x))
-        plain, exchanged = self._views(infrared, view)
+        plain, exchanged = self.two_views(infrared, view, logits.device)
         refine = soft_identity_loss(logits[plain], logits[exchanged].detach())
         return {
             "identity": identity_loss(logits, labels),
             "triplet": self.triplet(x, labels),
             "refine": self.settings.refine_weight * refine,
         }
-
-    def _views(self, infrared: Tensor, view: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Rows of the plain and of the exchanged views of the visible images, image by image."""
-        if view is None:
-            raise TrainingError("caj-plus needs two views of each visible image: batch.views = {visible: 2}")
-        infrared, view = infrared.cpu(), view.cpu()
-        plain, exchanged = ((~infrared & (view == number)).nonzero().squeeze(1) for number in (0, 1))
-        if len(plain) != len(exchanged) or not len(plain):
-            raise TrainingError(
-                f"caj-plus needs two views of each visible image (batch.views = {{visible: 2}}); this batch has "
-                f"{len(plain)} first and {len(exchanged)} second ones"
-            )
-        return plain, exchanged

@@ -1,0 +1,200 @@
+"""Ours: the field's good parts without their defects, in one plain network.
+
+Network: one backbone for both modalities, a ResNet-50 with stride 1 in its last stage, or a vision transformer
+(`vit_*`). Generalised mean pooling (p = 3), or the transformer's CLS token, gives x; BatchNorm1d without a trained
+bias gives z; a linear layer W without bias gives logits.
+
+Losses, each with weight 1, over all rows of both modalities and all views:
+    identity    CE(W z, y), label smoothing 0.1
+    triplet     weighted regularised triplet on x: every positive and negative counts, by a softmax of its
+                distance; an anchor is no positive of its own, and no weight underflows
+    consistency (off) CE(softmax(W z') || softmax(W z)): the plain view of a visible image learns what its second
+                view says
+
+Batch: 8 identities x (4 visible images in two views + 4 infrared) = 96 rows. The first view has its colours
+jittered; the second is one of the image's channels or a random mixture of them, before normalisation, so that it
+looks as a grey picture does in the test. All rows are flipped, cropped and erased.
+Adam, rate 3.5e-4 (transformers: AdamW, 3e-4, half of it for patches and blocks); a warm-up of 5 epochs, then a
+cosine to a hundredth, 60 epochs. The weights used are an average over steps (`ema`). Test: z, L2-normalised.
+
+Why so. A squared gap (CAJ) has no gradient where all images are mapped to one point; the published softmax (AGW)
+forgets negatives once distances grow. Each part is an option or a key of the configuration, so that it can be
+switched off: `python benchmarks/methods.py --ablation` measures what each is worth.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from ivreid.distributed.gather import first_row, gather_rows
+from ivreid.losses import identity_loss, soft_identity_loss, triplet_loss, weighted_triplet_loss
+from ivreid.methods import Method, MethodSettings, register_method
+from ivreid.methods.recipe import Recipe
+from ivreid.models import TwoStems, create_backbone, create_vit, gem, global_average, make_norm
+
+CLAMP = 1e-6
+"""Where generalised mean pooling cuts, so that an empty channel is no division by zero."""
+
+SLOW = 0.5
+"""Rate of a transformer's patches and blocks against that of norm and classifier."""
+
+
+class BaselineSettings(MethodSettings):
+    """Options of the baseline; every part can be switched off."""
+
+    backbone: str = Field("resnet50", description="timm name of a CNN, or of a plain vision transformer")
+    pretrained: str | None = Field(
+        "imagenet", description="imagenet, a local weights file, or null for random weights"
+    )
+    stems: Literal["one", "two"] = Field(
+        "one", description="first layers for both modalities, or one each (CNNs)"
+    )
+    pooling: Literal["gem", "avg"] = Field("gem", description="generalised mean (p = 3), or average (CNNs)")
+    patch_stride: int | None = Field(
+        None, ge=1, description="distance of a transformer's patches; null: the patch's side"
+    )
+    drop_path: float = Field(0.1, ge=0, lt=1, description="stochastic depth of a transformer's last block")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="label smoothing of the identity loss")
+    triplet: Literal["weighted", "published", "hard"] = Field(
+        "weighted", description="weighted regularised; with AGW's published softmax; or batch-hard"
+    )
+    triplet_weight: float = Field(1.0, ge=0, description="weight of the triplet loss; 0 leaves it out")
+    relative: bool = Field(
+        False, description="divide distances in the triplet's softmaxes by the batch's mean"
+    )
+    margin: float = Field(0.3, ge=0, description="of the batch-hard triplet")
+    consistency_weight: float = Field(
+        0.0, ge=0, description="weight of what the plain view learns from the second; 0 leaves it out"
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_backbone(self) -> BaselineSettings:
+        if self.is_transformer and self.stems == "two":
+            raise ValueError("`stems: two` takes a CNN apart; a vision transformer has one stem")
+        return self
+
+    @property
+    def is_transformer(self) -> bool:
+        """Whether the backbone is a vision transformer."""
+        return self.backbone.startswith("vit_")
+
+
+@register_method
+class Baseline(Method):
+    """One plain network, correct losses, two views; see the top of this file."""
+
+    name = "baseline"
+    citation = "ivreid: its own baseline"
+    Settings = BaselineSettings
+    training_only = ("classifier.",)
+    search: ClassVar = {
+        "triplet_weight": {"low": 0.1, "high": 3.0, "log": True},
+        "smoothing": {"low": 0.0, "high": 0.3},
+    }
+    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    recipe = Recipe(
+        {
+            "epochs": 60,
+            "data": {"size": [288, 144]},
+            "batch": {"sampler": "balanced", "identities": 8, "instances": 4, "views": {"visible": 2}},
+            "augment": {
+                "flip": 0.5,
+                "padding": 10,
+                "erasing": 0.5,
+                "visible": {"jitter": 0.5},
+                "second": {
+                    "channel_exchange": 1.0,
+                    "weighted_grey": 1.0,
+                    "colour_choice": ["channel_exchange", "weighted_grey"],
+                },
+                "infrared": {"jitter": 0.5},
+            },
+            "optimizer": {"name": "adam", "lr": 3.5e-4, "weight_decay": 5e-4},
+            "schedule": {"name": "cosine", "warmup": 5, "warmup_from": 0.01, "floor": 0.01},
+            "ema": 0.999,
+        },
+        {"sysu-mm01": {}, "regdb": {}, "llcm": {}},
+    )
+
+    settings: BaselineSettings
+
+    def __init__(self, settings: BaselineSettings, num_classes: int, size: tuple[int, int]) -> None:
+        super().__init__(settings, num_classes, size)
+        self.backbone = _backbone(settings, size)
+        dim = self.embedding_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.norm = make_norm("bn", dim, shift=False)
+        self.classifier = nn.Linear(dim, num_classes, bias=False)
+        nn.init.normal_(self.classifier.weight, std=0.001)
+
+    def pooled(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """x, before the norm: (B, 3, H, W) -> (B, D)."""
+        if self.settings.is_transformer:
+            token: Tensor = self.backbone(images)
+            return token
+        maps = self.backbone(images, infrared) if self.settings.stems == "two" else self.backbone(images)
+        return gem(maps, clamp=CLAMP) if self.settings.pooling == "gem" else global_average(maps)
+
+    def embed(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """z: (B, 3, H, W) -> (B, D). With one stem the modality makes no difference."""
+        z: Tensor = self.norm(self.pooled(images, infrared))
+        return z
+
+    def forward(
+        self, images: Tensor, labels: Tensor, infrared: Tensor, view: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """The losses over all rows; those that are switched off are left out."""
+        x = self.pooled(images, infrared)
+        logits = self.classifier(self.norm(x))
+        losses = {"identity": identity_loss(logits, labels, smoothing=self.settings.smoothing)}
+        if self.settings.triplet_weight:
+            losses["triplet"] = self.settings.triplet_weight * self.triplet(x, labels)
+        if self.settings.consistency_weight:
+            plain, second = self.two_views(infrared, view, logits.device)
+            consistency = soft_identity_loss(logits[plain], logits[second])
+            losses["consistency"] = self.settings.consistency_weight * consistency
+        return losses
+
+    def triplet(self, x: Tensor, labels: Tensor) -> Tensor:
+        """The triplet loss that the settings name, against the rows of all processes."""
+        rows, row_labels = gather_rows(x), gather_rows(labels)
+        if self.settings.triplet == "hard":
+            return triplet_loss(
+                x, labels, margin=self.settings.margin, candidates=rows, candidate_labels=row_labels
+            )
+        published = self.settings.triplet == "published"
+        return weighted_triplet_loss(
+            x,
+            labels,
+            candidates=rows,
+            candidate_labels=row_labels,
+            first=first_row(len(x)),
+            with_self=published,
+            relative=self.settings.relative,
+            published=published,
+        )
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """All at the base rate, but a transformer's patches and blocks at half of it."""
+        heads = nn.ModuleList([self.norm, self.classifier])
+        rate = SLOW * lr if self.settings.is_transformer else lr
+        return [
+            {"name": "backbone", "params": list(self.backbone.parameters()), "lr": rate},
+            {"name": "heads", "params": list(heads.parameters()), "lr": lr},
+        ]
+
+
+def _backbone(settings: BaselineSettings, size: tuple[int, int]) -> nn.Module:
+    """Images to a map, or to a CLS token."""
+    if settings.is_transformer:
+        return create_vit(
+            settings.backbone,
+            size,
+            stride=settings.patch_stride,
+            drop_path=settings.drop_path,
+            pretrained=settings.pretrained,
+        )
+    plain = create_backbone(settings.backbone, pretrained=settings.pretrained)
+    return TwoStems(plain, settings.backbone) if settings.stems == "two" else plain

@@ -1,0 +1,162 @@
+"""The baseline's losses by loops, each of its parts on and off, and its transformer."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ivreid.config import make_config
+from ivreid.errors import ConfigError, TrainingError
+from ivreid.methods import parse_settings
+from ivreid.testing.method_contract import make_batch
+from method_batches import small_batch, small_method
+
+sys.path.append(str(Path(__file__).parents[1] / "losses"))
+import loops
+
+VIT = {"backbone": "vit_tiny_patch16_224", "drop_path": 0.0}
+
+
+class TwoViews:
+    """What `make_batch` must know of a method: a batch of two views."""
+
+    views = 2
+    small_size = (64, 32)
+
+
+def two_views() -> tuple[Tensor, ...]:
+    """4 identities x (2 infrared, 2 visible, the same 2 in their second view)."""
+    return tuple(make_batch(TwoViews))  # type: ignore[arg-type]
+
+
+def features(method, batch) -> tuple[Tensor, Tensor]:
+    """x and the logits, as a training step has them."""
+    x = method.pooled(*batch[::2][:2])
+    return x.detach(), method.classifier(method.norm(x)).detach()
+
+
+def test_the_losses_by_their_definition() -> None:
+    batch = two_views()
+    labels = batch[1]
+    terms = small_method("baseline", consistency_weight=0.7)(*batch)
+    x, logits = features(small_method("baseline"), batch)
+    rows, classes = range(len(labels)), logits.shape[1]
+    said = F.log_softmax(logits, 1)
+    identity = [-0.9 * said[i, labels[i]] - 0.1 / classes * said[i].sum() for i in rows]
+    assert terms["identity"].item() == pytest.approx(float(sum(identity)) / len(rows), rel=1e-4)
+    assert terms["triplet"].item() == pytest.approx(
+        loops.weighted_triplet(x, labels, with_self=False), rel=1e-4
+    )
+    # rows of an identity: infrared 2, view 0 of images a and b, view 1 of a and b
+    pairs = [(start + 2 + k, start + 4 + k) for start in range(0, len(labels), 6) for k in (0, 1)]
+    taught = [-float((said[second].exp() * said[first]).sum()) for first, second in pairs]
+    assert terms["consistency"].item() == pytest.approx(0.7 * sum(taught) / len(pairs), rel=1e-4)
+
+
+def test_each_part_can_be_switched_off() -> None:
+    batch = small_batch("baseline")
+    whole = small_method("baseline")(*batch)
+    assert set(whole) == {"identity", "triplet"}
+    assert set(small_method("baseline", triplet_weight=0.0)(*batch)) == {"identity"}
+    half = small_method("baseline", triplet_weight=0.5)(*batch)
+    assert half["triplet"].item() == pytest.approx(whole["triplet"].item() / 2, rel=1e-5)
+    plain = small_method("baseline", smoothing=0.0)
+    expected = F.cross_entropy(features(plain, batch)[1], batch.labels).item()
+    assert plain(*batch)["identity"].item() == pytest.approx(expected, rel=1e-4)
+    x, _ = features(small_method("baseline"), batch)
+    distance = torch.cdist(x, x)
+    same = batch.labels[:, None] == batch.labels[None]
+    hard = [
+        max(0.0, 0.7 + float(distance[i][same[i]].max()) - float(distance[i][~same[i]].min()))
+        for i in range(len(x))
+    ]
+    found = small_method("baseline", triplet="hard", margin=0.7)(*batch)["triplet"].item()
+    assert found == pytest.approx(sum(hard) / len(hard), rel=1e-3)
+    mean = small_method("baseline", pooling="avg").backbone(batch.images).mean((2, 3))
+    averaged = small_method("baseline", pooling="avg").pooled(batch.images, batch.infrared)
+    torch.testing.assert_close(averaged, mean)
+
+
+def test_negatives_still_push_where_the_published_softmax_forgets_them() -> None:
+    images, labels, infrared, view = small_batch("baseline")
+    found = {}
+    for kind in ("weighted", "published"):
+        x = 3 * torch.randn(
+            len(images), 512, generator=torch.Generator().manual_seed(3)
+        )  # distances about 90
+        x.requires_grad_(True)
+        method = small_method("baseline", triplet=kind)
+        method.pooled = lambda images, infrared, x=x: x
+        method(images, labels, infrared, view)["triplet"].backward()
+        # towards the other identities: the correct loss rises there, the published one only draws rows together
+        others = x.detach()[labels != labels[0]].mean(0) - x.detach()[0]
+        found[kind] = float((x.grad[0] * others).sum())
+        expected = loops.weighted_triplet(
+            x.detach(), labels, with_self=kind == "published", published=kind == "published"
+        )
+        assert method(images, labels, infrared, view)["triplet"].item() == pytest.approx(expected, rel=1e-3)
+    assert found["weighted"] > 0 > found["published"]
+
+
+def test_relative_distances_do_not_depend_on_the_features_size() -> None:
+    images, labels, infrared, view = small_batch("baseline")
+    x = torch.randn(len(images), 8, generator=torch.Generator().manual_seed(1))
+    mean = torch.cdist(x, x).mean().item()
+    method = small_method("baseline", relative=True)
+    method.pooled = lambda images, infrared: F.pad(x, (0, 504))
+    expected = loops.weighted_triplet(x, labels, alpha=1 / mean, with_self=False)
+    assert method(images, labels, infrared, view)["triplet"].item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_two_stems_send_each_modality_through_its_own() -> None:
+    method = small_method("baseline", stems="two").eval()
+    images, _, infrared, _ = small_batch("baseline")
+    with torch.no_grad():
+        before = method.embed(images, infrared)
+        method.backbone.infrared.stem.conv1.weight.mul_(1.5)
+        moved = (method.embed(images, infrared) - before).abs().amax(1)
+    assert (moved[infrared] > 1e-3).all()
+    assert (moved[~infrared] < 1e-5).all()
+
+
+def test_a_transformer_learns_at_half_the_rate_of_its_heads() -> None:
+    method = small_method("baseline", **VIT)
+    batch = small_batch("baseline")
+    assert method.embedding_dim == 192
+    torch.testing.assert_close(
+        method.eval().embed(batch.images, batch.infrared),
+        method.norm(method.backbone(batch.images)),
+    )
+    terms = method.train()(*batch)
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    groups = method.parameter_groups(3e-4)
+    assert {g["name"]: g["lr"] for g in groups} == pytest.approx({"backbone": 1.5e-4, "heads": 3e-4})
+    assert {g["lr"] for g in small_method("baseline").parameter_groups(1.0)} == {1.0}
+    with pytest.raises(ConfigError, match="a vision transformer has one stem"):
+        parse_settings("baseline", {**VIT, "stems": "two"})
+
+
+def test_consistency_without_a_second_view_is_refused() -> None:
+    batch = small_batch("baseline")
+    method = small_method("baseline", consistency_weight=1.0)
+    with pytest.raises(TrainingError, match=r"baseline needs two views.*batch\.views = \{visible: 2\}"):
+        method(*batch)
+
+
+def test_the_second_view_is_always_grey_and_the_recipe_averages_weights() -> None:
+    for dataset in ("sysu-mm01", "regdb", "llcm"):
+        config = make_config({"recipe": "baseline", "data": {"dataset": dataset}})
+        assert (config.batch.size, config.ema, config.epochs) == (96, 0.999, 60)
+        second, first = (config.augment.kind(kind) for kind in ("second", "visible"))
+        assert second.channel_exchange == second.weighted_grey == 1.0
+        assert set(second.colour_choice) == {"channel_exchange", "weighted_grey"}
+        assert (first.jitter, first.channel_exchange, second.jitter) == (0.5, 0, 0)
+        assert config.augment.kind("infrared").jitter == 0.5
+        assert math.isclose(config.schedule.floor, 0.01)
