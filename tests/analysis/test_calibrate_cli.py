@@ -84,18 +84,18 @@ def test_features_are_stored_with_weights_and_nothing_else_changes(run_folder, t
     assert call(tmp_path / "f.npz", "--fpr", "0.05", "--weights", run_folder) == 0
     after, new = read_weights(run_folder / "weights.safetensors")
     assert (
-        new.pop("calibration")["threshold"]["estimate"]
+        new.pop("calibrations")["default"]["threshold"]["estimate"]
         == fit_threshold(features(500), fpr=0.05).threshold.estimate
     )
     assert new == card and before.keys() == after.keys()
     assert all((before[name] == after[name]).all() for name in before)
     assert "stored in the card" in capsys.readouterr().out
-    assert load(run_folder).card["calibration"]["fpr"] == 0.05
+    assert load(run_folder).card["calibrations"]["default"]["fpr"] == 0.05
 
 
 def test_a_run_is_calibrated_on_its_validation_identities(built, run_folder, capsys):
     assert call(run_folder, "--fpr", "0.2", "--device", "cpu") == 0
-    block = read_card(run_folder / "weights.safetensors")["calibration"]
+    block = read_card(run_folder / "weights.safetensors")["calibrations"]["default"]
     dataset = load_dataset("sysu-mm01", built / "data")
     assert block["identities"] == len(dataset.pids("val"))
     assert block["source"] == "validation identities" and block["trained_on"] == 0
@@ -118,7 +118,7 @@ def test_python_users_have_the_same_call(built, run_folder, tmp_path):
         progress=lambda *t: ticks.append(t),
     )
     assert stored.weights == run_folder / "weights.safetensors"
-    assert read_card(stored.weights)["calibration"] == stored.to_json()
+    assert read_card(stored.weights)["calibrations"] == {"default": stored.to_json()}
     assert stored.origin["trained_on"] == 0 and ticks[-1][0] == ticks[-1][1] > 0
     write_features(tmp_path / "f.npz", features(first_pid=500))
     alone = ivreid.calibrate(tmp_path / "f.npz", fpr=0.05, seed=3, metric="euclidean")
@@ -134,7 +134,7 @@ def test_trained_people_are_refused_unless_allowed(run_folder, tmp_path, capsys)
     assert "trained on" in capsys.readouterr().err
     assert (run_folder / "weights.safetensors").read_bytes() == before
     assert call(tmp_path / "f.npz", "--fpr", "0.05", "--weights", run_folder, "--allow-leak") == 0
-    assert read_card(run_folder / "weights.safetensors")["calibration"]["trained_on"] > 0
+    assert read_card(run_folder / "weights.safetensors")["calibrations"]["default"]["trained_on"] > 0
 
 
 def test_each_bad_call_has_its_message(built, run_folder, tmp_path, capsys):
@@ -158,9 +158,9 @@ def test_each_bad_call_has_its_message(built, run_folder, tmp_path, capsys):
 
 def test_a_threshold_is_never_printed_as_minus_zero():
     from ivreid.analysis.calibration import Calibration
-    from ivreid.cli.calibrate import _sentence
+    from ivreid.cli.calibration_text import pairs_sentence
     from ivreid.metrics.bootstrap import Interval
 
     below = np.nextafter(0.0, -1.0)
     found = Calibration("cosine", 0.01, Interval(0.1, below, 0.2), Interval(0.5, 0.4, 0.6), 0.1, 9, 9, 900)
-    assert "interval 0.0000 to 0.2000" in _sentence(found)
+    assert "interval 0.0000 to 0.2000" in pairs_sentence(found)

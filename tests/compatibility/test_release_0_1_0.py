@@ -36,6 +36,9 @@ def test_weights_embed_as_they_did(run):
     assert (len(images), sorted(set(images.pids))) == (60, [7, 8, 9, 10, 11])
     model = ivreid.load(run, device="cpu")
     assert model.card["calibration"]["fpr"] == 0.1
+    assert (
+        model.threshold == model.thresholds["default"] == model.card["calibration"]["threshold"]["estimate"]
+    )
     modality = np.where(images.infrared, "infrared", "visible")
     again = model.embed([Path("data") / path for path in images.paths], modality=list(modality))
     # one convolution in single precision, summed in another order: a few units of 6e-8

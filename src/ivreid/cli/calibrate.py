@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ivreid.cli.options import Plugins
-
-if TYPE_CHECKING:
-    from ivreid.analysis.calibration import Calibration
 
 
 def run(
@@ -27,6 +24,7 @@ def run(
         float,
         typer.Option(help="Share of pairs of two people that may pass as one person: 0.01 is one in 100"),
     ] = 0.01,
+    name: Annotated[str, typer.Option(help="What the card calls it; others stay beside it")] = "default",
     weights: Annotated[
         Path | None,
         typer.Option(help="With FEATURES.npz: the run folder or weights file to store the threshold in"),
@@ -52,6 +50,15 @@ def run(
             "numbers are another dataset's)",
         ),
     ] = False,
+    allow_test: Annotated[
+        bool, typer.Option("--allow-test", help="Take features of the test all the same; marks the threshold")
+    ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16 or fp16: what is computed in, or what FEATURES.npz was")
+    ] = "fp32",
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Average with mirror images, or: FEATURES.npz was")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images per batch: speed and memory only", min=1)] = 64,
     json: Annotated[
@@ -63,9 +70,10 @@ def run(
 
     It is the largest distance at which no more than the chosen share of pairs of two people (one visible, one
     infrared image) would be accepted, fitted on people the model has not seen, and is written into the
-    weights' card under `calibration`. Cameras, sites and crowds differ: check it where it will be used, and
+    weights' card under its name. Cameras, sites and crowds differ: check it where it will be used, and
     never let it alone decide about a person.
     """
+    from ivreid.cli.calibration_text import pairs_sentence
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
     from ivreid.evaluation import calibrate
@@ -81,6 +89,7 @@ def run(
         stored = calibrate(
             source,
             fpr=fpr,
+            name=name,
             weights=weights,
             data_root=data,
             protocol=protocol,
@@ -88,25 +97,16 @@ def run(
             confidence=confidence,
             seed=seed,
             allow_leak=allow_leak,
+            allow_test=allow_test,
+            precision=precision,  # type: ignore[arg-type]
+            flip=flip,
             device=device,
             batch_size=batch_size,
             progress=tick,
         )
     console = Terminal()
-    console.print(_sentence(stored.calibration))
+    console.print(pairs_sentence(stored.calibration))
     if stored.weights is not None:
-        console.print(f"stored in the card of {stored.weights}")
+        console.print(f"stored in the card of {stored.weights} as {stored.name!r}")
     if json is not None:
         write_json(json, stored.to_json())
-
-
-def _sentence(found: Calibration) -> str:
-    threshold, tpr = found.threshold, found.tpr
-    return (
-        f"same person where the {found.metric} distance is at most {threshold.estimate:z.4f} "
-        f"({threshold.confidence:.0%} interval {threshold.low:z.4f} to {threshold.high:z.4f})\n"
-        f"at this false-positive rate, {found.fpr:.2%}, {tpr.estimate:.1%} of pairs of one person pass "
-        f"({tpr.low:.1%} to {tpr.high:.1%}); equal error rate {found.equal_error_rate:.1%}\n"
-        f"from {found.genuine_pairs:,} pairs of one person and {found.impostor_pairs:,} of two, "
-        f"{found.identities:,} people"
-    )

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ivreid.analysis.calibration import Calibration, fit_threshold
+from ivreid.analysis.named_calibrations import (
+    DEFAULT,
+    Computed,
+    check_calibration_name,
+    check_precision,
+    with_calibration,
+)
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
+from ivreid.evaluation.test_features import refuse_test_features
 from ivreid.inference import embed_samples, load, weights_file
+from ivreid.inference.embedder import Precision
 from ivreid.io import check_output, file_hash
-from ivreid.models.weights import read_card, read_weights, write_weights
+from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
 from ivreid.protocols import make_protocol
 from ivreid.types import Embeddings, Progress
 
@@ -26,16 +35,19 @@ class StoredCalibration:
     Attributes:
         calibration: The threshold with its interval, and the pairs it comes from.
         origin: `source` ("features" or "validation identities"), the features' hash or the dataset, and
-            `trained_on`, how many of the people were trained on.
+            `trained_on`, how many of the people were trained on; where it is stored, `computed`, what the
+            embeddings were computed with, too.
         weights: The weights file whose card holds it; None where it is stored nowhere.
+        name: Its name there.
     """
 
     calibration: Calibration
     origin: Mapping[str, Any]
     weights: Path | None
+    name: str = DEFAULT
 
     def to_json(self) -> dict[str, Any]:
-        """The block `calibration` of a weights card."""
+        """The block `calibrations.NAME` of a weights card."""
         return {**self.calibration.to_json(), **self.origin}
 
 
@@ -53,6 +65,7 @@ def calibrate(
     source: Path | str,
     *,
     fpr: float = 0.01,
+    name: str = DEFAULT,
     weights: Path | str | None = None,
     data_root: Path | str | None = None,
     protocol: str | None = None,
@@ -60,6 +73,9 @@ def calibrate(
     confidence: float = 0.95,
     seed: int = 0,
     allow_leak: bool = False,
+    allow_test: bool = False,
+    precision: Precision = "fp32",
+    flip: bool = False,
     device: str = "auto",
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -72,6 +88,7 @@ def calibrate(
     Args:
         source: A run folder or weights file, whose validation images are embedded; or a features file (.npz).
         fpr: Share of the pairs of two people that may pass as one person, in (0, 1).
+        name: What the card calls it; one of that name is replaced, others stay.
         weights: With a features file: the run folder or weights file to store the threshold in.
         data_root: The dataset's folder, where it has moved since training.
         protocol: With a features file: whose cameras imply the modality, and whose camera rule holds.
@@ -79,54 +96,67 @@ def calibrate(
         confidence: Coverage of the intervals.
         seed: Of the resampling over people.
         allow_leak: Go on although identities were trained on; `origin` counts them.
+        allow_test: Go on although the features are those that the weights were tested on; `origin` says so.
+        precision: What the embeddings are computed in, or were: the threshold holds for that alone.
+        flip: Whether mirror images are averaged in, or were.
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch.
         progress: Called with (images embedded, images in all).
 
     Raises:
         UsageError: Options that do not fit, or no validation identities to fit on.
-        ProtocolError: Identities were trained on, or the dataset is another.
+        ProtocolError: Identities were trained on, the features are those of the test, or the dataset is another.
         DataError, CheckpointError: Files that cannot be used, or too few pairs to see such a rate.
     """
     if not 0 < confidence < 1:
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
     source = Path(source)
+    check_calibration_name(name)
+    check_precision(precision)
     if source.suffix == ".npz":
-        people = _from_features(source, weights, protocol)
+        people = _from_features(source, weights, protocol, allow_test)
     elif weights is not None or protocol is not None:
         raise UsageError("--weights and --protocol go with a FEATURES.npz; a run knows its own")
     else:
         check_output(weights_file(source))
-        people = _from_run(source, data_root, device, batch_size, progress)
+        people = _from_run(source, data_root, (precision, flip), device, batch_size, progress)
     trained_on = _trained_on(people, allow_leak)
     rule = make_protocol(people.protocol) if people.protocol is not None else None
     found = fit_threshold(
         people.embeddings, fpr=fpr, metric=metric, protocol=rule, seed=seed, confidence=confidence
     )
-    stored = StoredCalibration(found, {**people.origin, "trained_on": trained_on}, people.weights)
+    stored = StoredCalibration(found, {**people.origin, "trained_on": trained_on}, people.weights, name)
     if people.weights is not None:
         try:
-            _store(people.weights, stored.to_json())
+            stored = _stored(stored, people.weights, precision, flip)
         except DataError as error:
             threshold = f"{metric} distance {found.threshold.estimate:.6f} at a rate of {found.fpr:.4%}"
             raise DataError(f"{error}. Not stored is the threshold found: {threshold}") from error
     return stored
 
 
-def _from_features(path: Path, weights: Path | str | None, protocol: str | None) -> _People:
+def _from_features(path: Path, weights: Path | str | None, protocol: str | None, allow_test: bool) -> _People:
     target = weights_file(weights) if weights is not None else None
     if target is not None:
         check_output(target, inputs=[path])
     origin = {"source": "features", "features": file_hash(path)} if path.is_file() else {}
-    return _People(read_features(path, protocol=protocol), protocol, origin, target)
+    embeddings = read_features(path, protocol=protocol)
+    folders = [path.parent, *([target.parent] if target is not None else [])]
+    tested = refuse_test_features(embeddings, path, folders, allow_test=allow_test)
+    return _People(embeddings, protocol, {**origin, **({"tested_on": tested} if tested else {})}, target)
 
 
 def _from_run(
-    path: Path, data_root: Path | str | None, device: str, batch_size: int, progress: Progress | None
+    path: Path,
+    data_root: Path | str | None,
+    way: tuple[Precision, bool],
+    device: str,
+    batch_size: int,
+    progress: Progress | None,
 ) -> _People:
     """The validation images that a run's weights were selected on, embedded by them."""
     target = weights_file(path)
-    embedder = load(target, device=device, batch_size=batch_size)
+    embedder = load(target, device=device, batch_size=batch_size, precision=way[0], flip=way[1])
     pids = set((embedder.card.get("selection") or {}).get("pids") or ())
     known = embedder.card.get("dataset") or {}
     if not pids or "name" not in known:
@@ -166,8 +196,12 @@ def _trained_on(people: _People, allowed: bool) -> int:
     return len(seen)
 
 
-def _store(target: Path, block: dict[str, Any]) -> None:
+def _stored(found: StoredCalibration, target: Path, precision: str, flip: bool) -> StoredCalibration:
+    """The calibration written into the card of `target`, bound to what those weights compute."""
     tensors, card = read_weights(target)
     if not tensors:
         raise CheckpointError(f"{target} holds no tensors")
-    write_weights(target, tensors, {**card, "calibration": block})
+    computed = Computed(weights_fingerprint(tensors, card), precision, flip)
+    bound = replace(found, origin={**found.origin, "computed": computed.to_json()})
+    write_weights(target, tensors, with_calibration(card, found.name, bound.to_json()))
+    return bound

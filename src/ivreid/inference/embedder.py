@@ -24,6 +24,7 @@ from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference.image_inputs import GivenImages, ImageLike, one_by_one
 from ivreid.inference.norm_folding import prepare_for_inference
+from ivreid.inference.same_person import KnowsThresholds
 from ivreid.machine import naming_memory
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
@@ -34,7 +35,7 @@ CPU_CHUNK = 8
 """Images a CPU computes at a time: more, and the layers' outputs no longer fit its cache."""
 
 
-class Embedder:
+class Embedder(KnowsThresholds):
     """A trained network ready to embed images.
 
     The network is copied, so one in training may be given and stays as it is.
@@ -54,6 +55,7 @@ class Embedder:
         address: Where the weights were fetched from, with their commit; None for local ones.
 
     Attributes:
+        thresholds, threshold: The distances up to which two images count as one person, by calibration.
         network: The network in evaluation mode, a plain `torch.nn.Module` whose `embed(images, infrared)` takes
             normalised images (B, 3, H, W) and (B,) bool on its device.
 

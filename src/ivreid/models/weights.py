@@ -18,7 +18,8 @@ from ivreid.reading import clean, reason
 WEIGHTS = Kind("weights", "weights file", "use weights.safetensors of a run, or see `ivreid import`")
 REQUIRED: dict[str, type] = {"method": str, "settings": dict, "num_classes": int}
 OPTIONAL: dict[str, tuple[type, ...]] = {
-    **dict.fromkeys(("preprocessing", "dataset", "selection", "metrics", "versions", "calibration"), (dict,)),
+    **dict.fromkeys(("preprocessing", "dataset", "selection", "metrics", "versions"), (dict,)),
+    **dict.fromkeys(("calibration", "calibrations"), (dict,)),
     **dict.fromkeys(("licence", "created", "dataset.name", "dataset.fingerprint", "selection.on"), (str,)),
     **dict.fromkeys(("train_pids", "selection.pids", "size", "preprocessing.size"), (list, tuple)),
     "dataset.trial": (int,),
