@@ -56,6 +56,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Train for so long: as many steps as fit here, measured before the first."),
+    ] = None,
     plugins: Plugins = None,
 ) -> None:
     """Train a model from a configuration file.
@@ -64,6 +68,10 @@ def run(
     command with --resume goes on as if nothing had happened. The run folder holds weights.safetensors (to
     use), metrics.jsonl, TensorBoard curves, checkpoints/ and the resolved config.yaml. Exit status: 0 done, 2
     bad input or a run that cannot go on, 130 and 143 stopped by Ctrl-C and SIGTERM with everything saved.
+
+    --minutes trains by the clock: how long a step takes is measured first, and the number of steps that fit is
+    written into config.yaml as `steps`. From then on only steps count, so the run resumes exactly. The schedule is
+    stretched to them; validations and saving come on top.
 
     --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
@@ -91,12 +99,17 @@ def run(
             raise UsageError("say what to train: a configuration (ivreid train sysu-mm01), or --recipe NAME")
         settings = load_config(config, words, recipe=recipe, notice=console.print)
         if trials is not None or seeds is not None:
+            if minutes is not None:
+                raise UsageError(
+                    f"--minutes {minutes:g} is for one run; give a study --set steps=N, the same for each"
+                )
             study_and_show(settings, trials, seeds, console.print)
             return
         with training_bars(process) as (preparing, tick):
             summary = train(
                 settings,
                 resume=resume,
+                minutes=minutes,
                 preparing=preparing,
                 progress=tick,
                 notice=console.print,

@@ -35,9 +35,10 @@ def run(
             help="What to vary: YAML, `search: {optimizer.lr: {low: 0.0001, high: 0.01, log: true}}`.",
         ),
     ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(metavar="MINUTES", help="Stop after so long, at the next validation.")
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Stop after so long, at the next validation.")
     ] = None,
+    timeout: Annotated[float | None, typer.Option("--timeout", hidden=True)] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every trial; repeatable."),
@@ -52,11 +53,14 @@ def run(
     """
     from ivreid.cli.progress import progress_bars
     from ivreid.config import load_config
+    from ivreid.errors import UsageError
     from ivreid.io import check_output
     from ivreid.studies import tune
     from ivreid.studies.optuna_store import require_optuna
 
     require_optuna()
+    if minutes is not None and timeout is not None:
+        raise UsageError("--timeout is the old name of --minutes; give one of them")
     console = Terminal(stderr=True)
 
     def notice(line: str) -> None:
@@ -69,7 +73,14 @@ def run(
     settings = load_config(config, words, notice=notice)
     if settings.out is not None and config.is_file():
         check_output(settings.out / "best.yaml", inputs=[config, *([space] if space else [])])
-    found = tune(settings, space, trials=trials, minutes=timeout, notice=notice, progress_bars=progress_bars)
+    found = tune(
+        settings,
+        space,
+        trials=trials,
+        minutes=timeout if minutes is None else minutes,
+        notice=notice,
+        progress_bars=progress_bars,
+    )
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
     _show(found, again(plugins))

@@ -272,6 +272,11 @@ class Config(Section):
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:N or mps.")
     out: UserPath | None = Field(default=None, description="The run folder; `--out RUN_DIR` sets it.")
     epochs: Positive = Field(default=100, description="Passes over the training identities.")
+    steps: Positive | None = Field(
+        default=None,
+        description="Optimiser steps of the whole run, however many passes they make; the schedule, written for "
+        "`epochs`, is stretched to them. null: `epochs` decide. `--minutes` sets it.",
+    )
     data: DataSection = DataSection()
     augment: AugmentSettings = AugmentSettings()
     batch: BatchSettings = BatchSettings()

@@ -69,10 +69,12 @@ def _subtitle(config: Mapping[str, Any]) -> str:
     """Method, backbone, dataset, length of training: as far as the configuration says."""
     method, backbone = config_value(config, "method", "name"), config_value(config, "method", "backbone")
     dataset, epochs, seed = config_value(config, "data", "dataset"), config.get("epochs"), config.get("seed")
+    steps = config.get("steps")
+    length = f"{epochs} epochs" if epochs is not None else None
     words = [
         f"{method} with {backbone}" if method and backbone else method,
         f"trained on {dataset}" if dataset else None,
-        f"{epochs} epochs" if epochs is not None else None,
+        f"{steps} steps" if steps is not None else length,
         f"seed {seed}" if seed is not None else None,
     ]
     return ", ".join(str(word) for word in words if word)

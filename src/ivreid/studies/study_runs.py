@@ -17,6 +17,7 @@ from ivreid.models import read_weights, weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results
 from ivreid.training.checkpoint import load_position
 from ivreid.training.records import MAY_DIFFER
+from ivreid.training.saving import Position
 
 Status = Literal["new", "unfinished", "trained", "finished"]
 
@@ -103,13 +104,14 @@ def run_status(run: StudyRun) -> Status:
         return "new"
     if folder.config.exists() and folder.holds_a_run():  # a start that failed is taken over
         check_same_settings(run)
-    done = _epochs_done(folder.last)
-    if done > run.config.epochs:
+    position = _position(folder.last)
+    done = position.epoch
+    if run.config.steps is None and done > run.config.epochs:
         raise CheckpointError(
             f"{folder.path} holds {done} epochs, more than the {run.config.epochs} asked for; set epochs to "
             f"{done}, or choose another --out"
         )
-    if done < run.config.epochs or not folder.weights.exists():
+    if not position.is_end(run.config) or not folder.weights.exists():
         return "unfinished"
     return "trained" if tested_results(run) is None else "finished"
 
@@ -147,12 +149,12 @@ def differences(
     return found
 
 
-def _epochs_done(checkpoint: Path) -> int:
-    """Whole epochs in a training state; 0 where there is none that can be read (resuming will say why)."""
+def _position(checkpoint: Path) -> Position:
+    """How far a training state is; the beginning where there is none that can be read (resuming will say why)."""
     try:
-        return int(load_position(checkpoint)["epoch"])
-    except (CheckpointError, KeyError):
-        return 0
+        return Position(**load_position(checkpoint))
+    except (CheckpointError, TypeError):
+        return Position()
 
 
 def tested_results(run: StudyRun) -> list[Result] | None:

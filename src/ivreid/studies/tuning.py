@@ -147,6 +147,10 @@ def check_honest(config: Config) -> None:
     """
     if config.out is None:
         raise ConfigError("out is not set: say where the search shall be with --out DIR")
+    if config.steps is not None:
+        raise ConfigError(
+            f"steps = {config.steps}: a search compares trials epoch by epoch; set steps=null and give epochs"
+        )
     select = config.validation.select
     if select == "published-test":
         raise ConfigError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -86,7 +89,7 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
     method = _method(config)
     if config.batch.sampler not in _ANY_MODALITY or not method.means_by_modality:
         return
-    for epoch in range(config.epochs):
+    for epoch in _epochs(config, loader):
         indices = loader.sampler.plan(epoch).indices
         infrared = loader.data.infrared[indices].sum(axis=1)
         fewest = np.minimum(infrared, indices.shape[1] - infrared)
@@ -100,6 +103,19 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
                 f"{method.min_rows} or more of each; set batch.sampler=balanced, or make batches larger "
                 "(batch.identities, batch.instances)"
             )
+
+
+def _epochs(config: Config, loader: TrainLoader) -> Iterator[int]:
+    """The epochs that a run has or begins."""
+    if config.steps is None:
+        yield from range(config.epochs)
+        return
+    left = config.steps
+    for epoch in itertools.count():
+        if left <= 0:
+            return
+        yield epoch
+        left -= -(-loader.batches_in(epoch) // config.accumulate)
 
 
 def what_to_lower(config: Config, device: torch.device, precision: str) -> str:

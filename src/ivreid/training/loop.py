@@ -8,9 +8,10 @@ In several processes all take every step together and hold the same state after 
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,14 +27,16 @@ from ivreid.distributed.collectives import barrier, broadcast, reduce_mean
 from ivreid.distributed.failure import restarted
 from ivreid.distributed.group import process_group
 from ivreid.distributed.parallel import accumulate_locally, average_buffers, data_parallel
-from ivreid.distributed.processes import local_device, process_from_environment
+from ivreid.distributed.processes import ProcessRank, local_device, process_from_environment
 from ivreid.errors import ConfigError
+from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.sharded import Interrupted
 from ivreid.evaluation.validation import validate
 from ivreid.machine import naming_memory
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
 from ivreid.training.batch_checks import check_batch
+from ivreid.training.budget import seconds_per_step, settle_steps
 from ivreid.training.health import Diverged
 from ivreid.training.log import Callback
 from ivreid.training.loggers import check_loggers
@@ -42,7 +45,7 @@ from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
 from ivreid.training.run_lock import open_run_folder
 from ivreid.training.saving import LoopState, Position, Saver
-from ivreid.training.schedule import rate_factor, tell_what_is_late
+from ivreid.training.schedule import progress, rate_factor, tell_what_is_late
 from ivreid.training.setup import build_run_parts, settle_range
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
@@ -70,6 +73,7 @@ def train(
     config: Config,
     *,
     resume: bool = False,
+    minutes: float | None = None,
     preparing: Progress | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] = lambda _: None,
@@ -83,6 +87,8 @@ def train(
     Args:
         config: The run.
         resume: Continue from the folder's last checkpoint; from the start where there is none yet.
+        minutes: Train for so long: the steps that fit are measured first and become `config.steps`, so that
+            from then on only steps count; a resumed run goes on with the number it began with.
         preparing: Called with (done, total) while images are drawn or decoded before the first step.
         progress: Called with (batches done, batches in all).
         notice: Called with a line for people: validations, and where a resumed run stands.
@@ -113,6 +119,16 @@ def train(
     ):
         resuming = broadcast(process, resume and bool(folder.states()))
         config = settle_range(config, preparing)
+        if minutes is not None:
+            config = settle_steps(
+                config,
+                minutes,
+                folder,
+                process,
+                resume=resume,
+                measure=lambda: measure_step(config, folder, process, minutes, preparing),
+                notice=notice,
+            )
         parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
         saver = Saver(config, parts, folder)
         state = saver.restore(notice) if resume else saver.beginning()
@@ -124,6 +140,33 @@ def train(
             with naming_memory(saver.what_to_lower):
                 run.fit()
         return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
+
+
+def measure_step(
+    config: Config, folder: RunFolder, process: ProcessRank, minutes: float, preparing: Progress | None
+) -> float:
+    """Seconds of an optimiser step, by taking some with a network of its own that is then forgotten.
+
+    Every random number of a run comes from its seed, so the run itself is the same with and without.
+    """
+    parts = build_run_parts(config, process, initial_weights=False, progress=preparing)
+    saver = Saver(config, parts, folder)
+    state = saver.beginning()
+    log = StepLog(None, state.health, parts.device, scaled=parts.scaler.is_enabled())
+    run = Run(saver, state, log, StopSignal(process), lambda _: None)
+    run.model = data_parallel(process, parts.network)
+    parts.network.begin_epoch(0)
+
+    def wait() -> None:
+        if parts.device.type == "cuda":
+            torch.cuda.synchronize(parts.device)
+
+    with closing(run.batches()) as batches, naming_memory(saver.what_to_lower):
+
+        def take_step() -> None:
+            run.step(list(islice(batches, config.accumulate)), 0, 1)
+
+        return seconds_per_step(take_step, wait, process, minutes)
 
 
 class Run:
@@ -147,19 +190,31 @@ class Run:
         self.position, self.best = state.position, state.best
 
     def fit(self) -> None:
-        """Train from where the run stands to the last epoch."""
+        """Train from where the run stands to the last epoch, or the last of `steps`."""
         self.model = data_parallel(self.process, self.parts.network)
         self.log.speed.restart()
-        for epoch in range(self.position.epoch, self.config.epochs):
+        while not self.position.is_end(self.config):
+            epoch = self.position.epoch
             self.epoch(epoch)
             self.end_epoch(epoch)
+
+    def batches(self) -> Generator[Batch]:
+        """Epoch after epoch without end."""
+        for epoch in itertools.count():
+            with closing(self.parts.loader.epoch(epoch)) as batches:  # type: ignore[type-var]
+                yield from batches
+
+    @property
+    def out_of_steps(self) -> bool:
+        """Whether `steps` ends the run here, be it in the middle of an epoch."""
+        return self.config.steps is not None and self.position.step >= self.config.steps
 
     def epoch(self, epoch: int) -> None:
         """The rest of one epoch's batches."""
         self.parts.network.begin_epoch(epoch)
         total = self.parts.loader.batches_in(epoch)
         with closing(self.parts.loader.epoch(epoch, self.position.batch)) as batches:  # type: ignore[type-var]
-            while self.position.batch < total:
+            while self.position.batch < total and not self.out_of_steps:
                 with self.log.speed.waiting():
                     group = list(islice(batches, self.config.accumulate))
                 self.step(group, epoch, total)
@@ -168,13 +223,20 @@ class Run:
                     self.position, batch=self.position.batch + len(group), step=self.position.step + 1
                 )
                 if self.progress is not None:
-                    self.progress(epoch * total + self.position.batch, self.config.epochs * total)
+                    self.progress(*self.done_of(epoch * total, self.config.epochs * total))
                 self.between_steps()
+
+    def done_of(self, batches_before: int, batches: int) -> tuple[int, int]:
+        """Batches done and batches in all; where `steps` say how long the run is, steps."""
+        if self.config.steps is not None:
+            return self.position.step, self.config.steps
+        return batches_before + self.position.batch, batches
 
     def step(self, group: list[Batch], epoch: int, batches: int) -> None:
         """One optimiser step on the mean loss of a group of batches."""
         config, parts, step = self.config, self.parts, self.position.step + 1
-        factor = rate_factor(config.schedule, epoch + self.position.batch / batches, config.epochs)
+        done = progress(config, epoch + self.position.batch / batches, self.position.step)
+        factor = rate_factor(config.schedule, done, config.epochs)
         rates = set_rates(parts.optimizer, config.schedule, factor)
         seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
@@ -219,7 +281,8 @@ class Run:
         """Validate where due, keep the best, and save. The order makes a kill in between harmless."""
         self.flush()
         done, row = epoch + 1, None
-        due = done % self.config.validation.every == 0 or done == self.config.epochs
+        last = done == self.config.epochs if self.config.steps is None else self.out_of_steps
+        due = done % self.config.validation.every == 0 or last
         if due and self.config.validation.select != "last":
             row = self.validate(epoch)  # stopped in it, the run stands before it
         self.position = Position(done, 0, self.position.step)
@@ -266,7 +329,9 @@ class Run:
         if row is not None:
             shown = "  ".join(f"{name} {100 * row[name]:.1f}%" for name in ("rank1", "mAP", "mINP"))
             mark = "  (best so far)" if better else ""
-            self.notice(f"epoch {self.position.epoch} of {self.config.epochs}: {shown}{mark}")
+            step, steps = self.position.step, self.config.steps
+            where = f"of {self.config.epochs}" if steps is None else f"(step {step:,} of {steps:,})"
+            self.notice(f"epoch {self.position.epoch} {where}: {shown}{mark}")
 
     def keep(self, network: Method) -> None:
         """Write the weights for use, and where they were selected also the state they come from."""

@@ -113,7 +113,7 @@ def check_same_run(state: TrainingState, config: Config, parts: RunParts) -> Non
             "result then differs a little)"
         )
     begun = state.info["position"]["epoch"] + (state.info["position"]["batch"] > 0)
-    if begun > config.epochs:
+    if config.steps is None and begun > config.epochs:
         lines.append(f"{begun} epochs are done or begun, more than the {config.epochs} now asked for")
     if lines:
         raise CheckpointError(
@@ -131,8 +131,8 @@ def _of_this_version(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_differ(key: str, config: Config) -> bool:
-    if key == "epochs" and config.schedule.name == "cosine":  # its rate depends on the run's length
-        return False
+    if key == "epochs" and (config.steps is not None or config.schedule.name in ("cosine", "triangle")):
+        return False  # rates depend on the run's length
     return any(key == free or key.startswith(f"{free}.") for free in MAY_DIFFER)
 
 

@@ -37,6 +37,12 @@ class Position:
     batch: int = 0
     step: int = 0
 
+    def is_end(self, config: Config) -> bool:
+        """Whether a run that stands here is over: its last epoch, whole or cut short by `steps`, is ended too."""
+        if config.steps is None:
+            return self.epoch >= config.epochs
+        return self.step >= config.steps and self.batch == 0
+
 
 @dataclass(frozen=True)
 class LoopState:

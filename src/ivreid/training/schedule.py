@@ -37,6 +37,11 @@ def rate_factor(schedule: ScheduleSection, progress: float, epochs: int) -> floa
     return factor
 
 
+def progress(config: Config, epochs_done: float, steps_done: int) -> float:
+    """How far a run is in epochs, as its schedule counts them: with `steps`, their share of `epochs`."""
+    return epochs_done if config.steps is None else config.epochs * steps_done / config.steps
+
+
 def scaled_rate(schedule: ScheduleSection, factor: float, base: float) -> float:
     """The rate of parameters whose own base rate is `base`: from `floor_rate` at 0 to `base` at factor 1."""
     return schedule.floor_rate + factor * (base - schedule.floor_rate)
@@ -59,6 +64,6 @@ def beyond_the_end(config: Config) -> list[str]:
         found.append(f"schedule.warmup is {schedule.warmup:g} and {run}: the rate never reaches optimizer.lr")
     if late:
         found.append(f"schedule.milestones: no rate is cut at {', '.join(late)}, for {run}")
-    if keep is not None and keep > epochs:
+    if keep is not None and config.steps is None and keep > epochs:
         found.append(f"checkpoint.keep_every is {keep} and {run}: no state is kept for good")
     return found
