@@ -1,0 +1,105 @@
+"""Which rows may be nearest: single-precision products over runs of rows. What is near is decided elsewhere.
+
+faiss reads float16 as it lies in memory; without it, or for several queries at once, blocks of rows become float32
+and are multiplied by torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ivreid.gallery.local.blocks import Run
+from ivreid.gallery.vectors import HalfArray
+
+Part = tuple[HalfArray, Run]
+"""A matrix and rows of it."""
+BLOCK = 512
+"""Rows that become float32 at a time: they fit the cache of a core."""
+BATCH_BLOCK = 4096
+HEAP = 4096
+"""faiss keeps the best in a heap, which is slow for more."""
+
+
+def candidates(
+    parts: Sequence[Part], queries: NDArray[np.float32], wanted: int
+) -> list[tuple[NDArray[np.int64], float]]:
+    """For each query the rows with the largest products, counted through all parts, and what the others stay below.
+
+    Args:
+        parts: Runs of rows; the first part's first row is number 0.
+        queries: (Q, D).
+        wanted: How many rows.
+
+    Returns:
+        For each query: at most `wanted` row numbers, and the largest product a row not among them may have; -inf
+        where all are.
+    """
+    total = sum(stop - start for _, (start, stop) in parts)
+    if total <= wanted:
+        return [(np.arange(total), -np.inf)] * len(queries)
+    faiss = _faiss()
+    if faiss is not None and len(queries) < 4 and wanted <= HEAP:
+        return [_by_faiss(faiss, parts, query, wanted) for query in queries]
+    return _by_torch(parts, queries, wanted, total)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
+
+
+def _by_faiss(
+    faiss: Any, parts: Sequence[Part], query: NDArray[np.float32], wanted: int
+) -> tuple[NDArray[np.int64], float]:
+    quantizer = faiss.ScalarQuantizer(len(query), faiss.ScalarQuantizer.QT_fp16)
+    coarse = faiss.IndexFlatIP(len(query))
+    scanner = quantizer.select_InvertedListScanner(faiss.METRIC_INNER_PRODUCT, coarse, True, None, False)
+    scanner.set_query(faiss.swig_ptr(query))
+    best = np.full(wanted, -np.inf, dtype=np.float32)
+    labels = np.full(wanted, -1, dtype=np.int64)
+    starts, total = [], 0
+    for number, (matrix, (start, stop)) in enumerate(parts):
+        codes = matrix[start:stop].reshape(-1).view(np.uint8)
+        scanner.set_list(number, 0.0)
+        scanner.scan_codes(
+            stop - start, _pointer(faiss, codes), None, faiss.swig_ptr(best), faiss.swig_ptr(labels), wanted
+        )
+        starts.append(total)
+        total += stop - start
+    rows = np.array(starts, dtype=np.int64)[labels >> 32] + (labels & 0xFFFFFFFF)
+    return rows, float(best.min())
+
+
+def _pointer(faiss: Any, codes: NDArray[np.uint8]) -> Any:
+    """The address of bytes that are only read; faiss's own way asks for writable ones."""
+    return faiss.swigfaiss.cast_integer_to_uint8_ptr(codes.ctypes.data)
+
+
+def _by_torch(
+    parts: Sequence[Part], queries: NDArray[np.float32], wanted: int, total: int
+) -> list[tuple[NDArray[np.int64], float]]:
+    import torch
+
+    height = BATCH_BLOCK if len(queries) > 1 else BLOCK
+    scores = torch.empty((len(queries), total))
+    columns = torch.from_numpy(np.ascontiguousarray(queries.T))
+    buffer = torch.empty((height, queries.shape[1]))
+    done = 0
+    with torch.inference_mode():
+        for matrix, (start, stop) in parts:
+            for at in range(start, stop, height):
+                piece = matrix[at : min(at + height, stop)]
+                rows = buffer[: len(piece)]
+                rows.copy_(torch.from_numpy(piece))
+                scores[:, done : done + len(piece)] = (rows @ columns).T
+                done += len(piece)
+        best = torch.topk(scores, wanted, dim=1, sorted=False)
+    floors = best.values.min(dim=1).values.tolist()
+    return [(rows.numpy(), floor) for rows, floor in zip(best.indices, floors, strict=True)]

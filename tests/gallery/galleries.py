@@ -1,0 +1,62 @@
+"""Crops, vectors and stores for the tests of galleries; a new kind of store is added to `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from ivreid.gallery import Binding, Crop, Store
+from ivreid.gallery.local import LocalStore
+from ivreid.types import Modality
+
+DIMENSION = 8
+BINDING = Binding("0123456789abcdef", DIMENSION, "iv-reid for a test")
+START = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
+
+
+def make_local(folder: Path, binding: Binding = BINDING) -> Store:
+    weights = folder / "given.safetensors"
+    weights.write_bytes(b"weights")
+    return LocalStore.create(folder / "gallery", binding, weights)
+
+
+def reopen_local(folder: Path) -> Store:
+    return LocalStore(folder / "gallery")
+
+
+Maker = Callable[[Path], Store]
+STORES: dict[str, tuple[Maker, Maker]] = {"local": (make_local, reopen_local)}
+"""How a store is made in a folder, and opened again."""
+
+
+def crop(number: int, **changed: object) -> Crop:
+    """One of many different crops; equal numbers give equal crops."""
+    rng = Random(number)
+    values: dict[str, object] = {
+        "pixels": f"{number:032x}",
+        "camera": rng.choice(("gate", "yard", "Tür 3")),
+        "time": START + timedelta(hours=rng.randrange(60), microseconds=rng.randrange(3)),
+        "modality": rng.choice(list(Modality)),
+        "tracklet": rng.choice((None, "t1", "t2")),
+        "pid": rng.choice((-1, 1, 2)),
+        "source": f"pictures/{number}.jpg",
+        "quality": rng.choice((None, 0.25)),
+    }
+    return Crop(**{**values, **changed})  # type: ignore[arg-type]
+
+
+def vector(number: int, dimension: int = DIMENSION, kinds: int = 12) -> np.ndarray:
+    """One of few vectors, so that many are equal."""
+    return np.random.default_rng(number % kinds).standard_normal(dimension).astype(np.float32)
+
+
+def vectors(numbers: list[int], dimension: int = DIMENSION, kinds: int = 12) -> np.ndarray:
+    return np.array([vector(n, dimension, kinds) for n in numbers]).reshape(-1, dimension)
+
+
+def picture(number: int) -> bytes | None:
+    return None if number % 3 == 0 else np.random.default_rng(number).bytes(200 + 40 * (number % 50))
