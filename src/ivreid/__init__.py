@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ivreid.analysis import compare_results, score_features
+    from ivreid.analysis import compare_results, compare_runs, score_features
     from ivreid.config import load_config
     from ivreid.data.own_changes import register_augmentation
     from ivreid.datasets import Dataset, check_dataset, load_dataset, register_dataset
@@ -47,6 +47,7 @@ _HOMES = {
     "calibrate": "ivreid.evaluation",
     "check_dataset": "ivreid.datasets",
     "compare_results": "ivreid.analysis",
+    "compare_runs": "ivreid.analysis",
     "embed_folder": "ivreid.inference",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
@@ -90,6 +91,7 @@ __all__ = [
     "calibrate",
     "check_dataset",
     "compare_results",
+    "compare_runs",
     "embed_folder",
     "evaluate",
     "evaluate_run",

@@ -22,6 +22,7 @@ NAMES = [
     "calibrate",
     "check_dataset",
     "compare_results",
+    "compare_runs",
     "embed_folder",
     "evaluate",
     "evaluate_run",

@@ -56,12 +56,17 @@ def compare_results(
     """
     if not 0 < confidence < 1:
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
-    pairs, unmatched = match_results(_read(before), _read(after))
+    pairs, unmatched = match_results(read_any(before), read_any(after))
     found = tuple(compare(*pair, seed=seed, confidence=confidence) for pair in pairs)
     return Comparisons(found, tuple(unmatched))
 
 
-def _read(results: Results) -> Sequence[Result]:
+def read_any(results: Results) -> Sequence[Result]:
+    """The results of a file, of a run folder, or in memory.
+
+    Raises:
+        DataError: A file that cannot be read.
+    """
     if isinstance(results, Result):
         return [results]
     if isinstance(results, str | Path):
@@ -85,7 +90,7 @@ def match_results(before: Sequence[Result], after: Sequence[Result]) -> tuple[Pa
         return [(before[0], after[0])], []
     pairs, left, alone = [], list(after), []
     for result in before:
-        match = next((i for i, other in enumerate(left) if _setting(other) == _setting(result)), None)
+        match = next((i for i, other in enumerate(left) if setting_of(other) == setting_of(result)), None)
         if match is None:
             alone.append(f"only the first file holds: {result.title}")
         else:
@@ -96,6 +101,7 @@ def match_results(before: Sequence[Result], after: Sequence[Result]) -> tuple[Pa
     return pairs, alone
 
 
-def _setting(result: Result) -> tuple[Any, ...]:
+def setting_of(result: Result) -> tuple[Any, ...]:
+    """What must be equal for two results to be of one setting: protocol, options, re-ranking, augmentation."""
     options = tuple(sorted((key, str(value)) for key, value in result.options.items()))
     return result.protocol, options, result.rerank, result.tta

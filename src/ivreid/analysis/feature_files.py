@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.analysis.per_query import QueryTable
 from ivreid.datasets.features import read_arrays, read_features, read_images, read_matrix, read_pids
 from ivreid.errors import DataError, UsageError
 from ivreid.io import file_hash
@@ -18,7 +20,7 @@ from ivreid.protocols import Precision, Protocol, Result
 from ivreid.protocols.fixed_trial import Scored
 from ivreid.protocols.in_memory import fields_of, prepare
 from ivreid.retrieval import get_reranker
-from ivreid.types import Progress
+from ivreid.types import ImageTable, Progress
 
 SYSU_TEST_IDENTITIES = 96
 File = Path | str | None
@@ -36,6 +38,7 @@ def score_features(
     precision: Precision = "double",
     rerank: str | None = None,
     product: MatrixProduct = product_on_cpu,
+    queries: QueryTable | None = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
@@ -52,6 +55,7 @@ def score_features(
         precision: "double", or "single" for float32 distances.
         rerank: Name of a re-ranking; it marks the result.
         product: Computes matrix products, on a GPU for instance.
+        queries: Takes in what became of every query; `write` it afterwards.
         progress: Called with (done, in all).
         **options: Of `make_protocol`: mode, shots, draw, direction, cmc, permutations, trial.
 
@@ -71,7 +75,7 @@ def score_features(
     if test_ids is not None:
         source = _only(source, Path(test_ids))
     notes = [str(doubt.message) for doubt in doubts if issubclass(doubt.category, UserWarning)]
-    return evaluate_in_full(
+    result = evaluate_in_full(
         source,
         chosen,
         metric=metric,
@@ -83,18 +87,42 @@ def score_features(
         notes=[*notes, *_people_notes(chosen, source), *([reranker.note] if reranker else [])],
         progress=progress,
     )
+    if queries is not None:
+        queries.add(source, chosen, result.title, metric=metric, distance=reranker)
+    return result
 
 
 def _read(files: Mapping[str, Path], protocol: str, options: Mapping[str, Any]) -> tuple[Scored, Protocol]:
     matrix = read_matrix(files["distances"]) if "distances" in files else None
     whole: Mapping[str, Any] = {}
+    paths: tuple[str, ...] = ()
     if "features" in files:
         read = read_features if matrix is None else read_images
-        whole = fields_of(read(files["features"], protocol=protocol))
+        found = read(files["features"], protocol=protocol)
+        whole, paths = fields_of(found), (found if isinstance(found, ImageTable) else found.images).paths
     elif "query" not in files or "gallery" not in files:
         raise UsageError("give a features file, or the files of query and gallery")
     query, gallery = (read_arrays(files[side]) if side in files else None for side in ("query", "gallery"))
-    return prepare(whole, query, gallery, matrix, protocol, options)
+    if query is not None and gallery is not None:
+        paths = _both_paths(query, gallery)
+    source, chosen = prepare(whole, query, gallery, matrix, protocol, options)
+    if not paths:
+        return source, chosen
+    return replace(source, images=replace(source.images, paths=paths)), chosen
+
+
+def _both_paths(query: Mapping[str, Any], gallery: Mapping[str, Any]) -> tuple[str, ...]:
+    """The paths of two files one after the other, where both hold one an image; nothing depends on them."""
+    sides = [side.get("paths") for side in (query, gallery)]
+    known = [
+        np.asarray(side) if side is not None and np.shape(side) == np.shape(own["pids"]) else None
+        for side, own in zip(sides, (query, gallery), strict=True)
+    ]
+    return (
+        tuple(str(path) for side in known if side is not None for path in side)
+        if all(side is not None for side in known)
+        else ()
+    )
 
 
 def _only(source: Scored, path: Path) -> Scored:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.cli.options import Direction, Draw, Mode, Permutations, Plugins, Rerank, ResultJson, Shots
+from ivreid.cli import options
 from ivreid.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,17 +26,18 @@ def run(
     data: Annotated[
         Path | None, typer.Option(metavar="ROOT", help="The dataset's folder; a run folder knows its own.")
     ] = None,
-    mode: Mode = None,
-    shots: Shots = None,
-    draw: Draw = None,
-    direction: Direction = None,
+    mode: options.Mode = None,
+    shots: options.Shots = None,
+    draw: options.Draw = None,
+    direction: options.Direction = None,
     trial: Annotated[
         int | None, typer.Option(help="RegDB: the split to test on; the model's own by default.")
     ] = None,
-    permutations: Permutations = None,
+    permutations: options.Permutations = None,
     configured: Annotated[
         bool, typer.Option("--configured", help="Every setting that the run's configuration lists.")
     ] = False,
+    all_settings: options.AllSettings = False,
     dataset: Annotated[
         str | None, typer.Option(help="The dataset's name, where the weights do not say it.")
     ] = None,
@@ -46,12 +47,16 @@ def run(
     flip: Annotated[
         bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
     ] = False,
-    rerank: Rerank = None,
+    rerank: options.Rerank = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Test on people trained on; marks the result.")
     ] = False,
-    json_out: ResultJson = None,
-    plugins: Plugins = None,
+    json_out: options.ResultJson = None,
+    per_query: options.PerQuery = None,
+    latex: options.Latex = False,
+    markdown: options.Markdown = False,
+    csv: options.Csv = False,
+    plugins: options.Plugins = None,
 ) -> None:
     """Test trained weights by their dataset's protocol and print one table.
 
@@ -59,6 +64,7 @@ def run(
     `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
     trial n.
     """
+    from ivreid.analysis.per_query import PER_QUERY, QueryTable
     from ivreid.cli.rank_output import bar_of_rank_0, print_error
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
@@ -66,6 +72,8 @@ def run(
     from ivreid.io import check_output
     from ivreid.protocols import RESULTS
 
+    form = options.chosen_form(latex, markdown, csv)
+    queries = QueryTable() if per_query is not None else None
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
         raise UsageError(
@@ -75,6 +83,8 @@ def run(
     with fail_once(process, print_error):
         if json_out is not None and process.is_main:
             check_output(json_out, RESULTS, inputs=[Path(path), RunFolder(Path(path)).results])
+        if per_query is not None and process.is_main:
+            check_output(per_query, PER_QUERY, inputs=[Path(path)])
         try:
             with bar_of_rank_0("Embedding", process) as tick:
                 results = evaluate_run(
@@ -90,20 +100,24 @@ def run(
                     flip=flip,
                     rerank=rerank,
                     allow_leak=allow_leak,
+                    every=all_settings,
+                    queries=queries,
                     progress=tick,
                 )
         except ResultsNotSaved as error:
-            _show(error.results, json_out)
+            _show(error.results, json_out, form)
             raise
         if process.is_main:
-            _show(results, json_out)
+            _show(results, json_out, form)
+        if per_query is not None and queries is not None and process.is_main:
+            queries.write(per_query)
 
 
-def _show(results: Sequence[Result], json_out: Path | None) -> None:
+def _show(results: Sequence[Result], json_out: Path | None, form: str | None) -> None:
     """Print first: whatever happens to the file, the figures are seen."""
     from ivreid.cli.results_table import show_results
     from ivreid.protocols import write_results
 
-    show_results(results)
+    show_results(results, form)
     if json_out is not None:
         write_results(json_out, results[0] if len(results) == 1 else results)

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ivreid.catalogue import REGISTRIES
+from ivreid.errors import UsageError
 from ivreid.paths import user_path
 
 
@@ -47,7 +48,8 @@ Shots = Annotated[
 Draw = Annotated[
     str | None,
     typer.Option(
-        help="SYSU-MM01: how galleries are drawn: official (default where rand_perm_cam.mat is), agw or iv-reid."
+        help="SYSU-MM01: how galleries are drawn: official (default where rand_perm_cam.mat is), agw, iv-reid, or "
+        "seeded, our own."
     ),
 ]
 Direction = Annotated[
@@ -67,6 +69,33 @@ Rerank = Annotated[
 ResultJson = Annotated[
     Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
 ]
+
+
+AllSettings = Annotated[
+    bool, typer.Option("--all-settings", help="Every mode, number of shots and direction, in one table.")
+]
+PerQuery = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OUT.csv",
+        help="Also write every query: average precision, rank of its first match, whom it met instead.",
+    ),
+]
+Latex = Annotated[bool, typer.Option("--latex", help="Print LaTeX (package booktabs).")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print Markdown.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, with intervals in columns of their own.")]
+
+
+def chosen_form(latex: bool, markdown: bool, csv: bool) -> str | None:
+    """The form that tables are printed in; None for the terminal's.
+
+    Raises:
+        UsageError: Two of them.
+    """
+    chosen = [name for name, asked in (("latex", latex), ("markdown", markdown), ("csv", csv)) if asked]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other: one form at a time")
+    return chosen[0] if chosen else None
 
 
 def again(plugins: list[Path] | None) -> str:

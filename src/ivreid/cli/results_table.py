@@ -1,52 +1,60 @@
-"""Results as people read them: percent, mean ± standard deviation over trials, notes below."""
+"""Tables as people read them: in a terminal, or in a paper's, a page's or a spreadsheet's form; notes below."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from ivreid.analysis.grid import FORMS, Cell, Grid
+from ivreid.analysis.result_tables import results_grid
 from ivreid.cli.terminal import Terminal
 from ivreid.protocols import Result
 
-COLUMNS = {
-    **{"rank1": "Rank-1", "rank5": "Rank-5", "rank10": "Rank-10", "rank20": "Rank-20"},
-    **{"mAP": "mAP", "mINP": "mINP"},
-}
 
+def show_results(results: Sequence[Result], form: str | None = None) -> None:
+    """Print one table on stdout, and below it what a reader must know.
 
-def show_results(results: Sequence[Result]) -> None:
-    """Print one table on stdout, and below it what a reader must know."""
-    console = Terminal(wrap=True)
-    console.print(results_table(results))
-    for note in dict.fromkeys(note for result in results for note in result.notes):
-        console.print(Text(f"note: {note}"), soft_wrap=True)
-
-
-def results_table(results: Sequence[Result]) -> Table:
-    """A row per result; rows that are not plain rankings say so in their name.
-
-    Mean and deviation stand in two lines, so that the table fits 80 columns.
+    Args:
+        results: Of one model; at least one.
+        form: "latex", "markdown" or "csv"; None for the terminal's table.
     """
-    table = Table(pad_edge=False, show_lines=len(results) > 1)
-    table.add_column("percent, mean ± std", overflow="fold", min_width=20)
-    for name in COLUMNS.values():
-        table.add_column(name, justify="right", no_wrap=True)
-    for result in results:
-        table.add_row(_name(result), *(_cell(result, key) for key in COLUMNS))
+    show_grids([results_grid(results)], form)
+
+
+def show_grids(grids: Sequence[Grid], form: str | None = None) -> None:
+    """Print tables on stdout; a CSV's notes go to stderr, where they spoil nothing."""
+    if form is not None:
+        Terminal().print(FORMS[form](grids), end="")
+        if form == "csv":
+            for note in dict.fromkeys(note for grid in grids for note in grid.notes):
+                Terminal(stderr=True).print(f"note: {note}")
+        return
+    console = Terminal(wrap=True)
+    for grid in grids:
+        for words in grid.caption:
+            console.print(Text(words))
+        for block in grid.blocks:
+            if block.heading:
+                console.print(Text(block.heading, style="italic"))
+            console.print(terminal_table(grid.head, block.rows))
+        for note in grid.notes:
+            console.print(Text(f"note: {note}"), soft_wrap=True)
+
+
+def terminal_table(head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
+    """The table; a cell's spread stands in a line of its own, so that a row fits 80 columns."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table.add_column(Text(head[0]), overflow="fold", min_width=10)
+    for name in head[1:]:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(_in_terminal, row))
     return table
 
 
-def _cell(result: Result, key: str) -> str:
-    mean = f"{100 * result.mean[key]:.2f}"
-    return f"{mean}\n± {100 * result.std[key]:.2f}" if len(result.trials) > 1 else mean
-
-
-def _name(result: Result) -> Text:
-    lines = [result.title]
-    trials = f", {len(result.trials)} trials" if len(result.trials) > 1 else ""
-    lines.append(
-        f"{result.valid_queries:,} of {result.queries:,} queries x {result.gallery:,} images{trials}"
-    )
-    return Text("\n".join(lines))
+def _in_terminal(cell: Cell) -> Text:
+    text = Text(cell.text, style="bold" if cell.bold else "")
+    return text.append(f"\n{cell.detail}", style="not bold") if cell.detail else text

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivreid.cli.options import Direction, Draw, Mode, Permutations, Plugins, Rerank, ResultJson, Shots
+from ivreid.cli import options
 
 
 def run(
@@ -23,10 +23,11 @@ def run(
         str,
         typer.Option(help="sysu-mm01, regdb, llcm, cross-modality for your own data, or one of your own."),
     ],
-    mode: Mode = None,
-    shots: Shots = None,
-    draw: Draw = None,
-    direction: Direction = None,
+    mode: options.Mode = None,
+    shots: options.Shots = None,
+    draw: options.Draw = None,
+    direction: options.Direction = None,
+    all_settings: options.AllSettings = False,
     cmc: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +54,7 @@ def run(
     metric: Annotated[
         str, typer.Option(help="cosine, or euclidean on the features as given (the official script's).")
     ] = "cosine",
-    permutations: Permutations = None,
+    permutations: options.Permutations = None,
     test_ids: Annotated[
         Path | None,
         typer.Option(
@@ -61,15 +62,19 @@ def run(
             help="Score these identities only: test_id.mat of the official script, or test_id.txt.",
         ),
     ] = None,
-    rerank: Rerank = None,
+    rerank: options.Rerank = None,
     single: Annotated[
         bool, typer.Option("--single", help="Compute distances in float32: half the time, ties may move.")
     ] = False,
     device: Annotated[
         str, typer.Option(help="Where distances are computed: cpu, cuda, cuda:N, mps.")
     ] = "cpu",
-    json_out: ResultJson = None,
-    plugins: Plugins = None,
+    json_out: options.ResultJson = None,
+    per_query: options.PerQuery = None,
+    latex: options.Latex = False,
+    markdown: options.Markdown = False,
+    csv: options.Csv = False,
+    plugins: options.Plugins = None,
 ) -> None:
     """Score a features file by a protocol; needs no model and no images.
 
@@ -81,42 +86,51 @@ def run(
     With --query and --gallery nothing is drawn: every query is compared with the whole gallery, under the
     protocol's camera and CMC rules; such files need `embeddings` and `pids` only.
     """
-    from ivreid.analysis import score_features
+    from ivreid.analysis import QueryTable, score_features
+    from ivreid.analysis.per_query import PER_QUERY
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.results_table import show_results
     from ivreid.io import check_output
     from ivreid.metrics.distances import MatrixProduct, product_on_cpu
-    from ivreid.protocols import RESULTS, write_results
+    from ivreid.protocols import RESULTS, every_setting, write_results
 
-    if json_out is not None:
-        inputs = (features, query, gallery, distances, permutations, test_ids)
-        check_output(json_out, RESULTS, inputs=[file for file in inputs if file is not None])
+    form = options.chosen_form(latex, markdown, csv)
+    inputs = (features, query, gallery, distances, permutations, test_ids)
+    for out, kind in ((json_out, RESULTS), (per_query, PER_QUERY)):
+        if out is not None:
+            check_output(out, kind, inputs=[file for file in inputs if file is not None])
+    asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
+    settings = every_setting(protocol, permutations=permutations, **asked) if all_settings else [asked]
+    queries = QueryTable() if per_query is not None else None
     product: MatrixProduct = product_on_cpu
     if device != "cpu":
         from ivreid.inference.device_products import product_on
 
         product = product_on(device)
     with progress_bar("Scoring") as tick:
-        result = score_features(
-            features,
-            protocol=protocol,
-            query=query,
-            gallery=gallery,
-            distances=distances,
-            test_ids=test_ids,
-            metric=metric,
-            precision="single" if single else "double",
-            rerank=rerank,
-            product=product,
-            progress=tick,
-            mode=mode,
-            shots=shots,
-            draw=draw,
-            direction=direction,
-            cmc=cmc,
-            permutations=permutations,
-            trial=trial,
-        )
-    show_results([result])
+        results = [
+            score_features(
+                features,
+                protocol=protocol,
+                query=query,
+                gallery=gallery,
+                distances=distances,
+                test_ids=test_ids,
+                metric=metric,
+                precision="single" if single else "double",
+                rerank=rerank,
+                product=product,
+                queries=queries,
+                progress=tick,
+                cmc=cmc,
+                permutations=permutations,
+                trial=trial,
+                **setting,
+            )
+            for setting in settings
+        ]
+    show_results(results, form)
     if json_out is not None:
-        write_results(json_out, result)
+        write_results(json_out, results[0] if len(results) == 1 else results)
+    if per_query is not None and queries is not None:
+        queries.write(per_query)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ivreid.cli.options import Plugins, again
+from ivreid.cli.options import Csv, Latex, Markdown, Plugins, again, chosen_form
 from ivreid.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from ivreid.analysis.grid import Grid
     from ivreid.studies.tuning_result import TuningResult
 
 
@@ -43,6 +42,9 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every trial; repeatable."),
     ] = None,
+    latex: Latex = False,
+    markdown: Markdown = False,
+    csv: Csv = False,
     plugins: Plugins = None,
 ) -> None:
     r"""Search for better hyper-parameters, scored on validation identities and never on the test.
@@ -58,6 +60,7 @@ def run(
     from ivreid.studies import tune
     from ivreid.studies.optuna_store import require_optuna
 
+    form = chosen_form(latex, markdown, csv)
     require_optuna()
     if minutes is not None and timeout is not None:
         raise UsageError("--timeout is the old name of --minutes; give one of them")
@@ -83,36 +86,37 @@ def run(
     )
     if len(found.attempts) < trials:
         notice(f"time is up after {len(found.attempts)} of {trials} trials; the same command goes on")
-    _show(found, again(plugins))
+    _show(found, again(plugins), form)
 
 
-def _show(found: TuningResult, more: str) -> None:
+def _show(found: TuningResult, more: str, form: str | None) -> None:
     from ivreid.cli.invocation import command
+    from ivreid.cli.results_table import show_grids
 
-    console = Terminal()
-    if found.best is None or found.best.score is None:
-        console.print("no trial is complete yet")
+    if found.best is None:
+        Terminal(stderr=form is not None).print("no trial is complete yet")
         return
-    console.print(_table(found))
-    outcomes = [one.outcome for one in found.attempts]
-    counts = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
-    console.print(
-        f"{found.metric} {100 * found.best.score:.2f}% on validation identities, trial {found.best.folder} "
-        f"({counts})"
-    )
+    show_grids([tuning_grid(found)], form)
+    console = Terminal(stderr=form is not None)
     console.print(f"{found.out / 'tuning.png'}")
     console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}{more}")
 
 
-def _table(found: TuningResult) -> Table:
-    from rich.table import Table
+def tuning_grid(found: TuningResult) -> Grid:
+    """The best settings, those that mattered most first where it is known; there is a best."""
+    from ivreid.analysis.grid import Block, Cell, Grid
 
-    table = Table("setting", "best")
-    if found.importance:
-        table.add_column("importance", justify="right")
-    values = found.best.values if found.best else {}
+    best = found.best
+    assert best is not None and best.score is not None
+    outcomes = [one.outcome for one in found.attempts]
+    counts = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
+    caption = (
+        f"{found.metric} {100 * best.score:.2f}% on validation identities, trial {best.folder} ({counts})."
+    )
+    rows = []
     for key in found.importance or found.space:
-        value = values[key]
-        row = [key, f"{value:.4g}" if isinstance(value, float) else str(value)]
-        table.add_row(*row, *([f"{100 * found.importance[key]:.0f}%"] if found.importance else []))
-    return table
+        value = best.values[key]
+        share = [Cell(f"{100 * found.importance[key]:.0f}%")] if found.importance else []
+        rows.append((Cell(key), Cell(f"{value:.4g}" if isinstance(value, float) else str(value)), *share))
+    head = ("setting", "best", *(["importance"] if found.importance else []))
+    return Grid((caption,), head, (Block("", tuple(rows)),))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.analysis.per_query import QueryTable
 from ivreid.catalogue import changes
 from ivreid.config.parse import load_config
 from ivreid.datasets import Dataset, load_dataset, recognise
@@ -20,7 +21,7 @@ from ivreid.evaluation.saved_results import check_can_save, save_results
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples, load, weights_file
 from ivreid.paths import not_there
-from ivreid.protocols import Result, make_protocol
+from ivreid.protocols import Result, every_setting, make_protocol
 from ivreid.retrieval import get_reranker
 from ivreid.types import Progress
 
@@ -63,6 +64,8 @@ def evaluate_run(
     flip: bool = False,
     rerank: str | None = None,
     allow_leak: bool = False,
+    every: bool = False,
+    queries: QueryTable | None = None,
     progress: Progress | None = None,
 ) -> list[Result]:
     """Embed the test images and evaluate them under one or several protocol settings.
@@ -86,6 +89,8 @@ def evaluate_run(
         flip: Average each embedding with that of the mirror image; the results are marked.
         rerank: Re-rank by this method of `ivreid.retrieval.RERANKERS`; the results are marked.
         allow_leak: Evaluate although test identities were trained on; the results are marked.
+        every: Under every mode, number of shots and direction that the settings leave open.
+        queries: Takes in what became of every query; `write` it afterwards.
         progress: Called with (images embedded, images in all).
 
     Returns:
@@ -117,8 +122,8 @@ def evaluate_run(
         images = subject.dataset
         draw = permutations or images.permutations
         protocols = [  # before the work: a wrong option is told at once
-            make_protocol(images.name, **_given(setting), permutations=draw, trial=images.trial)
-            for setting in settings or ({},)
+            make_protocol(images.name, **setting, permutations=draw, trial=images.trial)
+            for setting in _open_settings(images.name, settings or ({},), draw, every)
         ]
         reranker = get_reranker(rerank, metric=metric) if rerank else None
         embeddings = embed_sharded(
@@ -141,6 +146,9 @@ def evaluate_run(
             )
             for protocol in protocols
         ]
+        if queries is not None:
+            for protocol, result in zip(protocols, results, strict=True):
+                queries.add(embeddings, protocol, result.title, metric=metric, distance=reranker)
         if folder is not None:
             save_results(folder, embeddings, results)
         return results
@@ -218,6 +226,15 @@ def configured_root(path: Path | str, dataset: str) -> Path | None:
 
 def _given(setting: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in setting.items() if value is not None}
+
+
+def _open_settings(
+    name: str, settings: Sequence[Mapping[str, Any]], permutations: object, every: bool
+) -> list[dict[str, Any]]:
+    given = [_given(setting) for setting in settings]
+    if not every:
+        return given
+    return [one for setting in given for one in every_setting(name, permutations=permutations, **setting)]
 
 
 def _selection_notes(card: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from ivreid.protocols.base import DIRECTIONS, Protocol, Trial
 from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
 from ivreid.protocols.in_memory import score
-from ivreid.protocols.registry import get_protocol, make_protocol, register_protocol
+from ivreid.protocols.registry import every_setting, get_protocol, make_protocol, register_protocol
 from ivreid.protocols.result import FIGURES, Result, TrialResult
 from ivreid.protocols.result_io import RESULTS, read_results, write_results
 from ivreid.protocols.trials import Precision, TrialOutcomes, run_trials
@@ -27,6 +27,7 @@ __all__ = [
     "TrialOutcomes",
     "TrialResult",
     "evaluate",
+    "every_setting",
     "get_protocol",
     "make_protocol",
     "read_results",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
 from ivreid.catalogue import DATASETS, PROTOCOLS
 from ivreid.errors import UsageError
 from ivreid.metrics import CMC_RULES
-from ivreid.protocols.base import Protocol
+from ivreid.protocols.base import DIRECTIONS, Protocol
 from ivreid.protocols.draws import Permutations
 
 FALLBACK = "cross-modality"
 """The protocol of a dataset that names none and has none of its own name."""
+_VARIED = ("mode", "shots", "direction")
 
 
 def register_protocol(cls: type[Protocol]) -> type[Protocol]:
@@ -59,8 +61,8 @@ def make_protocol(
         name: "sysu-mm01", "regdb", "llcm", "cross-modality", one of your own, or a dataset, which has one.
         mode: sysu-mm01: "all" (default) or "indoor".
         shots: sysu-mm01: 1 (default) or 10.
-        draw: sysu-mm01: "official" (default where permutations are given), "agw" (default otherwise) or
-            "iv-reid".
+        draw: sysu-mm01: "official" (default where permutations are given), "agw" (default otherwise),
+            "iv-reid" or "seeded".
         direction: The others: query-first; "infrared-to-visible" is the default.
         cmc: "image" or "identity"; sysu-mm01 and llcm default to identity, the others to image.
         permutations: sysu-mm01: the authors' `rand_perm_cam.mat`, read or to be read; used by the official
@@ -92,3 +94,41 @@ def make_protocol(
         known = permutations if isinstance(permutations, Permutations) else Permutations.read(permutations)
         options |= {"draw": "official", "permutations": known}
     return kind(**options)
+
+
+def every_setting(name: str, *, permutations: object = None, **given: Any) -> list[dict[str, Any]]:
+    """Every mode, number of shots and direction of a protocol, as options of `make_protocol`.
+
+    Variants that exist beside the protocol (LLCM with swapped roles) are left out. SYSU-MM01's ten shots take the
+    official draw where there are permutations, else the seeded one.
+
+    Args:
+        name: As for `make_protocol`.
+        permutations: Whatever is given to `make_protocol`.
+        **given: Options that are decided; None decides nothing.
+
+    Raises:
+        UsageError: As for `make_protocol`; or no setting goes with what is given.
+    """
+    choices = get_protocol(name).choices
+    fixed = {key: value for key, value in given.items() if value is not None}
+    varied = {key: _every(key, choices[key]) for key in _VARIED if key in choices and key not in fixed}
+    found, refused = [], None
+    for values in itertools.product(*varied.values()):
+        setting = {**fixed, **dict(zip(varied, values, strict=True))}
+        several = setting.get("shots", 1) != 1
+        if several and "draw" not in setting and "seeded" in choices.get("draw", ()) and permutations is None:
+            setting["draw"] = "seeded"
+        try:
+            make_protocol(name, **setting, permutations=permutations)  # type: ignore[arg-type]
+        except UsageError as error:
+            refused = error
+        else:
+            found.append(setting)
+    if not found and refused is not None:
+        raise refused
+    return found
+
+
+def _every(key: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value for value in values if value in DIRECTIONS) if key == "direction" else values

@@ -22,7 +22,15 @@ from ivreid.protocols.base import (
     in_order_of,
     known_queries,
 )
-from ivreid.protocols.draws import DRAWS, TRIALS, ImageGroups, Permutations, draw_agw, draw_iv_reid
+from ivreid.protocols.draws import (
+    DRAWS,
+    TRIALS,
+    ImageGroups,
+    Permutations,
+    draw_agw,
+    draw_iv_reid,
+    draw_seeded,
+)
 from ivreid.protocols.registry import register_protocol
 from ivreid.types import ImageTable
 
@@ -32,6 +40,7 @@ _DRAWN = {
     "official": "official permutations",
     "agw": "gallery drawn as AGW does",
     "iv-reid": "gallery drawn as the IV-ReID code does",
+    "seeded": "seeded draw of our own (not the official one)",
 }
 
 
@@ -43,7 +52,7 @@ class SysuMM01(Protocol):
     Attributes:
         mode: "all" (gallery cameras 1, 2, 4, 5) or "indoor" (1, 2).
         shots: Gallery images per identity and camera, 1 or 10.
-        draw: "official", "agw" or "iv-reid"; the latter two draw one shot only.
+        draw: "official", "agw", "iv-reid" or "seeded"; agw and iv-reid draw one shot only.
         permutations: The authors' permutations, for the official draw.
     """
 
@@ -63,10 +72,11 @@ class SysuMM01(Protocol):
             raise UsageError(
                 f"shots {self.shots}: sysu-mm01 is evaluated with {' or '.join(map(str, SHOTS))} shots"
             )
-        if self.shots > 1 and self.draw != "official":
+        if self.shots > 1 and self.draw not in ("official", "seeded"):
             raise UsageError(
                 f"the {self.draw} draw takes one image per identity and camera; {self.shots} shots need the "
-                f"official draw (--draw official --permutations rand_perm_cam.mat)"
+                "official draw (--draw official --permutations rand_perm_cam.mat), or --draw seeded, which compares with no "
+                "published figure"
             )
         if self.draw == "official" and self.permutations is None:
             raise UsageError(
@@ -114,7 +124,18 @@ class SysuMM01(Protocol):
     def _draw(self, groups: ImageGroups, trial: int) -> list[int]:
         if self.permutations is not None and self.draw == "official":
             return self.permutations.draw(groups, trial, self.shots)
+        if self.draw == "seeded":
+            return draw_seeded(groups, trial, self.shots)
         return (draw_agw if self.draw == "agw" else draw_iv_reid)(groups, trial)
+
+    def notes(self, images: ImageTable) -> tuple[str, ...]:
+        """That a seeded draw is ours alone."""
+        if self.draw != "seeded":
+            return ()
+        return (
+            "draw seeded: galleries drawn by ivreid's own seeds, not by the dataset authors' permutations; the figures "
+            "compare with others of this draw alone, with no published one",
+        )
 
     def excluded(self, query: HasIds, gallery: HasIds) -> NDArray[np.bool_] | None:
         """Cameras 2 and 3 share a room: a camera-3 query drops every camera-2 image, of any identity."""
