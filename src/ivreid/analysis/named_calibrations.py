@@ -42,6 +42,11 @@ class Computed:
         return {"weights": self.weights, "precision": self.precision, "flip": self.flip}
 
 
+def default_name(kind: str) -> str:
+    """What a calibration is called that was given no name."""
+    return SEARCH if kind == SEARCH else DEFAULT
+
+
 def check_calibration_name(name: str) -> str:
     """The name, if a calibration may have it.
 
@@ -96,7 +101,7 @@ def calibration_of(
 
     Args:
         card: A weights card.
-        name: None takes the one called "default", or the only one there is.
+        name: None takes the one called "default" (for searches "search"), or the only one there is.
         model: What the embeddings are computed with.
         kind: "pairs" or "search".
 

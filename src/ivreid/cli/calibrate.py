@@ -24,7 +24,16 @@ def run(
         float,
         typer.Option(help="Share of pairs of two people that may pass as one person: 0.01 is one in 100"),
     ] = 0.01,
-    name: Annotated[str, typer.Option(help="What the card calls it; others stay beside it")] = "default",
+    fpir: Annotated[
+        float | None,
+        typer.Option(help="Share of searches for somebody absent that may find a stranger; with --searched"),
+    ] = None,
+    searched: Annotated[
+        int | None, typer.Option(help="Fit for searches of so many rows (--fpir 0.01 where not given)", min=1)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the card calls it: default, or search with --searched")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="With FEATURES.npz: the run folder or weights file to store the threshold in"),
@@ -66,29 +75,28 @@ def run(
     ] = None,
     plugins: Plugins = None,
 ) -> None:
-    """Fit a distance threshold for "same person" at a chosen false-positive rate, with its interval.
+    """Fit what distances mean, on people the model has not seen, and store it by name in the weights' card.
 
-    It is the largest distance at which no more than the chosen share of pairs of two people (one visible, one
-    infrared image) would be accepted, fitted on people the model has not seen, and is written into the
-    weights' card under its name. Cameras, sites and crowds differ: check it where it will be used, and
-    never let it alone decide about a person.
+    With --fpr: the largest distance at which no more than this share of pairs of two people (one visible, one
+    infrared image) counts as the same person. With --searched N: distances in whole searches, for "likely same".
+    Cameras and crowds differ: check it where it will be used, and never let it alone decide about a person.
+    Example: ivreid calibrate runs/sysu --fpir 0.05 --searched 80
     """
-    from ivreid.cli.calibration_text import pairs_sentence
+    from ivreid.cli.calibration_text import calibration_sentences
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
     from ivreid.evaluation import calibrate
     from ivreid.io import check_output, json_with, write_json
 
     if json is not None:
-        check_output(
-            json,
-            json_with("calibrations", "metric", "fpr", "threshold"),
-            inputs=[source, *([weights] if weights else [])],
-        )
+        kind = json_with("calibrations", "metric", "trained_on")
+        check_output(json, kind, inputs=[source, *([weights] if weights else [])])
     with progress_bar("Embedding validation images") as tick:
         stored = calibrate(
             source,
             fpr=fpr,
+            fpir=fpir,
+            searched=searched,
             name=name,
             weights=weights,
             data_root=data,
@@ -105,7 +113,7 @@ def run(
             progress=tick,
         )
     console = Terminal()
-    console.print(pairs_sentence(stored.calibration))
+    console.print(calibration_sentences(stored.calibration))
     if stored.weights is not None:
         console.print(f"stored in the card of {stored.weights} as {stored.name!r}")
     if json is not None:

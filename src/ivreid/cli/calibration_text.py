@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ivreid.analysis.calibration import Calibration
+from ivreid.analysis.search_calibration import SearchCalibration
+
+
+def calibration_sentences(found: Calibration | SearchCalibration) -> str:
+    """What was found, as people read it."""
+    if isinstance(found, Calibration):
+        return pairs_sentence(found)
+    return "\n".join(_search_sentences(found))
 
 
 def pairs_sentence(found: Calibration) -> str:
@@ -16,3 +26,20 @@ def pairs_sentence(found: Calibration) -> str:
         f"from {found.genuine_pairs:,} pairs of one person and {found.impostor_pairs:,} of two, "
         f"{found.identities:,} people"
     )
+
+
+def _search_sentences(found: SearchCalibration) -> Iterator[str]:
+    yield (
+        f"of searches of {found.searched:,} for somebody absent, at most {found.fpir:.2%} end in likely same "
+        f"({found.confidence:.0%} intervals)"
+    )
+    for (comparison, unit), table in found.tables.items():
+        text = f"{comparison}, by {unit}: likely same up to cosine distance {table.same:.4f}"
+        text += f" (rate {table.fpir.estimate:.2%}, {table.fpir.low:.2%} to {table.fpir.high:.2%})"
+        if table.found is not None:
+            text += f", which {table.found.estimate:.1%} of one person's pairs keep"
+        if table.apart is not None:
+            text += f"; likely different beyond {max(table.apart.high, table.same):.4f}"
+        yield f"{text}; {table.people:,} people, searches of up to {table.most:,}"
+    for comparison, why in found.refused.items():
+        yield f"{comparison}: not enough people to promise that: {why}"

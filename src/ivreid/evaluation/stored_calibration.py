@@ -10,16 +10,20 @@ from typing import Any
 from ivreid.analysis.calibration import Calibration, fit_threshold
 from ivreid.analysis.named_calibrations import (
     DEFAULT,
+    PAIRS,
+    SEARCH,
     Computed,
     check_calibration_name,
     check_precision,
+    default_name,
     with_calibration,
 )
+from ivreid.analysis.search_calibration import SearchCalibration, fit_search
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
-from ivreid.evaluation.test_features import refuse_test_features
+from ivreid.evaluation.tested_features import refuse_test_features
 from ivreid.inference import embed_samples, load, weights_file
 from ivreid.inference.embedder import Precision
 from ivreid.io import check_output, file_hash
@@ -33,7 +37,7 @@ class StoredCalibration:
     """A calibration, whom it was fitted on, and where it stands.
 
     Attributes:
-        calibration: The threshold with its interval, and the pairs it comes from.
+        calibration: The threshold with its interval, and the pairs it comes from; or one for searches.
         origin: `source` ("features" or "validation identities"), the features' hash or the dataset, and
             `trained_on`, how many of the people were trained on; where it is stored, `computed`, what the
             embeddings were computed with, too.
@@ -41,7 +45,7 @@ class StoredCalibration:
         name: Its name there.
     """
 
-    calibration: Calibration
+    calibration: Calibration | SearchCalibration
     origin: Mapping[str, Any]
     weights: Path | None
     name: str = DEFAULT
@@ -65,7 +69,9 @@ def calibrate(
     source: Path | str,
     *,
     fpr: float = 0.01,
-    name: str = DEFAULT,
+    fpir: float | None = None,
+    searched: int | None = None,
+    name: str | None = None,
     weights: Path | str | None = None,
     data_root: Path | str | None = None,
     protocol: str | None = None,
@@ -88,7 +94,10 @@ def calibrate(
     Args:
         source: A run folder or weights file, whose validation images are embedded; or a features file (.npz).
         fpr: Share of the pairs of two people that may pass as one person, in (0, 1).
-        name: What the card calls it; one of that name is replaced, others stay.
+        fpir: Instead of `fpr`: the share of searches for somebody absent that may find "likely same", with
+            `searched`; see `fit_search`. 0.01 where only that is given.
+        searched: Rows of such a search.
+        name: What the card calls it; one of that name is replaced, others stay. None: "default", or "search".
         weights: With a features file: the run folder or weights file to store the threshold in.
         data_root: The dataset's folder, where it has moved since training.
         protocol: With a features file: whose cameras imply the modality, and whose camera rule holds.
@@ -111,7 +120,10 @@ def calibrate(
     if not 0 < confidence < 1:
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
     source = Path(source)
-    check_calibration_name(name)
+    for_searches = fpir is not None or searched is not None
+    name = check_calibration_name(name or default_name(SEARCH if for_searches else PAIRS))
+    if for_searches and (searched is None or metric != "cosine"):
+        raise UsageError("--fpir needs --searched N, the rows a search goes through, and cosine distances")
     check_precision(precision)
     if source.suffix == ".npz":
         people = _from_features(source, weights, protocol, allow_test)
@@ -121,17 +133,21 @@ def calibrate(
         check_output(weights_file(source))
         people = _from_run(source, data_root, (precision, flip), device, batch_size, progress)
     trained_on = _trained_on(people, allow_leak)
-    rule = make_protocol(people.protocol) if people.protocol is not None else None
-    found = fit_threshold(
-        people.embeddings, fpr=fpr, metric=metric, protocol=rule, seed=seed, confidence=confidence
-    )
+    found: Calibration | SearchCalibration
+    if searched is not None:
+        rate = 0.01 if fpir is None else fpir
+        found = fit_search(people.embeddings, searched=searched, fpir=rate, confidence=confidence, seed=seed)
+    else:
+        rule = make_protocol(people.protocol) if people.protocol is not None else None
+        found = fit_threshold(
+            people.embeddings, fpr=fpr, metric=metric, protocol=rule, seed=seed, confidence=confidence
+        )
     stored = StoredCalibration(found, {**people.origin, "trained_on": trained_on}, people.weights, name)
     if people.weights is not None:
         try:
             stored = _stored(stored, people.weights, precision, flip)
         except DataError as error:
-            threshold = f"{metric} distance {found.threshold.estimate:.6f} at a rate of {found.fpr:.4%}"
-            raise DataError(f"{error}. Not stored is the threshold found: {threshold}") from error
+            raise DataError(f"{error}. Not stored is what was found: {_in_short(found)}") from error
     return stored
 
 
@@ -194,6 +210,13 @@ def _trained_on(people: _People, allowed: bool) -> int:
             "pass; give others, or --allow-leak if these numbers are another dataset's"
         )
     return len(seen)
+
+
+def _in_short(found: Calibration | SearchCalibration) -> str:
+    if isinstance(found, Calibration):
+        return f"{found.metric} distance {found.threshold.estimate:.6f} at a rate of {found.fpr:.4%}"
+    listed = (f"{' by '.join(key)} {table.same:.6f}" for key, table in found.tables.items())
+    return f"likely the same up to cosine distance {', '.join(listed)}"
 
 
 def _stored(found: StoredCalibration, target: Path, precision: str, flip: bool) -> StoredCalibration:

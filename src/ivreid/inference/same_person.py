@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.analysis.named_calibrations import Computed, Thresholds
+from ivreid.analysis.named_calibrations import SEARCH, Computed, Thresholds, calibration_of
+from ivreid.analysis.search_calibration import SearchCalibration
 from ivreid.errors import UsageError
 from ivreid.metrics.distances import unit
 from ivreid.types import as_array
@@ -48,6 +49,16 @@ class KnowsThresholds:
             CheckpointError: It was fitted with other weights, or in another precision.
         """
         return self.thresholds.default()
+
+    def search_calibration(self, name: str | None = None) -> SearchCalibration:
+        """What distances mean in a search, for `ivreid.analysis.decisions.decide`.
+
+        Raises:
+            UsageError: There is none, or none of that name (`NoCalibration`).
+            CheckpointError: It was fitted with other weights or in another precision, or is damaged.
+        """
+        found, block = calibration_of(self.card, name, self.computed, SEARCH)
+        return SearchCalibration.from_json(block, f"calibration {found!r} of the weights card")
 
     def same(self, a: Any, b: Any, *, name: str | None = None) -> bool | NDArray[np.bool_]:
         """Whether embeddings lie within a threshold of each other: a hint, not an identity.
