@@ -193,6 +193,7 @@ METHODS = Registry(
         "deen": "ivreid.methods.deen:DEEN",
         "dns": "ivreid.methods.dns:DNS",
         "mpanet": "ivreid.methods.mpanet:MPANet",
+        "pmt": "ivreid.methods.pmt:PMT",
         "saai": "ivreid.methods.saai:SAAI",
     },
 )

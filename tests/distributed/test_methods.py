@@ -39,9 +39,9 @@ def steps(method: Method, model: nn.Module, name: str, share: tuple[int, int]) -
         name: The method's.
         share: Which of how many equal parts of the batch's identities.
     """
-    method.begin_epoch(7)
     losses = []
     for step in range(STEPS):
+        method.begin_epoch(7 * step)  # the first of them may stand in another phase
         whole = small_batch(name, seed=step).double()
         rows = len(whole.labels) // share[1]
         method.zero_grad()

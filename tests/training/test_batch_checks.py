@@ -13,6 +13,7 @@ from ivreid.config import Config
 from ivreid.data.sampler import make_sampler
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import ConfigError
+from ivreid.methods import get_method
 from ivreid.methods.iv_reid import IVReID
 from ivreid.training import setup, train
 from ivreid.training.batch_checks import check_batch
@@ -75,6 +76,16 @@ def test_a_method_says_itself_what_it_needs(tiny_config: Make, monkeypatch: pyte
     monkeypatch.setattr(IVReID, "min_rows", 3)
     with pytest.raises(ConfigError, match="too few for iv-reid"):
         check_batch(config, SINGLE_PROCESS)
+
+
+def test_phases_of_method_and_loader_end_together(tiny_config: Make) -> None:
+    pmt = {"name": "pmt", **get_method("pmt").small, "grey_epochs": 3}
+    check_batch(tiny_config(method=pmt, augment={"grey_epochs": 3}), SINGLE_PROCESS)
+    with pytest.raises(
+        ConfigError,
+        match=r"grey_epochs is 3 and augment\.grey_epochs is 0: .* set augment\.grey_epochs=3, or",
+    ):
+        check_batch(tiny_config(method=pmt), SINGLE_PROCESS)
 
 
 @pytest.mark.parametrize("sampler", ["random", "identity"])

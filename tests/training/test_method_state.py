@@ -36,6 +36,7 @@ def accumulating(data: Path, out: Path, name: str) -> dict[str, Any]:
         "epochs": 2,
         "accumulate": 2,
         "data": {**tree["data"], "size": list(kind.small_size)},
+        "augment": {"padding": 2, "grey_epochs": kind.small.get("grey_epochs", 0)},
         "batch": {"identities": 4, "instances": 2, "views": {"visible": kind.views}},
         "method": {**kind.small, "name": name},
         "validation": {"select": "last", "every": 2},

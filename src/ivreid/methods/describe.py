@@ -36,6 +36,7 @@ def measure_cost(name: str, dataset: str = "sysu-mm01") -> Cost:
     Raises:
         UsageError: An unknown method.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     kind = get_method(name)
@@ -43,7 +44,8 @@ def measure_cost(name: str, dataset: str = "sysu-mm01") -> Cost:
     size = image_size(kind, dataset)
     method = build(name, recipe.get("method", {}), 1, size=size, pretrained=False).eval()
     counter = FlopCounterMode(display=False)
-    with torch.inference_mode(), counter:
+    # attention as plain products: the counter does not know a CPU's fused form
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
         method.embed(torch.zeros(1, 3, *size), torch.zeros(1, dtype=torch.bool))
     return Cost(
         size,

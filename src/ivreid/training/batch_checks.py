@@ -43,10 +43,12 @@ def check_batch(config: Config, process: ProcessRank) -> None:
 
     Raises:
         UsageError: As `check_processes`.
-        ConfigError: As `check_processes` and `check_views`; too few identities in a batch, or too few images in a process's share.
+        ConfigError: As `check_processes`, `check_views` and `check_phases`; too few identities in a batch, or
+            too few images in a process's share.
     """
     check_processes(config, process)
     check_views(config)
+    check_phases(config)
     method, batch = _method(config), config.batch
     if batch.identities < method.min_identities:
         raise ConfigError(
@@ -77,6 +79,21 @@ def check_views(config: Config) -> None:
         raise ConfigError(
             f"the method {method.name!r} needs {method.views} views of each visible image, batch.views.visible "
             f"is {given}; set it to {method.views}"
+        )
+
+
+def check_phases(config: Config) -> None:
+    """Refuse a method and a loader that would end a phase of grey images in different epochs.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    ours, loaded = config.method.get("grey_epochs"), config.augment.grey_epochs
+    if ours is not None and ours != loaded:
+        raise ConfigError(
+            f"method.grey_epochs is {ours} and augment.grey_epochs is {loaded}: visible images must be grey for as "
+            f"long as {config.method['name']} expects; set augment.grey_epochs={ours}, or method.grey_epochs="
+            f"{loaded}"
         )
 
 
