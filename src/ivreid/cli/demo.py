@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,6 +19,12 @@ def run(
     config: Annotated[
         Path, typer.Option(metavar="CONFIG", help="Another configuration: a file, or a packaged one's name.")
     ] = Path("demo"),
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Another method in its compact form, e.g. --recipe baseline, which is ours."
+        ),
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -26,7 +32,8 @@ def run(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN_DIR", help="The run folder.  [default: runs/demo]")
+        Path | None,
+        typer.Option(metavar="RUN_DIR", help="The run folder.  [default: runs/demo, runs/demo-NAME]"),
     ] = None,
     plugins: Plugins = None,
 ) -> None:
@@ -39,10 +46,17 @@ def run(
     from ivreid.cli.results_table import show_results
     from ivreid.cli.terminal import Terminal
     from ivreid.config import load_config
+    from ivreid.config.recipes import COMPACT, PUBLISHED
     from ivreid.demo import STAGES, run_demo
 
-    settings = load_config(config, [*(overrides or []), *([("out", str(out))] if out else [])])
     console = Terminal(stderr=True)
+    words: list[str | tuple[str, Any]] = []
+    if recipe is not None:
+        words.append(("out", f"runs/demo-{recipe}"))
+        if not recipe.endswith((COMPACT, PUBLISHED)):
+            recipe += COMPACT
+    words += [*(overrides or []), *([("out", str(out))] if out else [])]
+    settings = load_config(config, words, recipe=recipe, notice=console.print)
     made = run_demo(
         settings,
         stage=lambda number, name: console.rule(f"{number} of {len(STAGES)}  {name}", align="left"),

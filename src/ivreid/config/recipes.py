@@ -13,6 +13,9 @@ from ivreid.methods.recipe import merged
 PUBLISHED = "-published"
 """What a recipe's name ends with where the published program is repeated, with its quirks and selection."""
 
+COMPACT = "-compact"
+"""What a recipe's name ends with where a compact network learns from random weights in minutes, as in the demo."""
+
 REPLACED = (
     "method",
     "batch",
@@ -29,9 +32,30 @@ REPLACED_DATA = ("size", "resize")
 """Keys of a file that a recipe of the command line takes the place of; `REPLACED_DATA` stand under `data`."""
 
 
+COMPACT_SETTINGS: Mapping[str, Any] = {
+    "epochs": 24,
+    "data": {"size": [96, 48]},
+    "augment": {"padding": 5},
+    "method": {"pretrained": None},
+    "precision": "auto",
+}
+"""What all compact twins share; a method's own batch, augmentation and losses stay."""
+
+COMPACT_SECTIONS: Mapping[str, Any] = {
+    "optimizer": {"name": "adamw", "lr": 0.003, "weight_decay": 0.01},
+    "schedule": {"name": "cosine", "warmup": 1},
+}
+"""Of these nothing of the published settings stays: they are for trained weights and for nights."""
+
+COMPACT_CNN, COMPACT_VIT = "resnet10t", "vit_tiny_patch16_224"
+"""Backbones of like cost at that size: 0.11 and 0.10 GMAC an image."""
+
+
 def recipe_names() -> tuple[str, ...]:
-    """Every recipe: each method's, and its twin that repeats the published program."""
-    return tuple(name + end for name, kind in METHODS.items() if kind.recipe for end in ("", PUBLISHED))
+    """Every recipe: each method's, its twin that repeats the published program, and its compact twin."""
+    return tuple(
+        name + end for name, kind in METHODS.items() if kind.recipe for end in ("", PUBLISHED, COMPACT)
+    )
 
 
 def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str | None]:
@@ -66,6 +90,9 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
     below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
     if name.endswith(PUBLISHED):
         below = merged(merged(below, recipe.published), _published(kind, str(dataset)))
+    if name.endswith(COMPACT):
+        below = {**merged(below, COMPACT_SETTINGS), **COMPACT_SECTIONS}
+        below = merged(merged(below, {"method": {"backbone": _compact_backbone(kind)}}), recipe.compact)
     note = None
     if recipe.datasets and dataset not in recipe.datasets:
         note = (
@@ -84,11 +111,16 @@ def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, An
 
 
 def _method_of(name: Any, source: str) -> type[Method]:
-    method = str(name).removesuffix(PUBLISHED)
+    method = str(name).removesuffix(PUBLISHED).removesuffix(COMPACT)
     kind: type[Method] | None = METHODS.get(method)
     if not isinstance(name, str) or kind is None or not kind.recipe:
         raise ConfigError(f"{source}: unknown recipe {name!r}; {did_you_mean(str(name), recipe_names())}")
     return kind
+
+
+def _compact_backbone(kind: type[Method]) -> str:
+    backbone = kind.Settings.model_fields.get("backbone")
+    return COMPACT_VIT if backbone and str(backbone.default).startswith("vit_") else COMPACT_CNN
 
 
 def _published(kind: type[Method], dataset: str) -> dict[str, Any]:

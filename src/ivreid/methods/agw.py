@@ -119,6 +119,7 @@ class AGW(Method):
         },
         {"sysu-mm01": {}, "regdb": {}, "llcm": {"augment": {"erasing": 0.5}}},
         source="mangye16/Cross-Modal-Re-ID-baseline; LLCM: ZYK100/LLCM",
+        compact={"method": {"head_rate_factor": 1.0}},  # all start from random weights
     )
 
     settings: Any

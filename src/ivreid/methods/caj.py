@@ -85,6 +85,7 @@ class CAJ(AGW):
         ),
         {"sysu-mm01": {}, "regdb": {}, "llcm": {}},
         source="mangye16/Cross-Modal-Re-ID-baseline, ICCV21_CAJ",
+        compact=AGW.recipe.compact,
     )
 
     def triplet(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -64,6 +64,7 @@ class CAJPlus(CAJ):
             "regdb": {},
         },
         source="mangye16/Cross-Modal-Re-ID-baseline, PAMI23_Supervised",
+        compact=CAJ.recipe.compact,
     )
 
     def forward(

@@ -137,6 +137,7 @@ class DEEN(Method):
             "llcm": {"augment": {"erasing_area": [0.02, 0.4]}},
         },
         source="ZYK100/LLCM",
+        compact=AGW.recipe.compact,
     )
 
     settings: DEENSettings

@@ -169,6 +169,7 @@ class DNS(Method):
         },
         source="Joey623/DNS",
         published={"augment": {"channel_stage": "normalized"}, "precision": "fp16"},
+        compact={"optimizer": {"lr": 0.003 / LAST_RATE}},  # the features' rate, not the heads'
     )
 
     settings: DNSSettings

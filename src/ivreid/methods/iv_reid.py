@@ -116,6 +116,15 @@ class IVReID(Method):
             "validation": {"every": 2},
         },
         {"sysu-mm01": {}, "regdb": {"method": {"margin": 0.2, "mutual_reduction": "mean"}}},
+        compact={
+            "augment": {"channel_exchange": 0.5},
+            "method": {
+                "classifier_bias": False,
+                "modality_weight": 0.1,  # at full weight they drown the identity loss at first
+                "mutual_weight": 0.1,
+                "triplet_weight": 0.1,
+            },
+        },
     )
 
     settings: IVReIDSettings

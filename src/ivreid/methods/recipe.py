@@ -18,12 +18,15 @@ class Recipe:
         source: Where the settings were published.
         published: What its twin `NAME-published` does besides, to repeat the published program: what is known
             to be no improvement, or needs a certain machine.
+        compact: What its twin `NAME-compact` does besides the settings that all of them share, to learn from
+            random weights in minutes, see `ivreid.config.recipes`.
     """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
+    compact: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, dataset: str) -> dict[str, Any]:
         """The settings for a dataset: its own where it has some, over those of every dataset."""
