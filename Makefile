@@ -42,7 +42,7 @@ campaign: install
 	@echo "seed $(SEED)"
 	@$(BIN)/python -m pytest -n auto --dist worksteal -m "campaign or hypothesis" -k "$(ONLY)" \
 		--campaign-seed $(SEED) --campaign-first $(FIRST) --campaign-count $(COUNT) \
-		--hypothesis-seed $(SEED) -o tmp_path_retention_policy=failed
+		--hypothesis-seed $(SEED)
 
 mutants: install
 	@$(BIN)/python tools/mutants.py $(if $(MODULE),--module $(MODULE)) $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED))

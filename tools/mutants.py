@@ -13,18 +13,20 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import importlib
+import multiprocessing
 import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import Queue
 
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "ivreid"
 
@@ -106,44 +108,22 @@ def tests_by_nearness(module: Path, places: list[str]) -> list[list[str]]:
     return [one for one in (near, [str(file) for file in files if str(file) not in near]) if one]
 
 
-class Workshop:
-    """Copies of the package, one for each job, in which one file at a time is replaced."""
-
-    def __init__(self, folder: Path, jobs: int, limit: float) -> None:
-        self._limit = limit
-        self._copies: Queue[Path] = Queue()
-        for job in range(jobs):
-            copied = folder / str(job) / "ivreid"
-            shutil.copytree(PACKAGE, copied, ignore=shutil.ignore_patterns("__pycache__"))
-            self._copies.put(copied)
-
-    def survives(self, module: Path, source: str, rounds: list[list[str]]) -> bool:
-        """Whether every test passes with this source in the module's place."""
-        copied = self._copies.get()
-        changed = copied / module.relative_to(PACKAGE)
-        try:
-            changed.write_text(source, encoding="utf-8")
-            return all(self._pass(copied.parent, tests) for tests in rounds)
-        finally:
-            changed.write_bytes(module.read_bytes())
-            self._copies.put(copied)
-
-    def _pass(self, folder: Path, tests: list[str]) -> bool:
-        # what is compiled stays for the next mutant: a changed file is at least one test run newer
-        environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", "-p", "no:cacheprovider"]
-        try:
-            done = subprocess.run(
-                [*command, f"--basetemp={folder / 'tests'}", *tests],
-                cwd=ROOT,
-                env=environment,
-                capture_output=True,
-                timeout=self._limit,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return False  # it hangs, which a test notices by never ending
-        return done.returncode in (0, 5)  # 5: no test is left when the slow ones are left out
+def survives(work: tuple[Path, str, list[list[str]]]) -> bool:
+    """Whether every test passes with this source in the module's place; in a process that does nothing else."""
+    module, source, rounds = work
+    with tempfile.TemporaryDirectory() as folder:
+        copied = shutil.copytree(PACKAGE, Path(folder) / "ivreid")  # with what is compiled, which stays valid
+        (copied / module.relative_to(PACKAGE)).write_text(source, encoding="utf-8")
+        sys.path.insert(0, folder)
+        os.environ["PYTHONPATH"] = folder  # for processes that the tests start
+        os.chdir(ROOT)
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", f"--basetemp={folder}/tests"]
+        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is imported already
+        # 5: nothing is left of a file when its slow tests are left out
+        return all(pytest.main([*options, *tests]) in (0, 5) for tests in rounds)
 
 
 def main() -> int:
@@ -155,9 +135,6 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="so many of each module, drawn at random; all by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument(
-        "--limit", type=float, default=600, help="seconds after which a mutant counts as hanging"
-    )
     parser.add_argument("--share", type=float, default=0.9, help="least share that tests must notice")
     wanted = parser.parse_args()
     work = []
@@ -174,9 +151,10 @@ def main() -> int:
             found = random.Random(f"{name} {wanted.seed}").sample(found, min(wanted.count, len(found)))
         work += found
     killed, survivors = 0, []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(wanted.jobs) as pool:
-        workshop = Workshop(Path(folder), wanted.jobs, wanted.limit)
-        lives = pool.map(lambda one: workshop.survives(one[0], one[3], one[4]), work)
+    for name in ("torch", "scipy.stats", "timm", "rich", "pydantic"):
+        importlib.import_module(name)  # once for all: the processes below are forked from this one
+    with multiprocessing.get_context("fork").Pool(wanted.jobs, maxtasksperchild=1) as pool:
+        lives = pool.imap(survives, [(file, source, rounds) for file, _, _, source, rounds in work])
         for number, ((file, line, what, *_), alive) in enumerate(zip(work, lives, strict=True), start=1):
             place = f"{file.relative_to(ROOT)}:{line}: {what}"
             killed += not alive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,8 @@ def ivreid_command(*words: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A run folder and the plugin it was made with."""
+def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run, `run`, and the plugin it was made with, `mine.py`."""
     folder = tmp_path_factory.mktemp("plugin")
     plugin = folder / "mine.py"
     plugin.write_text(METHOD + DATASET, encoding="utf-8")
@@ -57,14 +58,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     words = ("train", folder / "c.yaml", "--data", folder / "data", "--out", folder / "run")
     assert ivreid_command(*words, "--plugin", plugin) == 0
     forget()
-    return folder / "run", plugin
+    return folder
+
+
+@pytest.fixture
+def trained(trained_once: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Run folder and plugin; a test's own copies, since some go on with the run."""
+    folder = shutil.copytree(trained_once, tmp_path / "trained")
+    return folder / "run", folder / "mine.py"
 
 
 def test_the_command_to_come_asks_for_it_too(
     trained: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, plugin = trained
-    assert ivreid_command("train", run / "config.yaml", "--resume", "--plugin", plugin) == 0
+    assert ivreid_command("train", run / "config.yaml", "--out", run, "--resume", "--plugin", plugin) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith(f"evaluate {run} --plugin {plugin}")
 
 
@@ -112,7 +120,7 @@ def test_it_is_asked_for_again_and_nothing_in_the_folder_runs(
     try:
         assert ivreid_command("evaluate", run) == 2
         assert asks(capsys.readouterr().err, "method", "mine")
-        assert ivreid_command("train", run / "config.yaml", "--resume") == 2
+        assert ivreid_command("train", run / "config.yaml", "--out", run, "--resume") == 2
         assert asks(capsys.readouterr().err, "dataset", "night")
         assert ivreid_command("train", run.parent / "c.yaml", "--out", run, "--resume") == 2
         assert asks(capsys.readouterr().err, "dataset", "night")
@@ -139,8 +147,8 @@ def test_a_changed_file_is_told(
     changed_since = "mine.py, where the {} '{}' comes from, has changed since the training: sha256"
     assert any(note.startswith(changed_since.format("method", "mine")) for note in notes)
     assert any(note.startswith(changed_since.format("dataset", "night")) for note in notes)
-    resume = ("train", run / "config.yaml", "--set", "epochs=2", "--resume", "--plugin", changed)
-    assert ivreid_command(*resume) == 0
+    resume = ("train", run / "config.yaml", "--out", run, "--set", "epochs=2", "--resume")
+    assert ivreid_command(*resume, "--plugin", changed) == 0
     told = " ".join(capsys.readouterr().err.split())
     assert f"warning: {changed_since.format('method', 'mine')}" in told
     forget()
