@@ -194,10 +194,14 @@ def test_a_reranked_result_is_broken_down_by_its_own_distances():
     found = analyse(embeddings, protocol, result, distance=rerank)
     assert per_identity(found).figures() == pytest.approx(result.mean)
     plain = evaluate(embeddings, protocol)
-    assert found.rerank == "k-reciprocal (k1=8, k2=3, weight=0.3)" and found.mean != plain.mean
+    assert (
+        found.rerank == "k-reciprocal (k1=8, k2=3, weight=0.3; query- and gallery-transductive)"
+        and found.mean != plain.mean
+    )
     comparison = compare(analyse(embeddings, protocol, plain), found)
     assert comparison.pairing == "identities"
     assert any("re-ranking differs" in warning for warning in comparison.warnings)
+    assert not any(row.clear for row in comparison.differences) and "not ranked" in comparison.explanation
     assert comparison.differences[4].difference == pytest.approx(result.mean["mAP"] - plain.mean["mAP"])
 
 

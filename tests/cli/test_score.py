@@ -78,7 +78,9 @@ def test_re_ranked_rows_are_marked(ivreid, features, tmp_path):
     )
     assert outcome.status == 0
     assert "RE-RANKED" in outcome.out
-    assert read_results(tmp_path / "o.json")[0].rerank == "k-reciprocal (k1=20, k2=6, weight=0.3)"
+    assert read_results(tmp_path / "o.json")[0].rerank == (
+        "k-reciprocal (k1=20, k2=6, weight=0.3; query- and gallery-transductive)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_sections_that_may_be_absent_and_entries_of_lists_are_listed():
     assert listed["data.synthetic.identities"].default is None
     assert listed["data.synthetic.seed"].default == "0"
     assert [key.name for key in describe_keys("evaluation[]")] == [
-        f"evaluation[].{name}" for name in ("mode", "shots", "draw", "direction")
+        f"evaluation[].{name}" for name in ("mode", "shots", "draw", "direction", "rerank")
     ]
 
 

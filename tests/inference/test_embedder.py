@@ -131,6 +131,67 @@ def test_flip_averages_the_mirror_image(pictures: list[np.ndarray]) -> None:
     assert np.abs(embedder().embed(mirrored, "visible") - embedder().embed(pictures, "visible")).max() > 1e-5
 
 
+def rows_by_hand(
+    pictures: list[np.ndarray], infrared: bool, channel: int | None = None, mirror: bool = False
+):
+    """Each picture through the network alone, its channels copied and mirrored first; length 1."""
+    rows = []
+    for picture in pictures:
+        small = np.asarray(Image.fromarray(picture).resize((16, 32), Image.Resampling.BILINEAR))
+        if channel is not None:
+            small = np.repeat(small[..., channel : channel + 1], 3, axis=2)
+        x = (small.astype(np.float64) / 255 - PREPROCESSING.mean) / PREPROCESSING.std
+        x = x[:, ::-1] if mirror else x
+        batch = torch.tensor(x.transpose(2, 0, 1).copy(), dtype=torch.float32)[None]
+        with torch.no_grad():
+            row = Tiny().eval().embed(batch, torch.tensor([infrared]))[0].double().numpy()
+        rows.append(row / np.linalg.norm(row))
+    return np.array(rows)
+
+
+def test_flip_unit_gives_both_views_the_same_weight(pictures: list[np.ndarray]) -> None:
+    out = embedder(flip="unit").embed(pictures, "visible")
+    mean = rows_by_hand(pictures, False) + rows_by_hand(pictures, False, mirror=True)
+    np.testing.assert_allclose(out, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=2e-6)
+    average = embedder(flip="average").embed(pictures, "visible")
+    assert np.array_equal(average, embedder(flip=True).embed(pictures, "visible"))
+    assert np.abs(out - average).max() > 1e-5
+    assert np.array_equal(
+        embedder(flip="none").embed(pictures, "visible"), embedder().embed(pictures, "visible")
+    )
+    with pytest.raises(UsageError, match="no flip 'units'; did you mean unit"):
+        embedder(flip="units")
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_spectra_are_four_embeddings_in_a_row(pictures: list[np.ndarray], mirror: bool) -> None:
+    one = embedder(spectra=True, flip="unit" if mirror else "none", batch_size=5)
+    assert one.embedding_dim == 48
+    names = ["infrared" if i % 3 else "visible" for i in range(21)]
+    out = one.embed(pictures, names)
+    np.testing.assert_allclose(np.linalg.norm(out, axis=1), 1, rtol=1e-6)
+    for place, channel in enumerate((None, 0, 1, 2)):
+        expected = rows_by_hand(pictures, False, channel)
+        if mirror:
+            expected = expected + rows_by_hand(pictures, False, channel, mirror=True)
+            expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+        part = out[:, 12 * place : 12 * place + 12]
+        np.testing.assert_allclose(part[::3], expected[::3] / 2, atol=2e-6)
+        assert np.array_equal(part[1::3], out[1::3, :12]), "an infrared image is embedded once"
+
+
+def test_results_name_the_views() -> None:
+    from ivreid.inference import tta_name
+
+    assert [tta_name(flip) for flip in (False, "none", True, "average", "unit")] == [
+        *(None, None, "flip", "flip", "flip (unit)"),
+    ]
+    assert (
+        tta_name("none", spectra=True) == "spectra"
+        and tta_name("unit", spectra=True) == "flip (unit), spectra"
+    )
+
+
 def test_grey_images_count_as_three_equal_channels(pictures: list[np.ndarray]) -> None:
     grey = pictures[2][..., 0]
     three = np.repeat(grey[..., None], 3, axis=2)

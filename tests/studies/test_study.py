@@ -12,6 +12,7 @@ from study_fakes import FakeTest, FakeTraining, Killed
 import ivreid
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.protocols import read_results, write_results
+from ivreid.studies import study_runs
 from ivreid.studies.study import merge_study, run_all
 from ivreid.studies.study_runs import differences, plan_study, run_status
 
@@ -117,6 +118,13 @@ def test_figures_of_earlier_weights_or_another_setting_do_not_count(config):
         assert run_status(run) == "trained"
         with pytest.raises(UsageError, match="trial-01"):
             merge_study([run])
+    marked = plan_study(config(embedding={"flip": "unit"}), (1,))[0]
+    write_results(run.results, good)
+    assert (
+        run_status(run) == "finished" and study_runs.tested_results(marked) is None
+    )  # it asks for mirrored images
+    write_results(run.results, [dataclasses.replace(one, tta="flip (unit)") for one in good])
+    assert study_runs.tested_results(run) is None and len(study_runs.tested_results(marked)) == len(good)
     write_results(run.results, [*stale, *reversed(good)])
     assert run_status(run) == "finished"
     assert [one.options["direction"] for one in merge_study([run])] == [

@@ -73,6 +73,84 @@ def test_results_of_the_same_model_gather_and_of_another_are_dropped(trained: Pa
     assert settings() == [("all", None)]
 
 
+def test_rerankings_are_chosen_in_the_settings_or_for_all_and_labelled(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "results.json").unlink(missing_ok=True)
+    settings = [
+        {"mode": "all"},
+        {"mode": "all", "rerank": "aim:k1=4,k2=1"},
+        {"mode": "all", "rerank": "mser:k1=3,k2=2"},
+    ]
+    plain, aim, mser = evaluate_run(run, settings=settings, device="cpu")
+    assert plain.rerank is None and plain.tta is None
+    assert aim.rerank == "aim (k1=4, k2=1; gallery-transductive)" and aim.tta is None
+    assert mser.rerank == "mser (k1=3, k2=2, weight=0.3, pooled=false; query-transductive)"
+    assert mser.tta == "spectra" and mser.rerank in mser.title
+    assert any("help of other test images" in note for note in mser.notes)
+    features = read_features(run / "features.npz")  # of the images as they are, whatever else was embedded
+    alone = evaluate_run(run, settings=[{"mode": "all"}], device="cpu")[0]
+    assert plain.trials == alone.trials
+    np.testing.assert_allclose(features.vectors, read_features(run / "features.npz").vectors, atol=1e-6)
+    again = evaluate_run(run, settings=[{"mode": "all"}], rerank="aim:k1=4,k2=1", device="cpu")[0]
+    assert again.trials == aim.trials and again.trials != plain.trials
+    assert [r.rerank for r in read_results(run / "results.json")] == [mser.rerank, None, aim.rerank]
+    with pytest.raises(UsageError, match="there is no re-ranking 'aimm'; did you mean aim"):
+        evaluate_run(run, rerank="aimm", progress=lambda *_: pytest.fail("embedded"))
+
+
+def test_the_configured_flip_is_used_and_named_and_weights_alone_are_not_mirrored(
+    trained: Path, tiny: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "results.json").unlink(missing_ok=True)
+    text = (run / "config.yaml").read_text()
+    assert "flip: none" in text
+    plain = evaluate_run(run)[0]
+    (run / "config.yaml").write_text(text.replace("flip: none", "flip: unit"))
+    mirrored = evaluate_run(run)[0]
+    assert mirrored.tta == "flip (unit)" and plain.tta is None and mirrored.trials != plain.trials
+    assert evaluate_run(run, flip="none")[0].trials == plain.trials
+    assert evaluate_run(run, flip=True)[0].tta == "flip"
+    alone = evaluate_run(run / "weights.safetensors", data_root=tiny)[0]
+    assert alone.tta is None and alone.trials == plain.trials
+
+
+def test_validation_mirrors_as_configured_and_the_published_selection_does_not(
+    tiny: Path, tmp_path: Path
+) -> None:
+    from ivreid.evaluation.validation import validate
+    from ivreid.methods import build
+
+    dataset = load_dataset("sysu-mm01", tiny)
+    network = build("iv-reid", {"backbone": "test_efficientnet", "pretrained": None}, 8, size=(32, 16)).eval()
+    seen: list[int] = []
+    embed = network.embed
+
+    def counted(images: Any, infrared: Any) -> Any:
+        seen.append(len(images))
+        return embed(images, infrared)
+
+    found = {}
+    for select, split in (("validation", "val"), ("published-test", "test")):
+        for flip in ("none", "unit"):
+            tree = tiny_tree(tiny, tmp_path / "run")
+            tree |= {"validation": {"select": select}, "embedding": {"flip": flip}}
+            object.__setattr__(network, "embed", counted)
+            seen.clear()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("ivreid.inference.embedder.prepare_for_inference", lambda one, *_, **__: one)
+                validate(make_config(tree), dataset, network, device=network.norm.weight.device)
+            found[select, flip] = sum(seen) / len(dataset.split(split))
+    assert found == {
+        ("validation", "none"): 1,
+        ("validation", "unit"): 2,
+        ("published-test", "none"): 1,
+        ("published-test", "unit"): 1,
+    }
+
+
 def test_a_weights_file_alone_needs_the_data_and_writes_nothing(
     trained: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +287,17 @@ def test_train_and_evaluate_from_the_command_line(
     assert isinstance(one, dict)
     assert f"{100 * one['mean']['rank1']:.2f}" in shown
     assert f"± {100 * one['std']['rank5']:.2f}" in shown
+    capsys.readouterr()
+    assert call("evaluate", "runs/a", "--flip", "--json", "flip.json") == 0  # without a value: as in 0.1.0
+    assert (
+        call("evaluate", "runs/a", "--flip", "unit", "--rerank", "aim:k1=2,k2=1", "--json", "unit.json") == 0
+    )
+    flips = [json.loads(Path(name).read_text()) for name in ("flip.json", "unit.json")]
+    assert [flip["tta"] for flip in flips] == ["flip", "flip (unit)"]
+    assert flips[1]["rerank"] == "aim (k1=2, k2=1; gallery-transductive)"
+    assert "gallery-transductive" in " ".join(capsys.readouterr().out.split())
+    assert call("evaluate", "runs/a", "--flip=units") == 2
+    assert "did you mean unit?" in capsys.readouterr().err
     assert call("evaluate", "runs/a", "--configured", "--mode", "all") == 2
     assert call("evaluate", "runs/a", "--configured") == 0
     assert call("evaluate", "runs/none") == 2

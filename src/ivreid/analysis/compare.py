@@ -35,6 +35,8 @@ class Difference:
         before, after: Mean over trials in the first and the second result, in [0, 1].
         difference: after - before.
         interval: Of the difference, or None where the files hold nothing to make one from.
+        ranked: Whether the two are of one kind, so that one may be called better: a plain result and a re-ranked one
+            are not.
     """
 
     figure: str
@@ -42,11 +44,12 @@ class Difference:
     after: float
     difference: float
     interval: Interval | None
+    ranked: bool = True
 
     @property
     def clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+        """Whether the interval leaves out zero; never where the two are not ranked."""
+        return self.ranked and self.interval is not None and not self.interval.low <= 0 <= self.interval.high
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class Comparison:
             "differences": rows,
             "pairing": self.pairing,
             "explanation": self.explanation,
+            "ranked": all(d.ranked for d in self.differences),
             "warnings": list(self.warnings),
         }
 
@@ -104,8 +108,18 @@ def compare(before: Result, after: Result, *, seed: int = 0, confidence: float =
     """
     intervals, pairing, explanation = _intervals(before, after, seed, confidence)
     means = before.mean, after.mean
+    ranked = (before.rerank is None) == (after.rerank is None)
+    if not ranked:
+        explanation += "; not ranked, for only one of the two is re-ranked by other test images"
     differences = tuple(
-        Difference(name, means[0][name], means[1][name], means[1][name] - means[0][name], intervals.get(name))
+        Difference(
+            name,
+            means[0][name],
+            means[1][name],
+            means[1][name] - means[0][name],
+            intervals.get(name),
+            ranked,
+        )
         for name in FIGURES
     )
     return Comparison(

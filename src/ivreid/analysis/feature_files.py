@@ -19,7 +19,7 @@ from ivreid.metrics.distances import MatrixProduct, product_on_cpu
 from ivreid.protocols import Precision, Protocol, Result
 from ivreid.protocols.fixed_trial import Scored
 from ivreid.protocols.in_memory import fields_of, prepare
-from ivreid.retrieval import get_reranker
+from ivreid.retrieval import parse_reranker
 from ivreid.types import ImageTable, Progress
 
 SYSU_TEST_IDENTITIES = 96
@@ -53,7 +53,7 @@ def score_features(
         test_ids: A file that lists the identities to score, the others left out.
         metric: "cosine", or "euclidean" on the features as given.
         precision: "double", or "single" for float32 distances.
-        rerank: Name of a re-ranking; it marks the result.
+        rerank: A re-ranking as `parse_reranker` reads it, e.g. "aim:k1=4,k2=1"; it marks the result.
         product: Computes matrix products, on a GPU for instance.
         queries: Takes in what became of every query; `write` it afterwards.
         progress: Called with (done, in all).
@@ -68,7 +68,7 @@ def score_features(
     given = {name: Path(file) for name, file in files.items() if file is not None}
     if test_ids is not None and features is None:
         raise UsageError("identities are chosen from one features file, not from query and gallery apart")
-    reranker = get_reranker(rerank, metric=metric) if rerank else None
+    reranker = parse_reranker(rerank, metric) if rerank else None
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
         source, chosen = _read(given, protocol, options)

@@ -30,12 +30,16 @@ class Computed:
     Attributes:
         weights: Fingerprint of the weights; None where it is not known.
         precision: What the network computes in: fp32, bf16, fp16, int8.
-        flip: Whether mirror images are averaged in.
+        flip: Whether mirror images are averaged in (True or "average"), or another way to use them.
     """
 
     weights: str | None = None
     precision: str = "fp32"
-    flip: bool = False
+    flip: bool | str = False
+
+    def __post_init__(self) -> None:
+        known: dict[bool | str, bool] = {"none": False, "average": True}  # as cards say it
+        object.__setattr__(self, "flip", known.get(self.flip, self.flip))
 
     def to_json(self) -> dict[str, Any]:
         """As a calibration records it."""
@@ -136,7 +140,8 @@ def _refuse_others(name: str, fitted: Any, model: Computed, how: str) -> None:
             f"calibration {name!r} was fitted with the weights {clean(weights, 40)}, these are {model.weights}; "
             f"distances of other weights mean something else, so calibrate these: {how}"
         )
-    precision, flip = fitted.get("precision", "fp32"), bool(fitted.get("flip", False))
+    precision, flip = fitted.get("precision", "fp32"), fitted.get("flip", False)
+    flip = flip if isinstance(flip, str) else bool(flip)
     if (precision, flip) != (model.precision, model.flip):
         raise CheckpointError(
             f"calibration {name!r} was fitted in {_way(clean(precision, 20), flip)}, and this model computes in "
@@ -144,8 +149,9 @@ def _refuse_others(name: str, fitted: Any, model: Computed, how: str) -> None:
         )
 
 
-def _way(precision: str, flip: bool) -> str:
-    return precision + (" with mirror images" if flip else "")
+def _way(precision: str, flip: bool | str) -> str:
+    way = f" ({clean(flip, 20)})" if isinstance(flip, str) else ""
+    return precision + (f" with mirror images{way}" if flip else "")
 
 
 class Thresholds(Mapping[str, float]):

@@ -66,8 +66,11 @@ def run(
         str, typer.Option(help="fp32, bf16 or fp16: what is computed in, or what FEATURES.npz was")
     ] = "fp32",
     flip: Annotated[
-        bool, typer.Option("--flip", help="Average with mirror images, or: FEATURES.npz was")
-    ] = False,
+        str | None,
+        typer.Option(
+            "--flip", metavar="[HOW]", help="Embed mirror images, too: average or unit; or: FEATURES.npz was made so"
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images per batch: speed and memory only", min=1)] = 64,
     json: Annotated[
@@ -86,6 +89,7 @@ def run(
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
     from ivreid.evaluation import calibrate
+    from ivreid.inference import flip_of
     from ivreid.io import check_output, json_with, write_json
 
     if json is not None:
@@ -107,7 +111,7 @@ def run(
             allow_leak=allow_leak,
             allow_test=allow_test,
             precision=precision,  # type: ignore[arg-type]
-            flip=flip,
+            flip=flip_of(flip or "none"),
             device=device,
             batch_size=batch_size,
             progress=tick,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivreid.cli.options import Plugins
+from ivreid.cli.options import Flip, Plugins
 from ivreid.types import Modality
 
 
@@ -33,7 +33,7 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Decoding threads; chosen by the cores otherwise")
     ] = None,
-    flip: Annotated[bool, typer.Option("--flip", help="Average with the mirror image's embedding")] = False,
+    flip: Flip = None,
     identity: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +54,7 @@ def run(
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
-    from ivreid.inference import UNKNOWN_PID, embed_folder
+    from ivreid.inference import UNKNOWN_PID, embed_folder, flip_of
 
     notices = Terminal(stderr=True)
     with progress_bar("Embedding") as tick:
@@ -65,7 +65,7 @@ def run(
             device=device,
             batch_size=batch_size,
             workers=workers,
-            flip=flip,
+            flip=flip_of(flip or "none"),
             identity=identity,
             out=out,
             notice=notices.print,

@@ -44,9 +44,7 @@ def run(
     metric: Annotated[str, typer.Option(help="cosine or euclidean.")] = "cosine",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option(help="Images per batch: speed and memory only.", min=1)] = 64,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Average with mirror images; marks the result.")
-    ] = False,
+    flip: options.Flip = None,
     rerank: options.Rerank = None,
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Test on people trained on; marks the result.")
@@ -69,6 +67,7 @@ def run(
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
     from ivreid.evaluation import ResultsNotSaved, RunFolder, configured_settings, evaluate_run
+    from ivreid.inference import flip_of
     from ivreid.io import check_output
     from ivreid.protocols import RESULTS
 
@@ -97,7 +96,7 @@ def run(
                     metric=metric,
                     device=device,
                     batch_size=batch_size,
-                    flip=flip,
+                    flip=None if flip is None else flip_of(flip),
                     rerank=rerank,
                     allow_leak=allow_leak,
                     every=all_settings,

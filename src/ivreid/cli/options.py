@@ -64,7 +64,22 @@ Permutations = Annotated[
     typer.Option(metavar="FILE.mat", help="SYSU-MM01: rand_perm_cam.mat, where no dataset holds it."),
 ]
 Rerank = Annotated[
-    str | None, typer.Option(help="Re-rank: k-reciprocal or average-query-expansion; marks the result.")
+    str | None,
+    typer.Option(
+        metavar="NAME[:KEY=VALUE,...]",
+        help="Re-rank: k-reciprocal, average-query-expansion, aim, query-reciprocal or mser, e.g. aim:k1=4,k2=1; marks "
+        "the result, which then compares with no plain one.",
+    ),
+]
+FLIPS = ("none", "average", "unit")
+Flip = Annotated[
+    str | None,
+    typer.Option(
+        "--flip",
+        metavar="[HOW]",
+        help="Embed mirror images, too, and take the mean: average (where HOW is left out), unit (each at length 1 "
+        "first) or none; marks the result.",
+    ),
 ]
 ResultJson = Annotated[
     Path | None, typer.Option("--json", metavar="OUT", help="Also write the result as JSON.")
@@ -137,6 +152,14 @@ class Root(TyperGroup):
 
 class Verb(TyperCommand):
     """A verb: the help of one that takes plugins ends with the names, those of the plugins included."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`--flip` alone says "average"; it had no value once."""
+        given = [
+            "--flip=average" if word == "--flip" and not set(args[at + 1 : at + 2]) & set(FLIPS) else word
+            for at, word in enumerate(args)
+        ]
+        return super().parse_args(ctx, given)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Look the names up only where they are shown."""

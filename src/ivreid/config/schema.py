@@ -25,8 +25,10 @@ from ivreid.data.settings import (
     ValueRangeSetting,
 )
 from ivreid.errors import UsageError
+from ivreid.inference.test_time import Flip
 from ivreid.paths import user_path
 from ivreid.protocols import get_protocol
+from ivreid.retrieval import parse_reranker
 from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
@@ -243,6 +245,16 @@ class HealthSection(Section):
     )
 
 
+class EmbeddingSection(Section):
+    """How validation and the run's evaluations embed images; whoever loads the weights asks for it anew."""
+
+    flip: Flip = Field(
+        default="none",
+        description="The mirror image beside each image: none; average, the mean of both embeddings; unit, the mean of "
+        "both at length 1. Results then say so.",
+    )
+
+
 class EvaluationSetting(Section):
     """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
 
@@ -258,6 +270,20 @@ class EvaluationSetting(Section):
         description="Other datasets, query first: infrared-to-visible or visible-to-infrared; LLCM also "
         "visible-to-infrared-swapped.",
     )
+    rerank: str | None = Field(
+        default=None,
+        description="Re-rank, e.g. aim:k1=4,k2=1; the result is marked and compares with no plain one.",
+    )
+
+    @field_validator("rerank")
+    @classmethod
+    def _a_reranking(cls, words: str | None) -> str | None:
+        if words is not None:
+            try:
+                parse_reranker(words)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return words
 
 
 class Config(Section):
@@ -305,6 +331,7 @@ class Config(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         default=None, description="Decay of averaged weights; null: none."
     )
+    embedding: EmbeddingSection = EmbeddingSection()
     validation: ValidationSection = ValidationSection()
     checkpoint: CheckpointSection = CheckpointSection()
     health: HealthSection = HealthSection()
@@ -314,7 +341,7 @@ class Config(Section):
     )
 
     def protocol_settings(self) -> list[dict[str, Any]]:
-        """Options of `ivreid.make_protocol` for every entry of `evaluation`."""
+        """For every entry of `evaluation` the options of `ivreid.make_protocol`, and `rerank`."""
         return [setting.model_dump() for setting in self.evaluation]
 
     @field_validator("device")

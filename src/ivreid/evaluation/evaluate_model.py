@@ -19,10 +19,11 @@ from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.saved_results import check_can_save, save_results
 from ivreid.evaluation.sharded import embed_sharded
-from ivreid.inference import Embedder, embed_samples, load, weights_file
+from ivreid.inference import Embedder, Flip, embed_samples, flip_of, load, tta_name, weights_file
+from ivreid.inference.test_time import first_of_spectra
 from ivreid.paths import not_there
 from ivreid.protocols import Result, every_setting, make_protocol
-from ivreid.retrieval import get_reranker
+from ivreid.retrieval import parse_reranker
 from ivreid.types import Progress
 
 
@@ -61,7 +62,7 @@ def evaluate_run(
     device: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
-    flip: bool = False,
+    flip: Flip | bool | None = None,
     rerank: str | None = None,
     allow_leak: bool = False,
     every: bool = False,
@@ -79,15 +80,17 @@ def evaluate_run(
         data_root: The dataset's folder; a run folder knows where it was.
         dataset: The dataset's registry name; weights know what they were trained on.
         trial: RegDB's split; the weights' own where not given.
-        settings: Options of `make_protocol` per result (mode, shots, draw, direction, cmc); None: its
-            defaults.
+        settings: Per result the options of `make_protocol` (mode, shots, draw, direction, cmc), and `rerank`; None:
+            the protocol's defaults.
         permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
         metric: "cosine" or "euclidean".
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch: speed and memory only.
         workers: Decoding threads; None chooses.
-        flip: Average each embedding with that of the mirror image; the results are marked.
-        rerank: Re-rank by this method of `ivreid.retrieval.RERANKERS`; the results are marked.
+        flip: What mirror images do: "none", "average" (True means it, too) or "unit", see `Embedder`; the results are
+            marked. None: what the run folder's configuration says, and "none" for other weights.
+        rerank: Re-rank as `ivreid.retrieval.parse_reranker` reads it, e.g. "aim:k1=4,k2=1", under every setting that
+            names no other; the results are marked.
         allow_leak: Evaluate although test identities were trained on; the results are marked.
         every: Under every mode, number of shots and direction that the settings leave open.
         queries: Takes in what became of every query; `write` it afterwards.
@@ -107,6 +110,11 @@ def evaluate_run(
     folder = RunFolder(Path(path)) if Path(path).is_dir() else None
     if folder is not None and process.is_main:
         check_can_save(folder)
+    asked = [dict(setting) for setting in settings or ({},)]
+    words = [setting.pop("rerank", None) or rerank for setting in asked]
+    rerankers = [parse_reranker(text, metric) if text else None for text in words]
+    spectra = any(one.spectra for one in rerankers if one)
+    flip = flip_of(configured_flip(path) if flip is None else flip)
     with process_group(device, process):
         subject = open_model_on_dataset(
             path,
@@ -117,15 +125,16 @@ def evaluate_run(
             batch_size=batch_size,
             workers=workers,
             flip=flip,
+            spectra=spectra,
             allow_leak=allow_leak,
         )
         images = subject.dataset
         draw = permutations or images.permutations
-        protocols = [  # before the work: a wrong option is told at once
-            make_protocol(images.name, **setting, permutations=draw, trial=images.trial)
-            for setting in _open_settings(images.name, settings or ({},), draw, every)
+        planned = [  # before the work: a wrong option is told at once
+            (make_protocol(images.name, **options, permutations=draw, trial=images.trial), reranker)
+            for setting, reranker in zip(asked, rerankers, strict=True)
+            for options in _open_settings(images.name, setting, draw, every)
         ]
-        reranker = get_reranker(rerank, metric=metric) if rerank else None
         embeddings = embed_sharded(
             process,
             images.split("test"),
@@ -133,24 +142,26 @@ def evaluate_run(
         )
         if embeddings is None:
             return []
+        plain = first_of_spectra(embeddings) if spectra else embeddings
         results = [
             evaluate_in_full(
-                embeddings,
+                embeddings if reranker and reranker.spectra else plain,
                 protocol,
                 metric=metric,
                 distance=reranker,
                 rerank=reranker.label if reranker else None,
-                tta="flip" if flip else None,
+                tta=tta_name(flip, spectra=reranker is not None and reranker.spectra),
                 fingerprints=subject.fingerprints,
                 notes=(*subject.notes, *([reranker.note] if reranker else [])),
             )
-            for protocol in protocols
+            for protocol, reranker in planned
         ]
         if queries is not None:
-            for protocol, result in zip(protocols, results, strict=True):
-                queries.add(embeddings, protocol, result.title, metric=metric, distance=reranker)
+            for (protocol, reranker), result in zip(planned, results, strict=True):
+                source = embeddings if reranker and reranker.spectra else plain
+                queries.add(source, protocol, result.title, metric=metric, distance=reranker)
         if folder is not None:
-            save_results(folder, embeddings, results)
+            save_results(folder, plain, results)
         return results
 
 
@@ -163,12 +174,13 @@ def open_model_on_dataset(
     device: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
-    flip: bool = False,
+    flip: Flip | bool = False,
+    spectra: bool = False,
     allow_leak: bool = False,
 ) -> ModelOnDataset:
-    """Load weights and the images they are to be tested on; arguments and errors as for `evaluate_run`."""
+    """Load weights and the images they are to be tested on; arguments and errors as for `evaluate_run` and `load`."""
     file = weights_file(path)
-    embedder = load(file, device=device, batch_size=batch_size, workers=workers, flip=flip)
+    embedder = load(file, device=device, batch_size=batch_size, workers=workers, flip=flip, spectra=spectra)
     trained_on = embedder.card.get("dataset") or {}
     name = dataset or (recognise(data_root) if data_root else None) or trained_on.get("name")
     if name is None:
@@ -204,6 +216,12 @@ def configured_settings(path: Path | str) -> list[dict[str, Any]]:
     return load_config(file).protocol_settings()
 
 
+def configured_flip(path: Path | str) -> Flip:
+    """What a run folder's configuration says of mirror images; "none" for other weights."""
+    file = RunFolder(Path(path)).config
+    return load_config(file).embedding.flip if file.is_file() else "none"
+
+
 def configured_root(path: Path | str, dataset: str) -> Path | None:
     """Where a run folder's configuration says that dataset lies; None where it does not.
 
@@ -229,12 +247,10 @@ def _given(setting: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _open_settings(
-    name: str, settings: Sequence[Mapping[str, Any]], permutations: object, every: bool
+    name: str, setting: Mapping[str, Any], permutations: object, every: bool
 ) -> list[dict[str, Any]]:
-    given = [_given(setting) for setting in settings]
-    if not every:
-        return given
-    return [one for setting in given for one in every_setting(name, permutations=permutations, **setting)]
+    given = _given(setting)
+    return every_setting(name, permutations=permutations, **given) if every else [given]
 
 
 def _selection_notes(card: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ from ivreid.datasets.features import read_features
 from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.evaluation.tested_features import refuse_test_features
-from ivreid.inference import embed_samples, load, weights_file
+from ivreid.inference import Flip, embed_samples, load, weights_file
 from ivreid.inference.embedder import Precision
 from ivreid.io import check_output, file_hash
 from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
@@ -81,7 +81,7 @@ def calibrate(
     allow_leak: bool = False,
     allow_test: bool = False,
     precision: Precision = "fp32",
-    flip: bool = False,
+    flip: Flip | bool = False,
     device: str = "auto",
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -107,7 +107,7 @@ def calibrate(
         allow_leak: Go on although identities were trained on; `origin` counts them.
         allow_test: Go on although the features are those that the weights were tested on; `origin` says so.
         precision: What the embeddings are computed in, or were: the threshold holds for that alone.
-        flip: Whether mirror images are averaged in, or were.
+        flip: What mirror images do, or did, see `Embedder`.
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch.
         progress: Called with (images embedded, images in all).
@@ -165,7 +165,7 @@ def _from_features(path: Path, weights: Path | str | None, protocol: str | None,
 def _from_run(
     path: Path,
     data_root: Path | str | None,
-    way: tuple[Precision, bool],
+    way: tuple[Precision, Flip | bool],
     device: str,
     batch_size: int,
     progress: Progress | None,
@@ -219,7 +219,7 @@ def _in_short(found: Calibration | SearchCalibration) -> str:
     return f"likely the same up to cosine distance {', '.join(listed)}"
 
 
-def _stored(found: StoredCalibration, target: Path, precision: str, flip: bool) -> StoredCalibration:
+def _stored(found: StoredCalibration, target: Path, precision: str, flip: Flip | bool) -> StoredCalibration:
     """The calibration written into the card of `target`, bound to what those weights compute."""
     tensors, card = read_weights(target)
     if not tensors:

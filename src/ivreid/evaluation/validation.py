@@ -51,6 +51,7 @@ def validate(
         device=device,
         batch_size=config.batch.size,
         workers=config.data.workers,
+        flip="none" if on_test else config.embedding.flip,  # published selections did without
     )
     samples = validation_samples(config, dataset)
 

@@ -13,7 +13,6 @@ from torch.nn import functional
 from ivreid.data import (
     ImageSource,
     Preprocessing,
-    normalise,
     prefetch,
     to_tensor,
     usable_workers,
@@ -25,6 +24,7 @@ from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference.image_inputs import GivenImages, ImageLike, one_by_one
 from ivreid.inference.norm_folding import prepare_for_inference
 from ivreid.inference.same_person import KnowsThresholds
+from ivreid.inference.test_time import SPECTRA, Flip, embed_views, flip_of
 from ivreid.machine import naming_memory
 from ivreid.methods.base import Method
 from ivreid.types import BoolArray, FloatArray, Modality, Progress
@@ -46,7 +46,10 @@ class Embedder(KnowsThresholds):
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch; changes speed and memory only.
         workers: Decoding threads; None chooses by the cores.
-        flip: Average each image's embedding with that of its mirror image (test-time augmentation).
+        flip: What each image's mirror image does (test-time augmentation): "none"; "average", the mean of both
+            embeddings, which True means, too; "unit", the mean of both at length 1.
+        spectra: Four embeddings of each image in one row, as the re-ranking `mser` needs: as it is, and where it
+            is visible with its R, G or B for all channels.
         precision: What the network computes in; bf16 and fp16 need a CUDA device. Embeddings are float32 in
             any case.
         fold: Fold batch norms into convolutions where that changes no output.
@@ -60,7 +63,7 @@ class Embedder(KnowsThresholds):
             normalised images (B, 3, H, W) and (B,) bool on its device.
 
     Raises:
-        UsageError: An unknown device, a precision it has not, or a batch size below 1.
+        UsageError: An unknown device, a precision it has not, an unknown flip, or a batch size below 1.
     """
 
     def __init__(
@@ -71,7 +74,8 @@ class Embedder(KnowsThresholds):
         device: str | torch.device = "auto",
         batch_size: int = 64,
         workers: int | None = None,
-        flip: bool = False,
+        flip: Flip | bool = False,
+        spectra: bool = False,
         precision: Precision = "fp32",
         fold: bool = True,
         card: Mapping[str, Any] | None = None,
@@ -88,11 +92,12 @@ class Embedder(KnowsThresholds):
                 f"precision {precision} needs a CUDA device, this is {self.device.type}; use fp32"
             )
         self.precision, self.address = precision, address
-        self.preprocessing, self.batch_size, self.flip = preprocessing, batch_size, flip
+        self.preprocessing, self.batch_size = preprocessing, batch_size
+        self.flip, self.spectra = flip_of(flip), spectra
         self.workers = usable_workers(workers)
         self.card: Mapping[str, Any] = dict(card or {})
         self.fingerprint = fingerprint
-        self.embedding_dim = method.embedding_dim
+        self.embedding_dim = method.embedding_dim * (SPECTRA if spectra else 1)
         self.network: Method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
 
     def embed(
@@ -167,20 +172,17 @@ class Embedder(KnowsThresholds):
         chunk = CPU_CHUNK if self.device.type == "cpu" else len(images)
         parts = zip(torch.split(images, chunk), torch.split(flags, chunk), strict=True)
         with full_precision(self.device), self._autocast():
-            vectors = torch.cat([self._forward(part, flag) for part, flag in parts])
+            vectors = torch.cat([self._views(part, flag) for part, flag in parts])
         return np.asarray(functional.normalize(vectors.float()).cpu().numpy(), dtype=np.float32)
+
+    def _views(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        how = self.preprocessing
+        return embed_views(self.network, images, infrared, how, self.flip, spectra=self.spectra)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast("cuda", torch.bfloat16 if self.precision == "bf16" else torch.float16)
-
-    def _forward(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        x = normalise(images, self.preprocessing.mean, self.preprocessing.std)
-        vectors = self.network.embed(x, infrared)
-        if self.flip:
-            vectors = (vectors + self.network.embed(x.flip(3), infrared)) / 2
-        return vectors
 
 
 def infrared_rows(modality: Modality | str | Sequence[Modality | str], count: int) -> BoolArray:

@@ -14,6 +14,7 @@ from ivreid.data import Preprocessing
 from ivreid.errors import CheckpointError
 from ivreid.inference.addresses import fetch, is_address
 from ivreid.inference.embedder import Embedder, Precision
+from ivreid.inference.test_time import Flip
 from ivreid.models import read_weights, weights_fingerprint
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ def load(
     device: str | torch.device = "auto",
     batch_size: int = 64,
     workers: int | None = None,
-    flip: bool = False,
+    flip: Flip | bool = False,
+    spectra: bool = False,
     precision: Precision = "fp32",
 ) -> Embedder:
     """Load trained weights to embed images with.
@@ -58,7 +60,9 @@ def load(
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch.
         workers: Decoding threads; None chooses by the cores.
-        flip: Average with the mirror image's embedding.
+        flip: Mirror images: "none", "average" (True means it, too) or "unit", see `Embedder`; only when asked, whatever
+            the weights' card advises.
+        spectra: Four embeddings of each image, see `Embedder`.
         precision: What the network computes in; bf16 and fp16 need a CUDA device.
 
     Raises:
@@ -81,6 +85,7 @@ def load(
         batch_size=batch_size,
         workers=workers,
         flip=flip,
+        spectra=spectra,
         precision=precision,
         card=card,
         address=address,

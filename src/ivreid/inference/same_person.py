@@ -22,13 +22,13 @@ class KnowsThresholds:
         card: The weights' card.
         fingerprint: Of the weights.
         precision: What the network computes in.
-        flip: Whether mirror images are averaged in.
+        flip: What mirror images do, see `Embedder`.
     """
 
     card: Mapping[str, Any]
     fingerprint: str | None
     precision: Any
-    flip: bool
+    flip: bool | str
 
     @property
     def computed(self) -> Computed:

@@ -19,6 +19,7 @@ from ivreid.inference.path_labels import (
     refuse_other_modality,
     shared_numbers,
 )
+from ivreid.inference.test_time import Flip
 from ivreid.io import check_output
 from ivreid.paths import not_there
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Embeddings, ImageTable, Modality, Progress, Sample
@@ -123,7 +124,7 @@ def embed_folder(
     device: str = "auto",
     batch_size: int = 64,
     workers: int | None = None,
-    flip: bool = False,
+    flip: Flip | bool = False,
     identity: str | None = None,
     out: Path | str | None = None,
     notice: Callable[[str], None] = log.warning,
@@ -141,7 +142,7 @@ def embed_folder(
         device: auto, cpu, cuda, cuda:N or mps; of a loaded model, its own.
         batch_size: Images per batch; of a loaded model, its own.
         workers: Decoding threads; of a loaded model, its own.
-        flip: Average with the mirror image's embedding; of a loaded model, as it was loaded.
+        flip: What mirror images do, see `load`; of a loaded model, as it was loaded.
         identity: Where several numbered folders lie above an image, which names the person: outer, inner or
             none.
         out: A features file to write them to; whether it can be written is found before the work.

@@ -76,6 +76,7 @@ class CAJ(AGW):
             {
                 "epochs": 100,
                 "batch": {"views": {"visible": 2}},
+                "embedding": {"flip": "unit"},
                 "augment": {
                     "channel_erasing": 0.5,
                     "second": {"channel_exchange": 1.0},

@@ -129,6 +129,7 @@ class DEEN(Method):
                     "erasing_fill": [0.485, 0.456, 0.406],
                 },
                 "schedule": {"milestones": [20, 80]},
+                "embedding": {"flip": "unit"},
             },
         ),
         {

@@ -158,6 +158,7 @@ class DNS(Method):
                 "weight_decay": 5e-4,
             },
             "schedule": {"name": "triangle", "per": "step", "warmup": 16, "warmup_from": 1e-4},
+            "embedding": {"flip": "unit"},
         },
         {
             "sysu-mm01": {},

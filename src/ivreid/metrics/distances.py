@@ -176,6 +176,10 @@ class PreparedVectors:
         """(R, D) scaled vectors of some rows, in double precision."""
         return np.asarray(self.exact[rows] * self.scale[rows, None], dtype=np.float64)
 
+    def rows(self, some: slice) -> PreparedVectors:
+        """Those of some rows."""
+        return PreparedVectors(self.exact[some], self.scale[some], self.rough[some], self.metric)
+
     def squared(self, row: int, other: PreparedVectors, rows: NDArray[np.integer[Any]]) -> DoubleArray:
         """(R,) squared Euclidean distances from the scaled vector `row` to `other`'s `rows`, in double."""
         anchor = self.exact[row].astype(np.float64) * self.scale[row]

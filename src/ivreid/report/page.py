@@ -93,7 +93,7 @@ def _header(report: ReportInput) -> Html:
     if report.subtitle:
         parts.append(el("p", report.subtitle, class_="subtitle"))
     if report.results:
-        first = next((r for r in report.results if is_plain(r)), report.results[0])
+        first = min(report.results, key=lambda r: (bool(r.get("rerank")), not is_plain(r)))
         several = len(first["trials"]) > 1
         cards = [
             el("div", el("dt", label), el("dd", _big(first, key, several)))

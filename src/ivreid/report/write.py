@@ -119,10 +119,11 @@ def _loader(
 def _ranked(
     embeddings: Embeddings | None, results: list[dict[str, Any]], root: Path | None, reasons: dict[str, str]
 ) -> RankedLists | None:
-    """Ranked lists of the first plain result's first trial; where they cannot be had, None and the reason."""
-    plain = next((r for r in results if not r.get("rerank") and not r.get("tta")), None)
+    """Ranked lists of the first trial of the first result that is plain, or at least not re-ranked; where they cannot be had, None and the reason."""
+    own = [r for r in results if not r.get("rerank")]
+    plain = next((r for r in own if not r.get("tta")), own[0] if own else None)
     if embeddings is None or plain is None:
-        marked = "every result here is re-ranked or augmented; lists are drawn for plain ones"
+        marked = "every result here is re-ranked; lists are drawn for plain ones"
         reasons["ranked"] = reasons.get("embeddings") or reasons.get("results") or marked
         return None
     try:

@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import UsageError
 from ivreid.metrics.distances import PreparedVectors, Vectors, pairwise
 from ivreid.retrieval.ranking import rank
+from ivreid.retrieval.reranker import GALLERY, Reranker
 from ivreid.types import Progress
 
 
 @dataclass(frozen=True)
-class AverageQueryExpansion:
+class AverageQueryExpansion(Reranker):
     """A query becomes the mean of itself and its nearest gallery vectors, and asks again.
 
     Attributes:
@@ -27,18 +27,12 @@ class AverageQueryExpansion:
     """
 
     name: ClassVar[str] = "average-query-expansion"
-    note: ClassVar[str] = "the re-ranking also saw pairs that the protocol's camera rule excludes"
+    sees: ClassVar[str] = GALLERY
     n: int = 5
     metric: str = "cosine"
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise UsageError(f"average query expansion needs n >= 1 gallery vectors, got {self.n}")
-
-    @property
-    def label(self) -> str:
-        """What a result's `rerank` field says: the name with every parameter."""
-        return f"{self.name} (n={self.n})"
+        self.at_least_one("n")
 
     def expand(
         self, query: Vectors, gallery: Vectors, *, excluded: NDArray[np.bool_] | None = None

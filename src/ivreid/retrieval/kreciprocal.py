@@ -21,7 +21,7 @@ enters the neighbour sets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -29,16 +29,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError
 from ivreid.metrics.distances import PreparedVectors, Vectors, squared_distances
 from ivreid.retrieval.nearest import nearest
+from ivreid.retrieval.reranker import BOTH, Reranker
 from ivreid.types import Progress
 
 _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class KReciprocal:
+class KReciprocal(Reranker):
     """k-reciprocal re-ranking with its parameters; call it to turn vectors into re-ranked distances.
 
     Attributes:
@@ -52,23 +53,15 @@ class KReciprocal:
     """
 
     name: ClassVar[str] = "k-reciprocal"
-    note: ClassVar[str] = "the re-ranking also saw pairs that the protocol's camera rule excludes"
+    sees: ClassVar[str] = BOTH
     k1: int = 20
     k2: int = 6
     weight: float = 0.3
     metric: str = "cosine"
 
     def __post_init__(self) -> None:
-        if self.k1 < 1 or self.k2 < 1 or not 0 <= self.weight <= 1:
-            raise UsageError(
-                f"k-reciprocal re-ranking needs k1 >= 1, k2 >= 1 and a weight in [0, 1]; "
-                f"got k1={self.k1}, k2={self.k2}, weight={self.weight}"
-            )
-
-    @property
-    def label(self) -> str:
-        """What a result's `rerank` field says: the name with every parameter."""
-        return f"{self.name} (k1={self.k1}, k2={self.k2}, weight={self.weight:g})"
+        self.at_least_one("k1", "k2")
+        self.share("weight")
 
     def __call__(
         self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
@@ -96,33 +89,97 @@ class KReciprocal:
         Raises:
             DataError: As for the call.
         """
-        if not len(query) or not len(gallery):
-            raise DataError(
-                f"re-ranking needs queries and a gallery, got {len(query)} and {len(gallery)} images"
-            )
-        if query.shape[1:] != gallery.shape[1:]:
-            raise DataError(f"queries have {query.shape[1]} dimensions and the gallery {gallery.shape[1]}")
+        check_both(query, gallery)
         space = PreparedVectors.of(np.concatenate([query, gallery]), self.metric, "vectors")
-        total = len(space) + len(query)
-        tick = (lambda done, _: progress(done, total)) if progress else None
-        neighbours, farthest = _neighbours(space, max(self.k1, self.k2 - 1), tick)
-        encoding = expand(encode(space, neighbours[:, : self.k1], farthest), neighbours[:, : self.k2 - 1])
-        gallery_by_column = encoding[len(query) :].T.tocsr()
-        right = space.scaled(slice(len(query), None))
-        square = np.einsum("ij,ij->i", right, right)
-        for start in range(0, len(query), _ROWS // 4):
-            rows = slice(start, min(start + _ROWS // 4, len(query)))
-            left = space.scaled(rows)
-            plain = squared_distances(left, np.einsum("ij,ij->i", left, left), right, square)
-            plain /= farthest[rows, None]
-            block = (1 - self.weight) * _jaccard(encoding[rows], gallery_by_column) + self.weight * plain
-            yield start, block.astype(np.float32)
-            if progress:
-                progress(len(space) + rows.stop, total)
+        tick = counting(progress, len(space), len(query))
+        codes = pooled_codes(space, len(query), self.k1, self.k2, progress=tick(0))
+        yield from mixed_distances(space, len(query), codes, self.weight, tick(len(space)))
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Encodings of images by their neighbours, and the scale of distances.
+
+    Attributes:
+        query: (Q, N) sparse, each row summing to one.
+        gallery: (G, N) sparse.
+        farthest: (Q,) the largest squared distance of each query to any image; 1 where all coincide.
+    """
+
+    query: Any
+    gallery: Any
+    farthest: NDArray[np.float64]
+
+
+def check_both(query: Vectors, gallery: Vectors) -> None:
+    """Refuse an empty side, or sides of different lengths of vectors.
+
+    Raises:
+        DataError: The message says which.
+    """
+    if not len(query) or not len(gallery):
+        raise DataError(f"re-ranking needs queries and a gallery, got {len(query)} and {len(gallery)} images")
+    if query.shape[1:] != gallery.shape[1:]:
+        raise DataError(f"queries have {query.shape[1]} dimensions and the gallery {gallery.shape[1]}")
+
+
+def counting(progress: Progress | None, images: int, queries: int) -> Callable[[int], Progress | None]:
+    """Of a work of two parts, first `images` and then `queries`: what reports a part that begins at a number."""
+    return lambda begun: progress and (lambda done, _: progress(begun + done, images + queries))
+
+
+def pooled_codes(
+    space: PreparedVectors,
+    queries: int,
+    k1: int,
+    k2: int,
+    *,
+    overlap: bool = True,
+    progress: Progress | None = None,
+) -> Codes:
+    """Encode all images, queries first, by neighbours among all of them.
+
+    Args:
+        space: The N images.
+        queries: How many of the images are queries.
+        k1: Neighbours of the reciprocal sets.
+        k2: Images whose encodings are averaged, the image itself included.
+        overlap: Whether sets are joined by those of members that overlap them by two thirds.
+        progress: Called with (images done, images).
+    """
+    neighbours, farthest = _neighbours(space, max(k1, k2 - 1), progress)
+    codes = expand(encode(space, neighbours[:, :k1], farthest, overlap=overlap), neighbours[:, : k2 - 1])
+    return Codes(codes[:queries], codes[queries:], farthest[:queries])
+
+
+def mixed_distances(
+    space: PreparedVectors, queries: int, codes: Codes, weight: float, progress: Progress | None = None
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(1 - weight) x the codes' Jaccard distances + weight x scaled distances, some queries at a time.
+
+    Args:
+        space: Queries, then gallery.
+        queries: How many of the images are queries.
+        codes: Of both.
+        weight: Share of the plain distances.
+        progress: Called with (queries done, queries).
+    """
+    gallery_by_column = codes.gallery.T.tocsr()
+    right = space.scaled(slice(queries, None))
+    square = np.einsum("ij,ij->i", right, right)
+    for start in range(0, queries, _ROWS // 4):
+        rows = slice(start, min(start + _ROWS // 4, queries))
+        left = space.scaled(rows)
+        plain = squared_distances(left, np.einsum("ij,ij->i", left, left), right, square)
+        plain /= codes.farthest[rows, None]
+        block = (1 - weight) * _jaccard(codes.query[rows], gallery_by_column) + weight * plain
+        yield start, block.astype(np.float32)
+        if progress:
+            progress(rows.stop, queries)
 
 
 def _neighbours(
-    space: PreparedVectors, k: int, progress: Any
+    space: PreparedVectors, k: int, progress: Progress | None
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N, k) nearest others of every image, and (N,) its largest squared distance (1 where all coincide)."""
     k = max(1, min(k, len(space) - 1))
@@ -146,13 +203,20 @@ def reciprocal_sets(neighbours: NDArray[np.int64], k: int) -> Any:
     return (near.multiply(near.T) + sparse.identity(count, dtype=np.int32)).tocsr()
 
 
-def encode(space: PreparedVectors, neighbours: NDArray[np.int64], farthest: NDArray[np.float64]) -> Any:
+def encode(
+    space: PreparedVectors,
+    neighbours: NDArray[np.int64],
+    farthest: NDArray[np.float64],
+    *,
+    overlap: bool = True,
+) -> Any:
     """V before expansion, as an (N, N) sparse matrix whose rows sum to one.
 
     Args:
         space: The N images.
         neighbours: (N, k1) nearest others.
         farthest: (N,) the divisor of each row's distances.
+        overlap: R*(i); without it R(i, k1) stands for it.
     """
     full = reciprocal_sets(neighbours, neighbours.shape[1])
     half = reciprocal_sets(neighbours, round(neighbours.shape[1] / 2))
@@ -160,10 +224,12 @@ def encode(space: PreparedVectors, neighbours: NDArray[np.int64], farthest: NDAr
     blocks = []
     for start in range(0, len(space), _ROWS):
         own = full[start : start + _ROWS]
-        common = (own @ half.T).multiply(own).tocsr()  # |R(i, k1) with R(j, k1/2)| for j in R(i, k1)
-        common.data = (3 * common.data >= 2 * half_sizes[common.indices]).astype(np.int32)
-        joined = (own + common @ half).tocsr()
-        joined.eliminate_zeros()
+        joined = own.copy()
+        if overlap:
+            common = (own @ half.T).multiply(own).tocsr()  # |R(i, k1) with R(j, k1/2)| for j in R(i, k1)
+            common.data = (3 * common.data >= 2 * half_sizes[common.indices]).astype(np.int32)
+            joined = (own + common @ half).tocsr()
+            joined.eliminate_zeros()
         joined.sort_indices()
         weights = np.empty(joined.nnz)
         for i in range(joined.shape[0]):
@@ -175,12 +241,16 @@ def encode(space: PreparedVectors, neighbours: NDArray[np.int64], farthest: NDAr
 
 
 def expand(encoding: Any, neighbours: NDArray[np.int64]) -> Any:
-    """Local query expansion : the mean encoding of each image and its (N, k2 - 1) `neighbours`."""
-    count, others = neighbours.shape
-    columns = np.concatenate([np.arange(count)[:, None], neighbours], axis=1).ravel()
+    """Local query expansion: the mean encoding of each image and its (N, k2 - 1) `neighbours`."""
+    return mean_of(encoding, np.concatenate([np.arange(len(neighbours))[:, None], neighbours], axis=1))
+
+
+def mean_of(encoding: Any, members: NDArray[np.int64]) -> Any:
+    """(M, N) sparse: for each row of (M, k) `members` the mean of these rows of `encoding`."""
+    count, each = members.shape
     mean = sparse.csr_matrix(
-        (np.full(len(columns), 1 / (others + 1)), columns, np.arange(count + 1) * (others + 1)),
-        shape=(count, count),
+        (np.full(members.size, 1 / each), members.ravel(), np.arange(count + 1) * each),
+        shape=(count, encoding.shape[0]),
     )
     return (mean @ encoding).tocsr()
 

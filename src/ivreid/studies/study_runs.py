@@ -13,8 +13,10 @@ from ivreid.config.schema import Config
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.inference import tta_name
 from ivreid.models import read_weights, weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results
+from ivreid.retrieval import parse_reranker
 from ivreid.training.checkpoint import load_position
 from ivreid.training.records import MAY_DIFFER
 from ivreid.training.saving import Position
@@ -164,24 +166,31 @@ def tested_results(run: StudyRun) -> list[Result] | None:
         found = [one for one in read_results(run.results) if one.fingerprints.get("model") == model]
     except DataError:
         return None
-    plain = [one for one in found if one.rerank is None and one.tta is None]
     ordered = []
-    for wanted in _wanted_options(run.config):
-        matching = [one for one in plain if wanted.items() <= dict(one.options).items()]
+    for wanted, marks in _wanted(run.config):
+        alike = [one for one in found if (one.rerank, one.tta) == marks]
+        matching = [one for one in alike if wanted.items() <= dict(one.options).items()]
         if not matching:
             return None
         ordered.append(matching[-1])  # the latest written
     return ordered
 
 
-def _wanted_options(config: Config) -> list[dict[str, Any]]:
-    """What each setting's result must say; which draw a null means depends on the dataset's files."""
+def _wanted(config: Config) -> list[tuple[dict[str, Any], tuple[str | None, str | None]]]:
+    """What each setting's result must say: its options, and re-ranking and augmentation.
+
+    Which draw a null means depends on the dataset's files.
+    """
     wanted = []
     for setting in config.protocol_settings():
+        words = setting.pop("rerank", None)
+        reranker = parse_reranker(words) if words else None
         given = {key: value for key, value in setting.items() if value is not None}
         options = dict(make_protocol(config.data.dataset, **given, trial=config.data.trial).options)
         if "draw" not in given:
             options.pop("draw", None)
         options["metric"] = "cosine"
-        wanted.append({key: value for key, value in options.items() if value is not None})
+        tta = tta_name(config.embedding.flip, spectra=reranker is not None and reranker.spectra)
+        marks = (reranker.label if reranker else None, tta)
+        wanted.append(({key: value for key, value in options.items() if value is not None}, marks))
     return wanted

@@ -162,6 +162,7 @@ def write_card(
             "pids": list(parts.dataset.pids("val")) if held_out else [],
         },
         "metrics": dict(best or {}),
+        **({} if config.embedding.flip == "none" else {"advice": {"flip": config.embedding.flip}}),
         "plugins": plugins(config),
         "versions": versions(),
         "licence": "not stated: weights inherit the terms of the images they were trained on",
