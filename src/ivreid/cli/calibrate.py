@@ -68,7 +68,9 @@ def run(
     flip: Annotated[
         str | None,
         typer.Option(
-            "--flip", metavar="[HOW]", help="Embed mirror images, too: average or unit; or: FEATURES.npz was made so"
+            "--flip",
+            metavar="[HOW]",
+            help="Embed mirror images, too: average or unit; or: FEATURES.npz was made so",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")] = "auto",

@@ -121,7 +121,7 @@ def calibrate(
         raise UsageError(f"--confidence {confidence}: a coverage lies between 0 and 1, such as 0.95")
     source = Path(source)
     for_searches = fpir is not None or searched is not None
-    name = check_calibration_name(name or default_name(SEARCH if for_searches else PAIRS))
+    name = check_calibration_name(default_name(SEARCH if for_searches else PAIRS) if name is None else name)
     if for_searches and (searched is None or metric != "cosine"):
         raise UsageError("--fpir needs --searched N, the rows a search goes through, and cosine distances")
     check_precision(precision)

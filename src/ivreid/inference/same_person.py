@@ -28,7 +28,7 @@ class KnowsThresholds:
     card: Mapping[str, Any]
     fingerprint: str | None
     precision: Any
-    flip: bool | str
+    flip: Any
 
     @property
     def computed(self) -> Computed:
