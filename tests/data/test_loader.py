@@ -176,7 +176,13 @@ def test_normalise_is_the_usual_pipeline_bit_for_bit() -> None:
 
 def test_batches_move() -> None:
     batch = Batch(*(torch.zeros(2, 3, 4, 4), torch.zeros(2), torch.zeros(2), torch.arange(2), torch.zeros(2)))
-    assert len(batch.to("meta")) == 2 and all(field.is_meta for field in fields(batch.to("meta")))
+    moved = batch.to("meta")
+    assert len(moved) == 2
+    # what decides which rows a method takes is needed on the CPU
+    assert {name for name, value in vars(moved).items() if value is not None and not value.is_meta} == {
+        "infrared",
+        "view",
+    }
 
 
 def test_prefetch_keeps_order_and_raises_in_turn() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,9 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) uint8, augmented, not normalised (see `normalise`); channels-last memory.
         labels: (B,) int64 class numbers.
-        infrared: (B,) bool.
+        infrared: (B,) bool, on the CPU.
         indices: (B,) int64 sample indices.
-        view: (B,) int8; which view of its image a row shows, 0 where each stands once.
+        view: (B,) int8, on the CPU; which view of its image a row shows, 0 where each stands once.
         channels: (B,) int8 codes for `exchange_channels`, or None where nothing is to be done after
             normalisation.
     """
@@ -50,8 +50,13 @@ class Batch:
         return self._each(torch.Tensor.pin_memory)
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device; asynchronous from page-locked memory."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch on another device; asynchronous from page-locked memory.
+
+        `infrared` and `view` stay on the CPU: they decide which rows a method takes, and how many those are must be
+        known there. From a GPU the answer would come only after all it has been given to do.
+        """
+        moved = self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return replace(moved, infrared=self.infrared, view=self.view)
 
     def inputs(self, mean: Sequence[float], std: Sequence[float], channels_last: bool = True) -> torch.Tensor:
         """The network's input: normalised, and then with channels exchanged where that was asked for."""

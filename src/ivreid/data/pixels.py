@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -63,9 +63,16 @@ def exchange_channels(inputs: torch.Tensor, codes: torch.Tensor) -> torch.Tensor
         inputs (B, 3, H, W) float, codes (B,) int8 -> (B, 3, H, W).
     """
     table = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.2989, 0.5870, 0.1140]]
-    weights = torch.tensor(table, dtype=inputs.dtype, device=inputs.device)[codes.long()]
+    weights = _constant(table, inputs.device, inputs.dtype)[codes.long()]
     one = (inputs * weights[:, :, None, None]).sum(1, keepdim=True)
     return torch.where((codes == 0)[:, None, None, None], inputs, one)
+
+
+def _constant(
+    values: Sequence[Any], device: torch.device, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
+    """Numbers on a device, without waiting for what the device has to do before."""
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
 def to_tensor(pixels: Pixels) -> torch.Tensor:
@@ -84,8 +91,7 @@ def normalise(
         std: Per channel, likewise.
         channels_last: Memory format of the result.
     """
-    shift = torch.tensor(mean, dtype=torch.float32, device=images.device)
-    scale = torch.tensor(std, dtype=torch.float32, device=images.device)
+    shift, scale = _constant(mean, images.device), _constant(std, images.device)
     if not channels_last:
         out = images.to(torch.float32, memory_format=torch.contiguous_format, copy=True).div_(255.0)
         return out.sub_(shift.view(3, 1, 1)).div_(scale.view(3, 1, 1))

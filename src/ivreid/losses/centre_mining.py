@@ -36,7 +36,7 @@ def centre_mining_loss(
     Returns:
         Scalar; identities without rows of both modalities are left out.
     """
-    infrared = infrared.to(labels.device)
+    infrared = infrared.to(labels.device, non_blocking=True)
     (a_v, count_v), (a_r, count_r) = (class_means(branch, labels, rows) for rows in (~infrared, infrared))
     (b_v, _), (b_r, _) = (class_means(other, labels, rows) for rows in (~infrared, infrared))
     whole = (count_v > 0) & (count_r > 0)

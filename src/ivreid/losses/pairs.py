@@ -47,7 +47,7 @@ def class_means(rows: Tensor, labels: Tensor, counted: Tensor | None = None) -> 
     """
     same = same_identity(labels, labels)
     if counted is not None:
-        same = same & counted.to(same.device)[None, :]
+        same = same & counted.to(same.device, non_blocking=True)[None, :]
     count = same.sum(1)
     return (same.to(rows.dtype) / count.clamp(min=1)[:, None].to(rows.dtype)) @ rows, count
 

@@ -39,7 +39,7 @@ def purification_loss(
     Returns:
         Scalar; identities of one modality are left out of the second mean.
     """
-    infrared = infrared.to(labels.device)
+    infrared = infrared.to(labels.device, non_blocking=True)
     clearer = (_entropy(masked_logits) - _entropy(logits)).relu().exp().mean() - 1
     gaps = []
     for rows in (masked_features, features):

@@ -28,7 +28,7 @@ def shared_enhancement_loss(embeddings: Tensor, labels: Tensor, infrared: Tensor
     Returns:
         Scalar; rows that lack either kind of partner are left out.
     """
-    infrared = infrared.to(labels.device)
+    infrared = infrared.to(labels.device, non_blocking=True)
     distance = euclidean(embeddings, embeddings)
     same, alike = same_identity(labels, labels), infrared[:, None] == infrared[None, :]
     across, beside = same & ~alike, same & alike & ~own_pairs(same)

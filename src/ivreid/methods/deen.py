@@ -189,7 +189,9 @@ class DEEN(Method):
         x, tiled = self.pooled(images, infrared), labels.repeat(BRANCHES)
         self.both_modalities(infrared, x.device)
         first, *others = x.chunk(BRANCHES)
-        whole, whole_labels, whole_infrared = (gather_rows(v) for v in (first, labels, infrared.to(x.device)))
+        whole, whole_labels, whole_infrared = (
+            gather_rows(v) for v in (first, labels, infrared.to(x.device, non_blocking=True))
+        )
         centre = torch.stack(
             [
                 centre_mining_loss(

@@ -34,6 +34,7 @@ from ivreid.methods.importer import Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import RESNETS, NormKind, create_backbone, global_average, make_norm
+from ivreid.tensors import modality_rows
 
 MODALITY_WIDTH = 512
 """Width between the two linear layers of a modality classifier."""
@@ -153,7 +154,7 @@ class IVReID(Method):
     ) -> dict[str, Tensor]:
         """The four losses, weighted; the batch needs at least two images of each modality."""
         f = self.embed(images, infrared)
-        visible_rows, infrared_rows = (mask.nonzero().squeeze(1) for mask in (~infrared, infrared))
+        visible_rows, infrared_rows = modality_rows(infrared, f.device)
         f_visible, y_visible = f[visible_rows], labels[visible_rows]
         f_infrared, y_infrared = f[infrared_rows], labels[infrared_rows]
         if min(len(f_visible), len(f_infrared)) < 2:

@@ -194,7 +194,7 @@ class PMT(Method):
             apart = self.triplet(x[v], labels[v]) + self.triplet(x[r], labels[r])
             return {"identity": identity, "triplet": apart}
         rows, row_labels = gather_rows(x), gather_rows(labels)
-        row_modality = gather_rows(infrared.to(x.device))
+        row_modality = gather_rows(infrared.to(x.device, non_blocking=True))
         centre = discriminative_centre_loss(rows, row_labels)
         enhancement = shared_enhancement_loss(rows, row_labels, row_modality)
         return {
