@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ivreid.analysis import compare_results, compare_runs, score_features
     from ivreid.config import load_config
+    from ivreid.crops import crop_frames
     from ivreid.data.own_changes import register_augmentation
     from ivreid.datasets import Dataset, check_dataset, load_dataset, register_dataset
     from ivreid.datasets.features import read_features, write_features
@@ -48,6 +49,7 @@ _HOMES = {
     "check_dataset": "ivreid.datasets",
     "compare_results": "ivreid.analysis",
     "compare_runs": "ivreid.analysis",
+    "crop_frames": "ivreid.crops",
     "embed_folder": "ivreid.inference",
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
@@ -92,6 +94,7 @@ __all__ = [
     "check_dataset",
     "compare_results",
     "compare_runs",
+    "crop_frames",
     "embed_folder",
     "evaluate",
     "evaluate_run",

@@ -23,6 +23,7 @@ NAMES = [
     "check_dataset",
     "compare_results",
     "compare_runs",
+    "crop_frames",
     "embed_folder",
     "evaluate",
     "evaluate_run",
