@@ -1,5 +1,7 @@
 """The whole page: self-contained, well-formed, accessible, safe, complete even where parts are missing."""
 
+import base64
+import hashlib
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -61,7 +63,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words += data
 
     def all(self, tag):
@@ -76,7 +78,7 @@ def test_the_page_nests_and_its_links_lead_somewhere(whole):
     assert set(targets) <= set(ids)
     sections = {attrs["id"] for attrs in page.all("section")}
     assert sections == {
-        "results", "curves", "ranked", "failures", "breakdown", "distances", "verification", "map",
+        "results", "paper", "curves", "ranked", "failures", "queries", "breakdown", "distances", "verification", "map",
         "training", "configuration",
     }  # fmt: skip
     assert sections <= set(targets)
@@ -88,7 +90,6 @@ def test_nothing_is_loaded_from_anywhere(whole):
     page = Page(text)
     names = {tag for tag, _ in page.elements}
     assert not names & {
-        "script",
         "link",
         "iframe",
         "object",
@@ -106,7 +107,16 @@ def test_nothing_is_loaded_from_anywhere(whole):
                 assert attrs[name].startswith("data:image/jpeg;base64," if tag == "img" else "#")
     assert not re.search(r"https?://|url\(|@import", text)
     (policy,) = (a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy.startswith("default-src 'none';")
+    assert policy.startswith("default-src 'none';") and "unsafe-eval" not in policy
+    assert "img-src data:;" in policy
+    data, script = page.all("script")
+    assert data["type"] == "application/json" and script == {}
+    code = files("ivreid.report").joinpath("page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy and f"<script>{code}</script>" in text
+    assert not re.search(
+        r"fetch\(|XMLHttpRequest|import\(|eval\(|innerHTML|insertAdjacentHTML|document\.write", code
+    )
 
 
 def test_every_picture_and_chart_says_what_it_shows(whole):
@@ -168,7 +178,7 @@ def test_an_empty_run_gives_a_page_of_reasons():
     assert [attrs["id"] for attrs in page.all("section")] == ["configuration", "missing"]
     for name in (
         "Results, Ranking curves: ",
-        "Ranked lists, Worst failures: ",
+        "Ranked lists, Worst failures, All queries: ",
         "Distances, Embedding map: ",
         "Training: ",
     ):
@@ -242,11 +252,11 @@ def test_no_text_of_the_user_becomes_markup(whole):
         build_report(
             ReportInput(
                 HOSTILE, HOSTILE, rows, log, HOSTILE, {HOSTILE: [HOSTILE]}, both, lists, load, HOSTILE,
-                dict.fromkeys(("results", "metrics", "images"), HOSTILE),
+                dict.fromkeys(("results", "metrics", "images"), HOSTILE), {HOSTILE: 0.5}, {HOSTILE: log},
             )
         )
     )  # fmt: skip
-    assert page.all("script") == []
+    assert page.all("script") == [{"type": "application/json", "id": "page-data"}, {}]
     assert all(attrs["src"].startswith("data:image/jpeg") for attrs in page.all("img"))
     assert page.words.count(HOSTILE) > 10
     assert any(attrs.get("title", "").startswith(HOSTILE) for attrs in page.all("img"))

@@ -23,6 +23,9 @@ def run(
             "--data", help="The dataset's folder, where it has moved since training", metavar="ROOT"
         ),
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All pictures, in the folder report_pictures beside the page")
+    ] = False,
     plugins: Plugins = None,
 ) -> None:
     """Write RUN_DIR/report.html: results, curves, ranked lists with pictures, failures, distances, settings.
@@ -33,4 +36,4 @@ def run(
     from ivreid.cli.terminal import Terminal
     from ivreid.report import write_report
 
-    Terminal().print(str(write_report(run_dir, data=data)))
+    Terminal().print(str(write_report(run_dir, data=data, full=full)))

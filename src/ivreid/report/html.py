@@ -53,6 +53,7 @@ def table(
     *,
     caption: object = None,
     class_: str | None = None,
+    name: str | None = None,
 ) -> Html:
     """A table whose first column heads its rows; wide ones scroll inside their own box."""
     names = list(head)
@@ -64,10 +65,10 @@ def table(
         cells = (el("td", cell, data_label=name) for name, cell in zip(names[1:], rest, strict=True))
         body.append(el("tr", el("th", first, scope="row"), *cells))
     title = el("caption", caption) if caption is not None else None
-    # a scrolling box must be reachable by keyboard
+    # the name makes it a file to take away; a scrolling box must be reachable by keyboard
     return el(
         "div",
-        el("table", title, header, el("tbody", *body)),
+        el("table", title, header, el("tbody", *body), data_name=name),
         class_=f"scroll {class_ or ''}".strip(),
         tabindex=0,
     )

@@ -6,12 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ivreid.types import Embeddings
 
 ImageLoader = Callable[[str], Image.Image]
 """Opens the image of a relative path; raises `ivreid.errors.ImageError` where it cannot."""
+
+
+Attention = Callable[[Sequence[tuple[str, str]]], Sequence[tuple[NDArray[Any], NDArray[Any]]]]
+"""Takes pairs of relative paths (query, gallery image); gives for each a map of either picture, (h, w), 0 or more: how
+much each place adds to the similarity of the two."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,29 @@ class RankedQuery:
 
 
 @dataclass(frozen=True)
+class AllQueries:
+    """Every valid query of one trial with the head of its list, for looking through: rows hold numbers only.
+
+    Attributes:
+        queries: The V query images, from the hardest to the easiest.
+        gallery: The G gallery images.
+        average_precision: V values in [0, 1].
+        first_match: V ranks of the first true match, from 1.
+        hits: (V, K) rows of `gallery`, nearest first; -1 beyond a list's end.
+        distances: (V, K) distances of the hits.
+        left_out: Valid queries beyond those here.
+    """
+
+    queries: tuple[ShownImage, ...]
+    gallery: tuple[ShownImage, ...]
+    average_precision: NDArray[np.float64]
+    first_match: NDArray[np.int64]
+    hits: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
 class RankedLists:
     """Ranked lists of one trial.
 
@@ -63,6 +93,7 @@ class RankedLists:
         missed: Valid queries whose first place is another person.
         sample: Queries spread evenly from the easiest to the hardest.
         worst: The hardest queries, one an identity.
+        everyone: All of them, for the page's browser.
     """
 
     title: str
@@ -70,6 +101,7 @@ class RankedLists:
     missed: int
     sample: tuple[RankedQuery, ...]
     worst: tuple[RankedQuery, ...]
+    everyone: AllQueries | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +122,10 @@ class ReportInput:
             for nobody, None where unknown.
         reasons: Why a part is missing, by its name: "results", "metrics", "config", "environment",
             "embeddings", "ranked", "images".
+        thresholds: Distances at which a pair is called one person, by name, as the weights' card says.
+        learning: Training logs of several runs, by name: drawn over each other.
+        attention: Which places of two pictures made them similar; None where nobody can say.
+        pictures: The folder for all pictures, as the page names it; None keeps them in the page.
     """
 
     title: str
@@ -103,6 +139,10 @@ class ReportInput:
     image_loader: ImageLoader | None = None
     selection: str | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    learning: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    attention: Attention | None = None
+    pictures: str | None = None
 
     def reason(self, part: str, default: str) -> str:
         """Why a part is missing."""

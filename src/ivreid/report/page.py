@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 from ivreid.report import plots
-from ivreid.report.html import Absent, Html, absent, el, join, prose, table
+from ivreid.report.attention import attention_section
+from ivreid.report.document import document
+from ivreid.report.for_the_paper import paper_section
+from ivreid.report.html import Html, absent, el, join, table
+from ivreid.report.identities import identity_table
 from ivreid.report.inputs import ReportInput
+from ivreid.report.page_data import PageData
 from ivreid.report.pictures import KEY, Pictures, ranked_lists
+from ivreid.report.query_browser import query_section
 from ivreid.report.results import FIGURES, is_plain, marks, results_table, trial_tables
 from ivreid.report.statistics import breakdown_section, interval_table, verification_section
-from ivreid.report.training_curves import training_figures
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What the page may load: nothing but what it carries."""
+from ivreid.report.training_curves import learning_figures, training_figures
 
 
 def build_report(report: ReportInput) -> str:
-    """One self-contained HTML page; it loads nothing and runs no script.
+    """One self-contained HTML page. It loads nothing; its one script is inside it, and without it all still reads.
 
     Args:
         report: What to show. Missing parts are replaced by a sentence with the reason.
@@ -27,43 +29,34 @@ def build_report(report: ReportInput) -> str:
     Returns:
         The page's text, UTF-8.
     """
+    return make_page(report)[0]
+
+
+def make_page(report: ReportInput) -> tuple[str, PageData]:
+    """The page, and the images that its script may show; with `report.pictures` their files go into that folder."""
     pictures = Pictures(report.image_loader)
+    data = PageData(pictures, report.pictures)
+    if report.ranked is not None and report.ranked.everyone is not None:
+        data.add_queries(report.ranked.everyone)
     names = [f"{i}. {_short(result)}" for i, result in enumerate(report.results, start=1)]
     results, source = report.results, "results.json"
     sections = [
         ("results", "Results", _guarded(source, _results, report, names)),
+        ("paper", "For the paper", _guarded(source, paper_section, report)),
         ("curves", "Ranking curves", _guarded(source, _curves, report, names)),
         ("ranked", "Ranked lists", _ranked(report, pictures)),
         ("failures", "Worst failures", _failures(report, pictures)),
+        ("attention", "What decided", attention_section(report, pictures)),
+        ("queries", "All queries", query_section(report)),
         ("breakdown", "Breakdown", _guarded(source, breakdown_section, results)),
+        ("people", "People", _guarded(source, identity_table, results)),
         ("distances", "Distances", _distances(report)),
         ("verification", "Verification", _guarded(source, verification_section, results, names)),
-        ("map", "Embedding map", _map(report)),
+        ("map", "Embedding map", _map(report, data)),
         ("training", "Training", _guarded("metrics.jsonl", _training, report)),
         ("configuration", "Configuration", _configuration(report)),
     ]
-    shown = [(key, name, body) for key, name, body in sections if body and not isinstance(body, Absent)]
-    missing = [(name, body.reason) for _, name, body in sections if isinstance(body, Absent)]
-    if missing:
-        shown.append(("missing", "Not shown", _missing(missing)))
-    nav = el(
-        "nav",
-        el("ul", *(el("li", el("a", name, href=f"#{key}")) for key, name, _ in shown)),
-        aria_label="Sections",
-    )
-    main = el("main", *(el("section", el("h2", name), body, id=key) for key, name, body in shown))
-    return _document(report.title, join([_header(report), el("div", nav, main, class_="body")]))
-
-
-def _missing(parts: Sequence[tuple[str, str]]) -> Html:
-    """Parts that cannot be shown, those with one reason together."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in parts:
-        by_reason.setdefault(reason, []).append(name)
-    items = (
-        el("li", el("strong", f"{', '.join(names)}: "), prose(reason)) for reason, names in by_reason.items()
-    )
-    return el("ul", *items, class_="missing")
+    return document(report.title, _header(report), sections, data), data
 
 
 def _guarded(source: str, build: Callable[..., Html | None], *values: Any) -> Html | None:
@@ -72,20 +65,6 @@ def _guarded(source: str, build: Callable[..., Html | None], *values: Any) -> Ht
         return build(*values)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         return absent(f"{source} does not hold what this part needs ({type(error).__name__}: {error})")
-
-
-def _document(title: str, body: Html) -> str:
-    style = files("ivreid.report").joinpath("page.css").read_text(encoding="utf-8")
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        el("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        el("meta", name="color-scheme", content="light dark"),
-        el("title", f"{title} · ivreid report"),
-        el("style", Html(style)),
-    )
-    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
 
 
 def _header(report: ReportInput) -> Html:
@@ -187,7 +166,7 @@ def _failures(report: ReportInput, pictures: Pictures) -> Html:
 def _distances(report: ReportInput) -> Html:
     if report.embeddings is None:
         return absent(report.reason("embeddings", "the run holds no features.npz; evaluate it first"))
-    drawn = plots.distance_histograms(report.embeddings)
+    drawn = plots.distance_histograms(report.embeddings, report.thresholds)
     if not drawn:
         return absent(
             "the test embeddings hold no pair of one person to compare with pairs of different people"
@@ -200,7 +179,7 @@ def _distances(report: ReportInput) -> Html:
     return join([el("p", lead, class_="lead"), el("div", *drawn, class_="pair")])
 
 
-def _map(report: ReportInput) -> Html:
+def _map(report: ReportInput, data: PageData) -> Html:
     if report.embeddings is None:
         return absent(report.reason("embeddings", "the run holds no features.npz; evaluate it first"))
     if len(report.embeddings) < 3:
@@ -208,14 +187,17 @@ def _map(report: ReportInput) -> Html:
     lead = (
         "Principal component analysis of the L2-normalised test embeddings: a linear shadow, so distances "
         "in it are real but partial. The axes say how much of the variance it keeps; what overlaps here "
-        "may lie apart in the full space."
+        "may lie apart in the full space. With a script, pointing at a mark shows its picture; so do the arrow keys "
+        "once a map has the focus."
     )
-    maps = (plots.modality_map(report.embeddings), plots.identity_map(report.embeddings))
+    maps = (plots.modality_map(report.embeddings, data), plots.identity_map(report.embeddings, data))
     return join([el("p", lead, class_="lead"), el("div", *maps, class_="pair")])
 
 
 def _training(report: ReportInput) -> Html:
     drawn = training_figures(report.metrics, report.selection)
+    if report.learning:
+        drawn = [*drawn, *learning_figures(report.learning)]
     return (
         join(drawn)
         if drawn

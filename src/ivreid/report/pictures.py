@@ -5,15 +5,21 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from PIL import Image
 
 from ivreid.errors import IvreidError
+from ivreid.io import atomic_write
 from ivreid.report.html import Html, absent, el, join
 from ivreid.report.inputs import Hit, ImageLoader, RankedQuery, ShownImage
 
 THUMB = (96, 192)
 """Largest width and height of a stored picture, twice the size it is shown at."""
+LARGE = (160, 320)
+"""The same of a picture in a folder beside the page."""
+SMALL = (56, 112)
+"""The same of a picture that the script shows: many must fit."""
 QUALITIES = (72, 50, 30)
 ENOUGH = 8000
 """Bytes a thumbnail may take; a noisy image falls to a lower quality, so that a page stays under 3 MB."""
@@ -27,34 +33,60 @@ class Pictures:
         self.failures: dict[str, str] = {}
         self._cache: dict[str, str | None] = {}
 
+    def small(self, path: str) -> str | None:
+        """A smaller data URI of the image, or None where there is none; not remembered."""
+        image = self.open(path)
+        return None if image is None else encode(image, SMALL, enough=2600)
+
+    def save(self, path: str, out: Path) -> bool:
+        """Write the image as a JPEG of its own; False where there is none."""
+        image = self.open(path)
+        if image is not None:
+            with atomic_write(out) as file:
+                file.write(_jpeg(image, LARGE, ENOUGH * 4))
+        return image is not None
+
+    def open(self, path: str) -> Image.Image | None:
+        """The whole image, or None where it cannot be opened, which is remembered."""
+        if self.loader is None or not path or path in self.failures:
+            return None
+        try:
+            return self.loader(path)
+        except (IvreidError, OSError, ValueError) as error:
+            self.failures[path] = str(error)
+            return None
+
     def source(self, path: str) -> str | None:
         """A data URI of the image, or None where there is none."""
         if self.loader is None or not path:
             return None
         if path not in self._cache:
-            try:
-                self._cache[path] = encode(self.loader(path))
-            except (IvreidError, OSError, ValueError) as error:
-                self.failures[path] = str(error)
-                self._cache[path] = None
+            image = self.open(path)
+            self._cache[path] = None if image is None else encode(image)
         return self._cache[path]
 
 
-def encode(image: Image.Image) -> str:
+def encode(image: Image.Image, size: tuple[int, int] = THUMB, enough: int = ENOUGH) -> str:
     """The image as a small JPEG in a data URI."""
+    data = _jpeg(image, size, enough)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+
+
+def _jpeg(image: Image.Image, size: tuple[int, int], enough: int) -> bytes:
     small = image.convert("RGB")
-    small.thumbnail(THUMB, Image.Resampling.LANCZOS)
+    small.thumbnail(size, Image.Resampling.LANCZOS)
     data = b""
     for quality in QUALITIES:
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=quality, optimize=True)
         data = buffer.getvalue()
-        if len(data) <= ENOUGH:
+        if len(data) <= enough:
             break
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")
+    return data
 
 
-def _who(image: ShownImage) -> str:
+def who(image: ShownImage) -> str:
+    """Whom and what an image shows, in words."""
     modality = "infrared" if image.infrared else "visible"
     return f"identity {image.pid}, {f'camera {image.camid}, ' if image.camid else ''}{modality}"
 
@@ -68,7 +100,7 @@ def _picture(pictures: Pictures, image: ShownImage, alt: str) -> Html:
 
 def _hit(pictures: Pictures, hit: Hit, *, late: bool = False) -> Html:
     word, sign = ("right", "✓") if hit.right else ("wrong", "✗")
-    alt = f"Rank {hit.rank}, {word}: {_who(hit.image)}, distance {hit.distance:.3f}"
+    alt = f"Rank {hit.rank}, {word}: {who(hit.image)}, distance {hit.distance:.3f}"
     caption = join(
         [el("b", sign, class_="sign", aria_hidden="true"), " ", el("span", f"{hit.rank:,}", class_="rank")]
     )
@@ -91,7 +123,7 @@ def ranked_list(pictures: Pictures, row: RankedQuery) -> Html:
         hits.append(_hit(pictures, row.first_match, late=True))
     head = el(
         "div",
-        el("div", _picture(pictures, query, f"Query: {_who(query)}"), class_="frame"),
+        el("div", _picture(pictures, query, f"Query: {who(query)}"), class_="frame"),
         el("div", "Query", class_="place"),
         el("div", f"{query.pid}{camera}", el("br"), f"AP {100 * row.average_precision:.1f}%", class_="fine"),
         class_="query",

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from ivreid.report.geometry import PairDistances, Plane, pair_distances, principal_plane, spread_sample
 from ivreid.report.html import Html, el, figure, join
+from ivreid.report.inputs import ShownImage
+from ivreid.report.page_data import PageData, shown_images
+from ivreid.report.pictures import who
 from ivreid.report.svg import SERIES, Plot, Scale, legend, linear
 from ivreid.types import Embeddings
 
 Array = NDArray[np.float64]
 RANKS = 20
 BINS = 60
+ACROSS = "Across modalities"
 MAP_IDENTITIES = 8
 MAP_IMAGES = 24
 PERCENT = tuple((10.0 * i, f"{10 * i}%") for i in range(11))
@@ -80,18 +84,29 @@ def trial_spread(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
     )
 
 
-def distance_histogram(pairs: PairDistances, kind: str, edges: Array, y: Scale) -> Html:
-    """Distances of same and different people, each area 1."""
+def distance_histogram(
+    pairs: PairDistances, kind: str, edges: Array, y: Scale, thresholds: Mapping[str, float]
+) -> Html:
+    """Distances of same and different people, each area 1, with thresholds drawn where they lie."""
     plot = Plot(linear(edges, "Cosine distance", tight=True), y, left=34)
     for series, values in ((1, pairs.different), (0, pairs.same)):
         plot.steps(list(edges), list(_density(values, edges)), series)
+    told = ""
+    for line, (name, threshold) in enumerate(thresholds.items()):
+        if plot.x.low <= threshold <= plot.x.high:
+            plot.rule(threshold, f"{name}: {threshold:.3f}", line)
+        accepted = [100 * float((side <= threshold).mean()) for side in (pairs.same, pairs.different)]
+        told += f" The threshold {name} ({threshold:.3f}) accepts {accepted[0]:.1f}% of these same-person pairs and "
+        told += f"{accepted[1]:.2f}% of the others."
     share = f"{100 * pairs.auc:.1f}%"
     words = f"{kind}: a same-person pair is nearer than a different-person pair {share} of the time"
     entries = [
         (f"same person ({len(pairs.same):,} pairs, mean {_mean(pairs.same)})", 0, "area"),
         (f"different people ({len(pairs.different):,} pairs, mean {_mean(pairs.different)})", 1, "area"),
     ]
-    return figure(join([el("h3", kind), plot.svg(words), legend(entries)]), f"{words} (AUC; 50% is chance).")
+    return figure(
+        join([el("h3", kind), plot.svg(words), legend(entries)]), f"{words} (AUC; 50% is chance).{told}"
+    )
 
 
 def _mean(values: Array) -> str:
@@ -102,9 +117,9 @@ def _density(values: Array, edges: Array) -> Array:
     return np.asarray(np.histogram(values, edges)[0] / len(values) / (edges[1] - edges[0]))
 
 
-def distance_histograms(embeddings: Embeddings) -> list[Html]:
+def distance_histograms(embeddings: Embeddings, thresholds: Mapping[str, float] | None = None) -> list[Html]:
     """One histogram across the modalities and one within, on the same axis; those without pairs say so."""
-    populations = zip(pair_distances(embeddings), ("Across modalities", "Within a modality"), strict=True)
+    populations = zip(pair_distances(embeddings), (ACROSS, "Within a modality"), strict=True)
     shown = [(pairs, kind) for pairs, kind in populations if len(pairs.same) and len(pairs.different)]
     if not shown:
         return []
@@ -112,27 +127,37 @@ def distance_histograms(embeddings: Embeddings) -> list[Html]:
     low, high = min(float(s.min()) for s in sides), max(float(s.max()) for s in sides)
     edges = np.linspace(low, max(high, low + 1e-6), BINS + 1)
     y = linear(np.concatenate([_density(side, edges) for side in sides]), "Density", zero=True)
-    return [distance_histogram(pairs, kind, edges, y) for pairs, kind in shown]
+    across = {} if thresholds is None else thresholds
+    return [
+        distance_histogram(pairs, kind, edges, y, across if kind == ACROSS else {}) for pairs, kind in shown
+    ]
 
 
-def modality_map(embeddings: Embeddings) -> Html:
+def modality_map(embeddings: Embeddings, data: PageData) -> Html:
     """All identities in the principal plane, coloured and shaped by modality."""
     shown = embeddings.take(spread_sample(embeddings.images, 900))
     plane = principal_plane(shown.vectors)
     plot = _plane_plot(plane)
-    for (x, y), infrared in zip(plane.places, shown.images.infrared, strict=True):
-        plot.dot(x, y, int(infrared), shape=2 if infrared else 0, size=2.2)
+    for (x, y), image in zip(plane.places, _named(shown), strict=True):
+        ir, number = image.infrared, data.number(image)
+        plot.dot(x, y, int(ir), shape=2 if ir else 0, size=2.2, hint=who(image), image=number)
     entries = [("visible", 0, "dot"), ("infrared", 1, "triangle")]
     people = len(np.unique(shown.images.pids[shown.images.known]))
     return figure(
-        join([el("h3", "By modality"), plot.svg("Map of test embeddings by modality"), legend(entries)]),
+        join(
+            [
+                el("h3", "By modality"),
+                plot.svg("Map of test embeddings by modality", pictures=True),
+                legend(entries),
+            ]
+        ),
         f"{len(shown):,} test images of {people:,} identities. Two separate "
         "clouds mean that the model still sees the camera's kind before it sees the person; one mixed "
         "cloud is the aim.",
     )
 
 
-def identity_map(embeddings: Embeddings) -> Html:
+def identity_map(embeddings: Embeddings, data: PageData) -> Html:
     """A few identities in their own principal plane; a link joins each one's visible and infrared centres."""
     images = embeddings.images
     people = np.unique(images.pids[images.known])
@@ -145,10 +170,10 @@ def identity_map(embeddings: Embeddings) -> Html:
     plane = principal_plane(shown.vectors)
     plot = _plane_plot(plane)
     pids, infrared = shown.images.pids, shown.images.infrared
-    for (x, y), pid, ir in zip(plane.places, pids, infrared, strict=True):
-        series = int(np.searchsorted(chosen, pid)) % SERIES
-        hint = f"identity {pid}, {'infrared' if ir else 'visible'}"
-        plot.dot(x, y, series, shape=2 if ir else 0, hollow=bool(ir), size=3.2, hint=hint)
+    for (x, y), image in zip(plane.places, _named(shown), strict=True):
+        series, ir = int(np.searchsorted(chosen, image.pid)) % SERIES, image.infrared
+        number = data.number(image, 6)
+        plot.dot(x, y, series, shape=2 if ir else 0, hollow=ir, size=3.2, hint=who(image), image=number)
     for series, pid in enumerate(chosen):
         centres = [plane.places[(pids == pid) & (infrared == ir)] for ir in (False, True)]
         if all(len(c) for c in centres):
@@ -157,11 +182,22 @@ def identity_map(embeddings: Embeddings) -> Html:
             plot.label((x0 + x1) / 2, (y0 + y1) / 2, str(pid), dy=-5)
     entries = [("visible", None, "dot"), ("infrared", None, "hollow")]
     return figure(
-        join([el("h3", "By identity"), plot.svg("Map of test embeddings by identity"), legend(entries)]),
+        join(
+            [
+                el("h3", "By identity"),
+                plot.svg("Map of test embeddings by identity", pictures=True),
+                legend(entries),
+            ]
+        ),
         f"{len(chosen)} identities, taken evenly over the identity numbers; colour and number tell the "
         "identity, filled and hollow the modality. A line joins the centres of a person's visible and "
         "infrared images: short lines and tight, separate groups are the aim.",
     )
+
+
+def _named(embeddings: Embeddings) -> list[ShownImage]:
+    table = embeddings.images
+    return shown_images(table.paths, table.pids, table.camids, table.infrared)
 
 
 def _plane_plot(plane: Plane) -> Plot:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from ivreid.errors import DataError
 from ivreid.metrics import Outcomes, rank_queries
 from ivreid.metrics.distances import pairwise
-from ivreid.report.inputs import Hit, RankedLists, RankedQuery, ShownImage
+from ivreid.report.inputs import AllQueries, Hit, RankedLists, RankedQuery, ShownImage
 from ivreid.types import BoolArray, Embeddings, ImageTable, IntArray
 
 BLOCK = 512
 """Queries ranked at a time: bounds memory at BLOCK x gallery distances."""
 TOP = 10
+MOST_QUERIES = 5000
+"""Queries that a page lists; of more, an even share from the hardest to the easiest."""
 
 
 def choose_lists(
@@ -44,7 +46,8 @@ def choose_lists(
     """
     ranker = _Ranker(query, gallery, excluded, metric)
     blocks = [np.arange(at, min(at + BLOCK, len(query))) for at in range(0, len(query), BLOCK)]
-    outcomes = Outcomes.concatenate([ranker.score(rows) for rows in blocks])
+    ranked = [ranker.rank(rows) for rows in blocks]
+    outcomes = Outcomes.concatenate([block for block, _, _ in ranked])
     valid = np.flatnonzero(outcomes.valid)
     if not len(valid):
         raise DataError("no query has a true match in its gallery, so there is no ranked list to show")
@@ -61,7 +64,32 @@ def choose_lists(
         queries=len(valid),
         missed=int((first[valid] > 1).sum()),
         sample=tuple(ranker.list(int(row), outcomes) for row in ordered[middles]),
+        everyone=_everyone(
+            ranker, outcomes, ordered[::-1], *(np.concatenate([block[i] for block in ranked]) for i in (1, 2))
+        ),
         worst=tuple(ranker.list(row, outcomes) for row in _worst(ordered, first, query.images, shown)),
+    )
+
+
+def _everyone(
+    ranker: _Ranker,
+    outcomes: Outcomes,
+    hardest_first: IntArray,
+    hits: IntArray,
+    distances: NDArray[np.float64],
+) -> AllQueries:
+    rows = hardest_first
+    if len(rows) > MOST_QUERIES:
+        rows = rows[np.arange(MOST_QUERIES) * len(rows) // MOST_QUERIES]
+    query, gallery = ranker.query.images, ranker.gallery.images
+    return AllQueries(
+        queries=tuple(_shown(query, int(row)) for row in rows),
+        gallery=tuple(_shown(gallery, row) for row in range(len(gallery))),
+        average_precision=outcomes.ap[rows],
+        first_match=outcomes.first_image[rows],
+        hits=hits[rows],
+        distances=distances[rows],
+        left_out=len(hardest_first) - len(rows),
     )
 
 
@@ -93,12 +121,20 @@ class _Ranker:
         """(R, G) distances."""
         return pairwise(self.query.vectors[rows], self.gallery.vectors, self.metric)
 
-    def score(self, rows: IntArray) -> Outcomes:
-        """What became of some queries."""
+    def rank(self, rows: IntArray) -> tuple[Outcomes, IntArray, NDArray[np.float64]]:
+        """What became of some queries, the heads of their lists (-1 beyond the end), and the distances there."""
         excluded = None if self.excluded is None else self.excluded[rows]
-        return rank_queries(
-            self.distances(rows), self.query.images.pids[rows], self.gallery.images.pids, excluded
-        )
+        distances = self.distances(rows)
+        pids = self.query.images.pids[rows], self.gallery.images.pids
+        outcomes = rank_queries(distances, *pids, excluded)
+        allowed = distances if excluded is None else np.where(excluded, np.inf, distances)
+        # ties at the last place may fall either way, within the head they stand in gallery order
+        most = min(TOP, allowed.shape[1])
+        head = np.sort(np.argpartition(allowed, most - 1, axis=1)[:, :most], axis=1)
+        near = np.take_along_axis(allowed, head, axis=1)
+        order = np.argsort(near, axis=1, kind="stable")
+        head, near = np.take_along_axis(head, order, axis=1), np.take_along_axis(near, order, axis=1)
+        return outcomes, np.where(np.isfinite(near), head, -1), near
 
     def list(self, row: int, outcomes: Outcomes) -> RankedQuery:
         """The head of one query's list, and its first true match."""

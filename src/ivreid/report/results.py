@@ -58,7 +58,7 @@ def results_table(results: Sequence[Mapping[str, Any]]) -> Html:
         if notes
         else None
     )
-    return join([table(head, rows, class_="results"), _reading(results), listed])
+    return join([table(head, rows, class_="results", name="results"), _reading(results), listed])
 
 
 def _counts(result: Mapping[str, Any]) -> str:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ivreid.analysis.named_calibrations import card_calibrations
 from ivreid.datasets.features import read_features
-from ivreid.errors import ConfigError, UsageError
+from ivreid.errors import ConfigError, IvreidError, UsageError
 from ivreid.protocols import read_results
-from ivreid.reading import read_json, read_json_lines, read_text
+from ivreid.reading import parse_json, read_json, read_json_lines, read_text
 from ivreid.types import Embeddings
 from ivreid.yaml_text import parse_yaml
+
+MAX_HEAD = 64 << 20
 
 
 @dataclass
@@ -68,11 +71,33 @@ class RunFiles:
             return None
         return read_features(self.folder / "features.npz", protocol=protocol)
 
+    def learning(self) -> dict[str, list[dict[str, Any]]]:
+        """The logs of a study's runs, which lie in folders below, by their names; those without a log are left out."""
+        logs = sorted(self.folder.glob("*/metrics.jsonl"))
+        return {log.parent.name: rows for log in logs if (rows := read_json_lines(log))}
+
+    def thresholds(self) -> dict[str, float]:
+        """The distances that the card of the run's weights calls one person's, by name; none where it has none."""
+        try:
+            calibrations = card_calibrations(_card(self.folder / "weights.safetensors"))
+            return {name: float(block["threshold"]) for name, block in calibrations.items()}
+        except (IvreidError, OSError, LookupError, TypeError, ValueError):
+            return {}  # the verbs that use thresholds say what is wrong with them
+
     def _missing(self, name: str, part: str, remedy: str) -> bool:
         if (self.folder / name).is_file():
             return False
         self.reasons[part] = f"the run folder has no {name}; {remedy}"
         return True
+
+
+def _card(weights: Path) -> dict[str, Any]:
+    """The card in a weights file; its tensors are not read, and nothing is proved."""
+    with weights.open("rb") as file:
+        length = min(int.from_bytes(file.read(8), "little"), MAX_HEAD)
+        head = parse_json(file.read(length).decode("utf-8"), str(weights))
+    found = parse_json(head["__metadata__"]["ivreid"], str(weights))
+    return found if isinstance(found, dict) else {}
 
 
 def parse_config(text: str, path: Path) -> dict[str, Any]:

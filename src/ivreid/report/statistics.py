@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ivreid.report.html import Html, el, figure, join, table
+from ivreid.report.identities import camera_heat
 from ivreid.report.results import FIGURES, percent
 from ivreid.report.svg import Plot, Scale, legend
 
@@ -77,6 +78,18 @@ def _breakdown(number: int, result: Mapping[str, Any], *, folded: bool) -> Html:
 
 
 def _block(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
+    if title == ROWS_OF["camera_pairs"][0]:
+        return join(
+            [
+                el("h3", title),
+                camera_heat(rows),
+                el("details", el("summary", "As a table"), _rows_of(rows, title)),
+            ]
+        )
+    return _rows_of(rows, title)
+
+
+def _rows_of(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
     keys = [key for key in HEADINGS if key in rows[0]]
     head = [*(HEADINGS[key] for key in keys), "Queries", *(label for _, label in BROKEN_DOWN)]
     body = [
@@ -87,7 +100,7 @@ def _block(rows: Sequence[Mapping[str, Any]], title: str) -> Html:
         ]
         for row in rows
     ]
-    return table(head, body, caption=title, class_="plain")
+    return table(head, body, caption=title, class_="plain", name=title.lower().replace(" ", "-"))
 
 
 def _count(value: Any) -> str:

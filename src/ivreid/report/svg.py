@@ -150,21 +150,28 @@ class Plot:
         size: float = 3.5,
         hollow: bool = False,
         hint: str = "",
+        image: int | None = None,
     ) -> None:
-        """One marker, with a hint shown when it is pointed at."""
+        """One marker, with a hint shown when it is pointed at, and the number of the image it stands for."""
         symbol = mark(shape, self.px(x), self.py(y), size)
         title = el("title", hint) if hint else None
         self._marks.append(
-            el("g", title, symbol, class_=f"dot{' hollow' if hollow else ''} c{series % SERIES}")
+            el(
+                "g",
+                title,
+                symbol,
+                class_=f"dot{' hollow' if hollow else ''} c{series % SERIES}",
+                data_image=image,
+            )
         )
 
-    def rule(self, x: float, label: str) -> None:
-        """A vertical mark with a word beside it."""
+    def rule(self, x: float, label: str, line: int = 0) -> None:
+        """A vertical mark with words beside it, in a line of their own where there are several."""
         at = self.px(x)
         anchor, shift = ("end", -4) if at > (self.left + self.right) / 2 else ("start", 4)
         self._marks.append(el("path", d=f"M{n(at)} {self.top}V{self.bottom}", class_="rule"))
         self._marks.append(
-            el("text", label, x=n(at + shift), y=self.top + 10, text_anchor=anchor, class_="note")
+            el("text", label, x=n(at + shift), y=self.top + 10 + 15 * line, text_anchor=anchor, class_="note")
         )
 
     def link(self, x0: float, y0: float, x1: float, y1: float, series: int) -> None:
@@ -195,8 +202,11 @@ class Plot:
         parts.append(el("text", self.y.label, x=4, y=14, class_="name"))
         return join(parts)
 
-    def svg(self, description: str) -> Html:
-        """The finished chart; the description is what a screen reader says in its place."""
+    def svg(self, description: str, *, pictures: bool = False) -> Html:
+        """The finished chart; the description is what a screen reader says in its place.
+
+        With `pictures`, its markers can be walked through with the arrow keys.
+        """
         view = f"0 0 {self.width} {self.height}"
         return el(
             "svg",
@@ -205,7 +215,8 @@ class Plot:
             viewBox=view,
             role="img",
             aria_label=description,
-            class_="chart",
+            class_="chart pictured" if pictures else "chart",
+            tabindex=0 if pictures else None,
         )
 
 

@@ -132,6 +132,39 @@ def _best(shown: Sequence[tuple[str, list[float]]], steps: Sequence[float]) -> f
     return -max(finite)[1] if label == "Rank-1" and len(finite) > 1 else None
 
 
+def learning_figures(logs: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Html]:
+    """Several runs over each other: validation Rank-1 and mAP, and the total loss."""
+    checks = {name: rows for name, log in logs.items() if (rows := _rows(log, "validation"))}
+    steps = {name: rows for name, log in logs.items() if (rows := _rows(log, "step"))}
+    drawn = [_overlaid(checks, key, f"Validation {label}", 100.0, "%") for key, label in VALIDATION[:2]]
+    drawn.append(_overlaid(steps, "loss", "Total loss", 1.0, ""))
+    shown = [one for one in drawn if one]
+    return [el("div", *shown, class_="pair")] if shown else []
+
+
+def _overlaid(
+    rows: Mapping[str, Sequence[Mapping[str, Any]]], key: str, label: str, factor: float, unit: str
+) -> Html | None:
+    curves = {}
+    for name, own in rows.items():
+        x, y = thin([float(r["step"]) for r in own]), factor * thin([_value(r, key) for r in own])
+        if np.isfinite(y).any():
+            curves[name] = (x, y)
+    if not curves:
+        return None
+    every = [np.concatenate(sides) for sides in zip(*curves.values(), strict=True)]
+    negative = bool((every[1][np.isfinite(every[1])] < 0).any())
+    x_axis = linear(every[0], "Step", zero=True, tight=True)
+    plot = Plot(x_axis, linear(every[1], label, zero=not negative, unit=unit))
+    entries: list[tuple[str, int | None, str]] = []
+    for series, (name, (x, y)) in enumerate(curves.items()):
+        plot.line(list(x), list(y), series)
+        entries.append((f"{name} ({_last(y)}{unit} at the end)", series, "line"))
+    words = f"{label} of every run over its steps. What lies between the curves of equal settings is chance."
+    described = f"{label} over steps: " + ", ".join(name for name, _, _ in entries)
+    return figure(join([plot.svg(described), legend(entries)]), words)
+
+
 def _small(steps: Sequence[Mapping[str, Any]], key: str, label: str, factor: float, unit: str) -> Html:
     x, y = thin([float(r["step"]) for r in steps], 90), factor * thin([_value(r, key) for r in steps], 90)
     finite = y[np.isfinite(y)]

@@ -11,19 +11,30 @@ from PIL import Image
 from ivreid.errors import DataError, IvreidError, UsageError
 from ivreid.io import ValueRange, check_output, read_image, write_text
 from ivreid.protocols import Protocol, make_protocol
-from ivreid.report.inputs import ImageLoader, RankedLists, ReportInput
-from ivreid.report.page import build_report
+from ivreid.report.inputs import Attention, ImageLoader, RankedLists, ReportInput
+from ivreid.report.page import make_page
 from ivreid.report.ranked_lists import choose_lists
 from ivreid.report.run_files import RunFiles, config_value, parse_config
 from ivreid.types import Embeddings
 
+PICTURES = "report_pictures"
 
-def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path:
-    """Build the report of a run folder and write it there.
+
+def write_report(
+    run_dir: Path | str,
+    *,
+    data: Path | str | None = None,
+    full: bool = False,
+    attention: Attention | None = None,
+) -> Path:
+    """Build the report of a run folder, or of a study's, and write it there.
 
     Args:
         run_dir: The run folder.
         data: The dataset's folder; the configuration's `data.root` when not given.
+        full: Write the picture of every query and gallery image into the folder `report_pictures` beside the page;
+            else the page holds as many small ones as keep it under 3 MB.
+        attention: Says which regions of two pictures made them similar; see `ivreid.inference.explain_pairs`.
 
     Returns:
         The path of `report.html`.
@@ -41,12 +52,13 @@ def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path
     config = parse_config(config_text, run_dir / "config.yaml")
     results, metrics = files.results(), files.metrics()
     embeddings = files.embeddings(str(results[0]["protocol"]) if results else None)
-    if not (config_text or results or metrics or embeddings):
+    learning = {} if metrics else files.learning()
+    if not (config_text or results or metrics or embeddings or learning):
         raise UsageError(
             f"{run_dir} holds no run: no config.yaml, metrics.jsonl, results.json or features.npz in it"
         )
     root = Path(data) if data is not None else _root(config)
-    page = build_report(
+    page, shown = make_page(
         ReportInput(
             title=run_dir.resolve().name or str(run_dir),
             subtitle=_subtitle(config),
@@ -58,9 +70,15 @@ def write_report(run_dir: Path | str, *, data: Path | str | None = None) -> Path
             ranked=_ranked(embeddings, results, root, files.reasons),
             image_loader=_loader(root, files.reasons, _value_range(config)),
             selection=config_value(config, "validation", "select"),
+            thresholds=files.thresholds(),
+            learning=learning,
+            attention=attention,
+            pictures=PICTURES if full else None,
             reasons=files.reasons,
         )
     )
+    if full:
+        shown.write_pictures(run_dir / PICTURES)
     write_text(out, page)
     return out
 
