@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ivreid.errors import IvreidError
     from ivreid.evaluation import calibrate, evaluate_run
     from ivreid.evaluation.model_card import write_model_card
+    from ivreid.export import export_model
     from ivreid.inference import Embedder, embed_folder, load
     from ivreid.methods import register_method
     from ivreid.methods.checkpoint_import import import_checkpoint
@@ -54,6 +55,7 @@ _HOMES = {
     "evaluate": "ivreid.protocols",
     "evaluate_run": "ivreid.evaluation",
     "examine_machine": "ivreid.doctor",
+    "export_model": "ivreid.export",
     "import_checkpoint": "ivreid.methods.checkpoint_import",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
@@ -99,6 +101,7 @@ __all__ = [
     "evaluate",
     "evaluate_run",
     "examine_machine",
+    "export_model",
     "import_checkpoint",
     "load",
     "load_config",

@@ -11,6 +11,7 @@ from ivreid.datasets.features import read_features
 from ivreid.errors import IvreidError, UsageError
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.models import read_weights
+from ivreid.models.exported import read_exported
 from ivreid.models.sealed import read_safetensors
 from ivreid.protocols import read_results
 from ivreid.reading import read_json, read_json_lines
@@ -41,6 +42,7 @@ _SEAL, _FORM = "SHA-256 of text and tensors", "read whole"
 _WEIGHTS = ("weights", _SEAL, read_weights)
 _STATE = ("checkpoint", _SEAL, load_state)
 _KINDS: dict[str, tuple[str, str, Reader]] = {
+    ".onnx": ("exported model", "SHA-256 of card and graph", read_exported),
     ".npz": ("features", "CRC-32 of every array", lambda path: read_features(path, protocol="sysu-mm01")),
     ".json": ("JSON", _FORM, read_json),
     ".jsonl": ("log", _FORM, read_json_lines),

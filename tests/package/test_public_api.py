@@ -28,6 +28,7 @@ NAMES = [
     "evaluate",
     "evaluate_run",
     "examine_machine",
+    "export_model",
     "import_checkpoint",
     "load",
     "load_config",

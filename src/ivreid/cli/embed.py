@@ -15,7 +15,8 @@ def run(
     model: Annotated[
         str,
         typer.Argument(
-            help="Run folder, weights file, or hf://ORG/NAME[@REVISION]", metavar="RUN_DIR|WEIGHTS"
+            help="Run folder, weights file, exported model (.onnx), or hf://ORG/NAME[@REVISION]",
+            metavar="RUN_DIR|WEIGHTS",
         ),
     ],
     images: Annotated[

@@ -19,7 +19,8 @@ def run(
     path: Annotated[
         str,
         typer.Argument(
-            metavar="RUN_DIR|WEIGHTS", help="A run folder, a weights file, or hf://ORG/NAME[@REVISION]."
+            metavar="RUN_DIR|WEIGHTS",
+            help="A run folder, a weights file, an exported model (.onnx), or hf://ORG/NAME[@REVISION].",
         ),
     ],
     *,

@@ -27,6 +27,7 @@ VERBS = {
     "calibrate": "Fit a same-person distance threshold on validation identities.",
     "embed": "Turn a folder of images into a features file.",
     "crop": "Cut people out of frames by a detector's boxes, for a gallery.",
+    "export": "Write trained weights as one ONNX file for onnxruntime.",
     "methods": "List the methods: paper, cost, published figures; or print one's page.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",

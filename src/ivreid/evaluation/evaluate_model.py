@@ -21,6 +21,7 @@ from ivreid.evaluation.saved_results import check_can_save, save_results
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, Flip, embed_samples, flip_of, load, tta_name, weights_file
 from ivreid.inference.test_time import first_of_spectra
+from ivreid.models.exported import is_exported
 from ivreid.paths import not_there
 from ivreid.protocols import Result, every_setting, make_protocol
 from ivreid.retrieval import parse_reranker
@@ -76,7 +77,7 @@ def evaluate_run(
     started embed a share each; rank 0 does the rest.
 
     Args:
-        path: A run folder, a weights file, or an address `hf://ORG/NAME[@REVISION]`.
+        path: A run folder, a weights file, an exported model, or an address `hf://ORG/NAME[@REVISION]`.
         data_root: The dataset's folder; a run folder knows where it was.
         dataset: The dataset's registry name; weights know what they were trained on.
         trial: RegDB's split; the weights' own where not given.
@@ -106,6 +107,8 @@ def evaluate_run(
             found before the work.
         ResultsNotSaved: It could not be written at the end; the error holds the results.
     """
+    if device == "auto" and is_exported(path):
+        device = "cpu"  # where onnxruntime computes
     process = process_from_environment()
     folder = RunFolder(Path(path)) if Path(path).is_dir() else None
     if folder is not None and process.is_main:

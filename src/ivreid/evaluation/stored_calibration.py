@@ -21,13 +21,14 @@ from ivreid.analysis.named_calibrations import (
 from ivreid.analysis.search_calibration import SearchCalibration, fit_search
 from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
-from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
+from ivreid.errors import DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.evaluation.tested_features import refuse_test_features
 from ivreid.inference import Flip, embed_samples, load, weights_file
 from ivreid.inference.embedder import Precision
 from ivreid.io import check_output, file_hash
-from ivreid.models.weights import read_card, read_weights, weights_fingerprint, write_weights
+from ivreid.models.exported import is_exported
+from ivreid.models.weights import model_fingerprint, read_card, store_card
 from ivreid.protocols import make_protocol
 from ivreid.types import Embeddings, Progress
 
@@ -221,10 +222,10 @@ def _in_short(found: Calibration | SearchCalibration) -> str:
 
 def _stored(found: StoredCalibration, target: Path, precision: str, flip: Flip | bool) -> StoredCalibration:
     """The calibration written into the card of `target`, bound to what those weights compute."""
-    tensors, card = read_weights(target)
-    if not tensors:
-        raise CheckpointError(f"{target} holds no tensors")
-    computed = Computed(weights_fingerprint(tensors, card), precision, flip)
+    card = read_card(target)
+    if is_exported(target):
+        precision = card["export"]["precision"]  # it computes in nothing else
+    computed = Computed(model_fingerprint(target), precision, flip)
     bound = replace(found, origin={**found.origin, "computed": computed.to_json()})
-    write_weights(target, tensors, with_calibration(card, found.name, bound.to_json()))
+    store_card(target, with_calibration(card, found.name, bound.to_json()))
     return bound

@@ -13,6 +13,7 @@ from torch.nn import functional
 from ivreid.data import (
     ImageSource,
     Preprocessing,
+    normalise,
     prefetch,
     to_tensor,
     usable_workers,
@@ -82,23 +83,51 @@ class Embedder(KnowsThresholds):
         fingerprint: str | None = None,
         address: str | None = None,
     ) -> None:
-        if batch_size < 1:
-            raise UsageError(f"the batch size is {batch_size}; it must be 1 or more")
-        self.device = choose_device(device)
         if precision not in get_args(Precision):
             raise UsageError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
+        self._configure(
+            preprocessing,
+            device=device,
+            precision=precision,
+            batch_size=batch_size,
+            workers=workers,
+            flip=flip,
+            spectra=spectra,
+            card=card,
+            fingerprint=fingerprint,
+            address=address,
+        )
         if precision != "fp32" and self.device.type != "cuda":
             raise UsageError(
                 f"precision {precision} needs a CUDA device, this is {self.device.type}; use fp32"
             )
+        self.embedding_dim = method.embedding_dim * (SPECTRA if spectra else 1)
+        self.network: Method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
+
+    def _configure(
+        self,
+        preprocessing: Preprocessing,
+        *,
+        device: str | torch.device,
+        precision: str,
+        batch_size: int,
+        workers: int | None,
+        flip: Flip | bool,
+        spectra: bool,
+        card: Mapping[str, Any] | None,
+        fingerprint: str | None,
+        address: str | None = None,
+    ) -> None:
+        """What every embedder has, whatever computes."""
+        if batch_size < 1:
+            raise UsageError(f"the batch size is {batch_size}; it must be 1 or more")
+        self.device = choose_device(device)
         self.precision, self.address = precision, address
         self.preprocessing, self.batch_size = preprocessing, batch_size
         self.flip, self.spectra = flip_of(flip), spectra
         self.workers = usable_workers(workers)
         self.card: Mapping[str, Any] = dict(card or {})
         self.fingerprint = fingerprint
-        self.embedding_dim = method.embedding_dim * (SPECTRA if spectra else 1)
-        self.network: Method = prepare_for_inference(method, preprocessing.size, fold=fold).to(self.device)
 
     def embed(
         self,
@@ -172,12 +201,15 @@ class Embedder(KnowsThresholds):
         chunk = CPU_CHUNK if self.device.type == "cpu" else len(images)
         parts = zip(torch.split(images, chunk), torch.split(flags, chunk), strict=True)
         with full_precision(self.device), self._autocast():
-            vectors = torch.cat([self._views(part, flag) for part, flag in parts])
+            vectors = torch.cat(
+                [embed_views(self._plain, *part, self.flip, spectra=self.spectra) for part in parts]
+            )
         return np.asarray(functional.normalize(vectors.float()).cpu().numpy(), dtype=np.float32)
 
-    def _views(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
-        how = self.preprocessing
-        return embed_views(self.network, images, infrared, how, self.flip, spectra=self.spectra)
+    def _plain(self, images: torch.Tensor, infrared: torch.Tensor) -> torch.Tensor:
+        """Embeddings of images as decoded, (B, 3, H, W) uint8, as the network gives them."""
+        inputs = normalise(images, self.preprocessing.mean, self.preprocessing.std)
+        return self.network.embed(inputs, infrared)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "fp32":

@@ -6,16 +6,16 @@ import logging
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 
 from ivreid import methods
 from ivreid.catalogue import changes
-from ivreid.data import Preprocessing
-from ivreid.errors import CheckpointError
+from ivreid.errors import CheckpointError, UsageError
 from ivreid.inference.addresses import fetch, is_address
 from ivreid.inference.embedder import Embedder, Precision
+from ivreid.inference.exported_embedder import ExportedEmbedder, preprocessing_of
 from ivreid.inference.test_time import Flip
 from ivreid.models import read_weights, weights_fingerprint
+from ivreid.models.exported import is_exported
 
 log = logging.getLogger(__name__)
 
@@ -56,31 +56,36 @@ def load(
     """Load trained weights to embed images with.
 
     Args:
-        path: A run folder, a weights file, or an address `hf://ORG/NAME[@REVISION]`.
+        path: A run folder, a weights file, an exported model (.onnx), or an address `hf://ORG/NAME[@REVISION]`.
         device: auto, cpu, cuda, cuda:N or mps.
         batch_size: Images per batch.
         workers: Decoding threads; None chooses by the cores.
         flip: Mirror images: "none", "average" (True means it, too) or "unit", see `Embedder`; only when asked, whatever
             the weights' card advises.
         spectra: Four embeddings of each image, see `Embedder`.
-        precision: What the network computes in; bf16 and fp16 need a CUDA device.
+        precision: What the network computes in; bf16 and fp16 need a CUDA device. An exported model computes in
+            what it was exported as.
 
     Raises:
         CheckpointError: No weights there, or damaged or foreign ones.
         UsageError: An unknown device, a precision it has not, or an address that leads nowhere.
     """
     file, address = fetch(str(path)) if is_address(path) else (weights_file(path), None)
+    if is_exported(file):
+        if precision != "fp32":
+            raise UsageError(
+                f"{file} is an exported model, which computes in what it was exported as; leave the precision {precision} out"
+            )
+        return ExportedEmbedder(
+            file, device=device, batch_size=batch_size, workers=workers, flip=flip, spectra=spectra
+        )
     tensors, card = read_weights(file)
     method = methods.rebuild(tensors, card, str(file))
     for line in changes(card.get("plugins")):
         log.warning("%s", line)
-    try:
-        preprocessing = Preprocessing.model_validate(card.get("preprocessing") or {})
-    except ValidationError as error:
-        raise CheckpointError(f"the card of {file} has no usable `preprocessing`: {error}") from error
     return Embedder(
         method,
-        preprocessing,
+        preprocessing_of(card, str(file)),
         device=device,
         batch_size=batch_size,
         workers=workers,

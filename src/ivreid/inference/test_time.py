@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ivreid.data import normalise
-from ivreid.data.settings import Preprocessing
 from ivreid.errors import UsageError, did_you_mean
-from ivreid.methods.base import Method
 from ivreid.reading import clean
 from ivreid.types import Embeddings
 
@@ -44,10 +42,9 @@ def tta_name(flip: Flip | bool, *, spectra: bool = False) -> str | None:
 
 
 def embed_views(
-    network: Method,
+    embed: Callable[[Tensor, Tensor], Tensor],
     images: Tensor,
     infrared: Tensor,
-    how: Preprocessing,
     flip: Flip,
     *,
     spectra: bool = False,
@@ -55,10 +52,9 @@ def embed_views(
     """The embeddings of images and what views of them are asked for.
 
     Args:
-        network: In evaluation mode.
+        embed: Images as decoded, and whether each is infrared, to embeddings of any length.
         images: As decoded.
         infrared: Whether each is an infrared image.
-        how: Mean and std.
         flip: What the mirror image does.
         spectra: Four embeddings in a row, each at half of length 1: of the image as it is, and of a visible one with
             its R, G or B for all channels. An infrared image has the first four times.
@@ -66,7 +62,7 @@ def embed_views(
     Shape:
         images (B, 3, H, W) uint8, infrared (B,) bool -> (B, D) or (B, 4 D).
     """
-    plain = _mirrored(network, normalise(images, how.mean, how.std), infrared, flip)
+    plain = _mirrored(embed, images, infrared, flip)
     if not spectra:
         return plain
     parts = [functional.normalize(plain.float())]
@@ -75,8 +71,7 @@ def embed_views(
         part = parts[0].clone()
         if len(visible):
             copied = images[visible][:, channel : channel + 1].expand(-1, 3, -1, -1)
-            found = _mirrored(network, normalise(copied, how.mean, how.std), infrared[visible], flip)
-            part[visible] = functional.normalize(found.float())
+            part[visible] = functional.normalize(_mirrored(embed, copied, infrared[visible], flip).float())
         parts.append(part)
     return torch.cat(parts, dim=1) / 2
 
@@ -87,11 +82,13 @@ def first_of_spectra(embeddings: Embeddings) -> Embeddings:
     return Embeddings(first * 2, embeddings.images)
 
 
-def _mirrored(network: Method, inputs: Tensor, infrared: Tensor, flip: Flip) -> Tensor:
-    vectors = network.embed(inputs, infrared)
+def _mirrored(
+    embed: Callable[[Tensor, Tensor], Tensor], images: Tensor, infrared: Tensor, flip: Flip
+) -> Tensor:
+    vectors = embed(images, infrared)
     if flip == "none":
         return vectors
-    mirror = network.embed(inputs.flip(3), infrared)
+    mirror = embed(images.flip(3), infrared)
     if flip == "unit":
         vectors, mirror = (functional.normalize(view.float()) for view in (vectors, mirror))
     return (vectors + mirror) / 2

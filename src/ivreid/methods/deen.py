@@ -178,7 +178,7 @@ class DEEN(Method):
         """The joined chunks, each of length 1: (B, 3, H, W) -> (B, 6 D)."""
         x = self.pooled(images, infrared)
         kinds = (x, self.norm(x)) if self.settings.chunks == "x+z" else (self.norm(x),)
-        branches = [functional.normalize(kind).chunk(BRANCHES) for kind in kinds]
+        branches = [functional.normalize(kind).reshape(BRANCHES, images.shape[0], -1) for kind in kinds]
         return torch.cat([chunk for branch in zip(*branches, strict=True) for chunk in branch], 1)
 
     def forward(

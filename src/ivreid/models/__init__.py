@@ -11,7 +11,14 @@ from ivreid.models.pooling import gem, global_average
 from ivreid.models.stages import BackboneStages, after_last_blocks, split_backbone
 from ivreid.models.stems import TwoStems
 from ivreid.models.vit import OverlappingViT, create_vit, resize_table
-from ivreid.models.weights import MAX_CLASSES, read_card, read_weights, weights_fingerprint, write_weights
+from ivreid.models.weights import (
+    MAX_CLASSES,
+    read_card,
+    read_weights,
+    store_card,
+    weights_fingerprint,
+    write_weights,
+)
 
 __all__ = [
     "MAX_CLASSES",
@@ -38,6 +45,7 @@ __all__ = [
     "read_weights",
     "resize_table",
     "split_backbone",
+    "store_card",
     "weights_fingerprint",
     "write_weights",
 ]

@@ -100,7 +100,7 @@ def read_sealed(path: Path | str, kind: Kind) -> tuple[dict[str, Tensor], dict[s
             which.
     """
     tensors, head = read_safetensors(path, kind.noun)
-    return tensors, _info(clean(path), head, kind)
+    return tensors, proved_info(clean(path), head, kind)
 
 
 def read_info(path: Path | str, kind: Kind) -> tuple[dict[str, Any], Head]:
@@ -114,7 +114,7 @@ def read_info(path: Path | str, kind: Kind) -> tuple[dict[str, Any], Head]:
             head = _read_head(file, _unreadable(path, kind.noun))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot read {clean(path)}: {reason(error)}") from error
-    return _info(clean(path), head, kind), head
+    return proved_info(clean(path), head, kind), head
 
 
 def read_safetensors(path: Path | str, noun: str = "safetensors file") -> tuple[dict[str, Tensor], Head]:
@@ -185,8 +185,12 @@ def _read_head(file: BinaryIO, said: str) -> Head:
     return Head(texts, shapes)
 
 
-def _info(source: str, head: Head, kind: Kind) -> dict[str, Any]:
-    """The text, once it is proved and of the right kind and format."""
+def proved_info(source: str, head: Head, kind: Kind) -> dict[str, Any]:
+    """The text of a head, once it is proved and of the right kind and format; `source` names it in messages.
+
+    Raises:
+        CheckpointError: As `read_sealed`.
+    """
     seals = {TEXT_DIGEST, TENSOR_DIGEST} & head.metadata.keys()
     text = head.metadata.get(TEXT)
     if text is None and not seals:

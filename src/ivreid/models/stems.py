@@ -19,7 +19,8 @@ Rows = Callable[[Tensor], Tensor]
 def route(x: Tensor, infrared: Tensor, visible_part: Rows, infrared_part: Rows) -> Tensor:
     """Each modality's rows through its own part, and back to their places.
 
-    A part without rows is not run, so a batch may hold one modality only.
+    A part without rows is not run, so a batch may hold one modality only. An exported graph cannot ask how many
+    rows there are: there both parts run on all rows, and the modality chooses.
 
     Args:
         x: (B, ...) rows.
@@ -27,6 +28,9 @@ def route(x: Tensor, infrared: Tensor, visible_part: Rows, infrared_part: Rows) 
         visible_part: (V, ...) -> (V, ...).
         infrared_part: (R, ...) -> (R, ...), to the same shape per row.
     """
+    if torch.compiler.is_exporting():
+        visible, other = visible_part(x), infrared_part(x)
+        return torch.where(infrared.reshape(-1, *[1] * (visible.ndim - 1)), other, visible)
     v, r = modality_rows(infrared, x.device)
     if not len(r):
         return visible_part(x)

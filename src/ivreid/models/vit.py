@@ -58,7 +58,7 @@ class OverlappingViT(nn.Module):
                 f"{self.grid[0]}x{self.grid[1]} places; resize the images, or build it for that size"
             )
         patches = self.patch_embed.proj(images).flatten(2).transpose(1, 2)  # type: ignore[operator]
-        x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        x = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
         x = self.blocks(self.pos_drop(x + self.pos_embed))
         embedding: Tensor = self.norm(x)[:, 0]
         return embedding

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ivreid.errors import CheckpointError
 from ivreid.io import OutputKind
+from ivreid.models.exported import is_exported, read_exported, write_exported
 from ivreid.models.sealed import Kind, add_tensors, read_info, read_sealed, write_sealed
 from ivreid.reading import clean, reason
 
@@ -52,7 +53,7 @@ def write_weights(path: Path | str, tensors: Mapping[str, Tensor], card: Mapping
         CheckpointError: A card that lacks what `read_weights` needs, or is not JSON.
         DataError: The disk is full or the folder cannot be written; the old file stays.
     """
-    _check(card, str(path))
+    check_card(card, str(path))
     write_sealed(path, WEIGHTS, tensors, card)
 
 
@@ -65,20 +66,41 @@ def read_weights(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     _refuse_pickles(Path(path))
     tensors, card = read_sealed(path, WEIGHTS)
-    _check(card, str(path))
+    check_card(card, str(path))
     return tensors, card
 
 
 def read_card(path: Path | str) -> dict[str, Any]:
-    """The card alone; reads the file's head only.
+    """The card alone, of a weights file or an exported model; of weights it reads the file's head only.
 
     Raises:
         CheckpointError: As `read_weights`.
     """
+    if is_exported(path):
+        card = read_exported(path).card
+        check_card(card, str(path))
+        return card
     _refuse_pickles(Path(path))
     card, _ = read_info(path, WEIGHTS)
-    _check(card, str(path))
+    check_card(card, str(path))
     return card
+
+
+def store_card(path: Path | str, card: Mapping[str, Any]) -> None:
+    """Give a weights file or an exported model another card; what it computes stays, byte by byte.
+
+    Raises:
+        CheckpointError: The file or the card cannot be used.
+        DataError: It cannot be written; the old file stays.
+    """
+    check_card(card, str(path))
+    if is_exported(path):
+        write_exported(path, read_exported(path).graph, card)
+        return
+    tensors, _ = read_weights(path)
+    if not tensors:
+        raise CheckpointError(f"{path} holds no tensors")
+    write_weights(path, tensors, card)
 
 
 def weights_fingerprint(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
@@ -92,9 +114,24 @@ def weights_fingerprint(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) 
     return digest.hexdigest()[:16]
 
 
+def model_fingerprint(path: Path | str) -> str:
+    """The fingerprint of what a weights file or an exported model computes.
+
+    Raises:
+        CheckpointError: As `read_weights`.
+    """
+    if is_exported(path):
+        return str(read_exported(path).card["export"]["fingerprint"])
+    return weights_fingerprint(*read_weights(path))
+
+
 def _refuse_pickles(path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such weights file")
+    if is_exported(path):
+        raise CheckpointError(
+            f"{path} is an exported model, whose tensors cannot be taken out; give the weights it was exported from"
+        )
     try:
         with path.open("rb") as file:
             head = file.read(9)
@@ -107,7 +144,12 @@ def _refuse_pickles(path: Path) -> None:
         )
 
 
-def _check(card: Mapping[str, Any], path: str) -> None:
+def check_card(card: Mapping[str, Any], path: str) -> None:
+    """Refuse a card that lacks what building its method needs, or holds values of a wrong kind.
+
+    Raises:
+        CheckpointError: The message names the entry and `path`.
+    """
     for key, expected in REQUIRED.items():
         if type(card.get(key)) is not expected:
             found = type(card[key]).__name__ if key in card else "nothing"
