@@ -15,7 +15,13 @@ from ivreid.errors import UsageError
 from ivreid.studies.optuna_store import require_optuna
 
 ROOT = Path(__file__).parents[2]
-MODULES = {"mlflow-skinny": "mlflow", "pillow": "PIL", "pyyaml": "yaml", "huggingface-hub": "huggingface_hub"}
+MODULES = {
+    "faiss-cpu": "faiss",
+    "mlflow-skinny": "mlflow",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "huggingface-hub": "huggingface_hub",
+}
 """Modules whose distribution has another name."""
 
 
