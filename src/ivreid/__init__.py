@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ivreid.evaluation import calibrate, evaluate_run
     from ivreid.evaluation.model_card import write_model_card
     from ivreid.export import export_model
+    from ivreid.gallery import Gallery
     from ivreid.inference import Embedder, embed_folder, load
     from ivreid.methods import register_method
     from ivreid.methods.checkpoint_import import import_checkpoint
@@ -39,6 +40,7 @@ _HOMES = {
     "Dataset": "ivreid.datasets",
     "Embedder": "ivreid.inference",
     "Embeddings": "ivreid.types",
+    "Gallery": "ivreid.gallery",
     "ImageTable": "ivreid.types",
     "IvreidError": "ivreid.errors",
     "Modality": "ivreid.types",
@@ -85,6 +87,7 @@ __all__ = [
     "Dataset",
     "Embedder",
     "Embeddings",
+    "Gallery",
     "ImageTable",
     "IvreidError",
     "Modality",

@@ -167,6 +167,8 @@ class Galleries(RuleBasedStateMachine):
         assert summary.cameras == {
             c: n for c in {o.camera for o in crops} if (n := sum(o.camera == c for o in crops))
         }
+        assert set(self.store.cameras()) == {o.camera for o in crops}
+        assert self.store.has_tracklets() == any(o.tracklet for o in crops)
         assert summary.first == min((o.time for o in crops), default=None)
         assert summary.last == max((o.time for o in crops), default=None)
         assert summary.tracklets == len({o.tracklet for o in crops} - {None})

@@ -12,6 +12,7 @@ NAMES = [
     "Dataset",
     "Embedder",
     "Embeddings",
+    "Gallery",
     "ImageTable",
     "IvreidError",
     "Modality",

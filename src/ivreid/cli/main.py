@@ -28,6 +28,8 @@ VERBS = {
     "embed": "Turn a folder of images into a features file.",
     "crop": "Cut people out of frames by a detector's boxes, for a gallery.",
     "export": "Write trained weights as one ONNX file for onnxruntime.",
+    "gallery": "Keep crops of many cameras, with their vectors, to search in.",
+    "search": "Find the people of some pictures in a gallery.",
     "methods": "List the methods: paper, cost, published figures; or print one's page.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",

@@ -100,6 +100,14 @@ class Receipt:
 
 
 @dataclass(frozen=True)
+class Erasures:
+    """What a store refuses: marks of erased pixels under a secret key, see `record.erased_mark`."""
+
+    key: bytes
+    marks: frozenset[bytes]
+
+
+@dataclass(frozen=True)
 class Report:
     """What a verification found.
 
@@ -206,6 +214,14 @@ class Store(Protocol):
         """How many crops pass; or how many tracklets they make, a crop without one counting as one."""
         ...
 
+    def cameras(self) -> tuple[str, ...]:
+        """The names of all cameras of which it holds a crop."""
+        ...
+
+    def has_tracklets(self) -> bool:
+        """Whether any crop belongs to a tracklet."""
+        ...
+
     def summary(self) -> Summary:
         """What it holds."""
         ...
@@ -216,6 +232,14 @@ class Store(Protocol):
 
     def erase(self, where: Where) -> Receipt:
         """Remove crops so that no file of the store holds their vectors or pictures; their pixels are refused ever after."""
+        ...
+
+    def erasures(self) -> tuple[Erasures, ...]:
+        """What it refuses, its own first, so that a copy refuses it too."""
+        ...
+
+    def inherit(self, erasures: Sequence[Erasures]) -> None:
+        """Refuse from now on what another store refuses."""
         ...
 
     def expire(self, older_than: datetime) -> Receipt:

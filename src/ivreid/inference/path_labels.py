@@ -111,6 +111,21 @@ def refuse_other_modality(
             )
 
 
+def modalities_said(
+    root: Path, files: tuple[str, ...], layouts: Mapping[str, str]
+) -> dict[str, Modality | None]:
+    """The modality of every picture by the layout of a dataset or a folder's name; None where nothing says it.
+
+    Args:
+        root: The folder that was given.
+        files: Paths from there.
+        layouts: The folders below `root` with a dataset's layout, and its name.
+    """
+    here = Path(os.path.abspath(root))  # noqa: PTH100 - the name as given, not where a link leads
+    above, known = _layout_above(here), _word_above(here)
+    return {file: _said(file, layouts, above, known)[0] for file in files}
+
+
 def _said(
     file: str, layouts: Mapping[str, str], above: tuple[str, str] | None, known: tuple[Modality | None, str]
 ) -> tuple[Modality | None, str]:

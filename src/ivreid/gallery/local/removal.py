@@ -8,9 +8,10 @@ from ivreid.errors import UsageError
 from ivreid.gallery.local.audit import write_audit
 from ivreid.gallery.local.cache import Cache
 from ivreid.gallery.local.database import Catalogue, note_change
+from ivreid.gallery.local.refusals import refuse_pixels
 from ivreid.gallery.local.rows import condition
 from ivreid.gallery.local.view import Views
-from ivreid.gallery.record import checked_time, erased_mark
+from ivreid.gallery.record import checked_time
 from ivreid.gallery.store import Receipt
 from ivreid.gallery.where import EVERYTHING, Where
 
@@ -30,8 +31,8 @@ class Removal:
     that is killed between leaves the word, and the next opening finishes.
     """
 
-    def __init__(self, catalogue: Catalogue, cache: Cache, views: Views, key: bytes) -> None:
-        self._catalogue, self._cache, self._views, self._key = catalogue, cache, views, key
+    def __init__(self, catalogue: Catalogue, cache: Cache, views: Views) -> None:
+        self._catalogue, self._cache, self._views = catalogue, cache, views
 
     def delete(self, where: Where) -> int:
         """Take rows out of every answer; their bytes may stay in the cache until it is built anew."""
@@ -60,8 +61,7 @@ class Removal:
         with self._catalogue.writing() as db:
             found = db.execute(f"SELECT seq, pixels FROM crop WHERE {wanted}", values).fetchall()
             if refuse:
-                marks = [(erased_mark(self._key, pixels),) for _, pixels in found]
-                db.executemany("INSERT OR IGNORE INTO erased VALUES (?)", marks)
+                refuse_pixels(db, {pixels for _, pixels in found})
             numbers = [(seq,) for seq, _ in found]
             for table in ("picture", "vector", "crop"):
                 db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers)

@@ -19,12 +19,13 @@ from ivreid.gallery.local.audit import write_audit
 from ivreid.gallery.local.cache import Cache
 from ivreid.gallery.local.database import FILE, Catalogue, note_change
 from ivreid.gallery.local.nearest import Changed, Decided, nearest, runs_of
+from ivreid.gallery.local.refusals import erasures, inherit, refused
 from ivreid.gallery.local.removal import Removal
 from ivreid.gallery.local.rows import INSERT, SELECT, condition, row_digest, to_crop, to_row
 from ivreid.gallery.local.verify import verify
 from ivreid.gallery.local.view import Views
-from ivreid.gallery.record import Crop, erased_mark, from_microseconds
-from ivreid.gallery.store import Added, AuditRow, Binding, Found, Hit, Receipt, Report, Summary
+from ivreid.gallery.record import Crop, from_microseconds
+from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
 from ivreid.gallery.vectors import HalfArray, stored
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.types import Modality, Progress
@@ -50,13 +51,12 @@ class LocalStore:
             meta = dict(db.execute("SELECT name, value FROM meta"))
         try:
             self.binding = Binding(meta["fingerprint"], int(meta["dimension"]), meta["model"])
-            self._key = bytes(meta["key"])
         except (KeyError, TypeError, ValueError) as error:
             self._catalogue.close()
             raise DataError(f"{self.root / FILE} is damaged: it does not say {error}; take a copy") from error
         cache = Cache(self.root, self.binding.dimension)
         self._views = Views(self._catalogue, cache, self.binding.dimension)
-        self._removal = Removal(self._catalogue, cache, self._views, self._key)
+        self._removal = Removal(self._catalogue, cache, self._views)
         self._cache = cache
         if meta["unfinished"]:
             self._removal.finish()
@@ -88,11 +88,11 @@ class LocalStore:
                     "fingerprint": binding.fingerprint,
                     "dimension": binding.dimension,
                     "model": binding.name,
-                    "key": secrets.token_bytes(32),
                     "unfinished": 0,
                 }
                 with catalogue.writing() as db:
                     db.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+                    db.execute("INSERT INTO secret (key) VALUES (?)", (secrets.token_bytes(32),))
                     note_change(db)
                 catalogue.close()
                 made.replace(root)
@@ -167,13 +167,7 @@ class LocalStore:
         ids = json.dumps([crop.id for crop in crops])
         rows = db.execute("SELECT id FROM crop WHERE id IN (SELECT value FROM json_each(?))", (ids,))
         there = {row[0] for row in rows}
-        marks = {crop.pixels: erased_mark(self._key, crop.pixels) for crop in crops}
-        (any_erased,) = db.execute("SELECT EXISTS (SELECT 1 FROM erased)").fetchone()
-        gone = {
-            pixels
-            for pixels, mark in marks.items()
-            if any_erased and db.execute("SELECT 1 FROM erased WHERE mark = ?", (mark,)).fetchone()
-        }
+        gone = refused(db, {crop.pixels for crop in crops})
         added, known, erased = [], [], []
         for crop in crops:
             if crop.pixels in gone:
@@ -261,6 +255,22 @@ class LocalStore:
             (count,) = db.execute(f"SELECT {what} FROM crop WHERE {wanted}", values).fetchone()
         return int(count)
 
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras' names, sorted."""
+        sql = (
+            "WITH RECURSIVE name (camera) AS (SELECT min(camera) FROM crop UNION ALL "
+            "SELECT (SELECT min(camera) FROM crop WHERE crop.camera > name.camera) FROM name WHERE camera NOT NULL) "
+            "SELECT camera FROM name WHERE camera NOT NULL"
+        )  # one look into the index for each
+        with self._catalogue.reading() as db:
+            return tuple(row[0] for row in db.execute(sql))
+
+    def has_tracklets(self) -> bool:
+        """Whether any crop has a tracklet."""
+        with self._catalogue.reading() as db:
+            (found,) = db.execute("SELECT EXISTS (SELECT 1 FROM crop WHERE tracklet NOT NULL)").fetchone()
+        return bool(found)
+
     def summary(self) -> Summary:
         """What it holds, see `Store.summary`."""
         with self._catalogue.reading() as db:
@@ -283,6 +293,16 @@ class LocalStore:
     def erase(self, where: Where) -> Receipt:
         """Remove crops and their bytes for good, see `Store.erase`."""
         return self._removal.erase(where)
+
+    def erasures(self) -> tuple[Erasures, ...]:
+        """What it refuses, see `Store.erasures`."""
+        with self._catalogue.reading() as db:
+            return erasures(db)
+
+    def inherit(self, erasures: Sequence[Erasures]) -> None:
+        """Refuse what another store refuses."""
+        with self._catalogue.writing() as db:
+            inherit(db, erasures)
 
     def expire(self, older_than: datetime) -> Receipt:
         """Remove old crops and their bytes, see `Store.expire`."""

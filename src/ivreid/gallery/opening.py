@@ -1,0 +1,52 @@
+"""From an address to a store: a folder, or a URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ivreid.errors import UsageError, did_you_mean
+from ivreid.gallery.local import LocalStore
+from ivreid.gallery.store import Binding, Store
+from ivreid.paths import user_path
+from ivreid.reading import clean
+
+SCHEMES: dict[str, tuple[Callable[[str], Store], Callable[[str, Binding, Path], Store]]] = {}
+"""For each scheme of a URL, what opens a store there and what makes one."""
+
+
+def open_store(address: str | Path) -> Store:
+    """The store at an address.
+
+    Raises:
+        UsageError: A URL of an unknown kind.
+        DataError: No store there, or a damaged one.
+    """
+    scheme = scheme_of(address)
+    return _known(scheme)[0](str(address)) if scheme else LocalStore(user_path(address))
+
+
+def create_store(address: str | Path, binding: Binding, weights: Path) -> Store:
+    """Make an empty store for a model's vectors, with its weights.
+
+    Raises:
+        UsageError: Something is there already, or a URL of an unknown kind.
+        DataError: It cannot be made.
+    """
+    scheme = scheme_of(address)
+    if scheme:
+        return _known(scheme)[1](str(address), binding, weights)
+    return LocalStore.create(user_path(address), binding, weights)
+
+
+def scheme_of(address: str | Path) -> str:
+    """What stands before :// in a URL; empty for a path."""
+    scheme, mark, _ = str(address).partition("://")
+    return scheme if mark and not isinstance(address, Path) else ""
+
+
+def _known(scheme: str) -> tuple[Callable[[str], Store], Callable[[str, Binding, Path], Store]]:
+    if scheme not in SCHEMES:
+        known = did_you_mean(scheme, ["a folder", *(f"{name}://..." for name in SCHEMES)])
+        raise UsageError(f"there is no kind of gallery {clean(scheme, 40)}://; {known}")
+    return SCHEMES[scheme]
