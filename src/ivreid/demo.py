@@ -79,7 +79,9 @@ def run_demo(
     stage(3, STAGES[2])
     with progress_bars("Embedding") as (tick,):
         try:
-            results = evaluate_run(training.folder, settings=config.protocol_settings(), progress=tick)
+            results = evaluate_run(
+                training.folder, settings=config.protocol_settings(), notice=notice, progress=tick
+            )
         except ResultsNotSaved as error:
             show_results(error.results)
             raise

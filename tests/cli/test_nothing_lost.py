@@ -71,7 +71,7 @@ def test_one_file_that_fails_does_not_take_the_other_with_it(ivreid, tiny_run, t
     run = tmp_path / "run"
     shutil.copytree(tiny_run, run, ignore=shutil.ignore_patterns("results.json", "features.npz"))
 
-    def refuse(path, _):
+    def refuse(path, _, **marks):
         raise DataError(f"cannot write {path}")
 
     monkeypatch.setattr(saved_results, f"write_{lost}", refuse)
@@ -133,7 +133,7 @@ def test_a_threshold_that_cannot_be_stored_is_told(ivreid, tiny_run, tmp_path, d
     outcome = ivreid("calibrate", run, "--fpr", "0.2", "--device", "cpu")
     assert outcome.status == 2
     assert "No space left on device" in outcome.err
-    assert "Not stored is the threshold found: cosine distance 0." in outcome.err
+    assert "Not stored is what was found: cosine distance 0." in outcome.err
 
 
 def test_figures_can_go_to_standard_output(ivreid, features, tmp_path):

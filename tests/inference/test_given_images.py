@@ -20,8 +20,8 @@ from ivreid.types import Embeddings, ImageTable
 SIZE = (12, 8)
 
 
-def pixels(images: Any, value_range: Any = "refuse") -> np.ndarray:
-    source = GivenImages(one_by_one(images), SIZE, value_range)
+def pixels(images: Any, value_range: Any = "refuse", colour: Any = "rgb") -> np.ndarray:
+    source = GivenImages(one_by_one(images), SIZE, value_range, colour=colour)
     return np.stack([source.read(row) for row in range(len(source))])
 
 
@@ -47,6 +47,54 @@ def test_batches_of_either_layout(batch: np.ndarray, expected: np.ndarray) -> No
         assert np.array_equal(pixels(torch.from_numpy(form[2])), expected[2:3])
     strided = torch.from_numpy(batch).permute(0, 3, 1, 2)  # channels-last memory
     assert np.array_equal(pixels(strided), expected) and len(one_by_one(strided)) == 5
+
+
+def test_blue_first_as_opencv_has_it(batch: np.ndarray, expected: np.ndarray, tmp_path: Path) -> None:
+    bgr = batch[..., ::-1]
+    first = np.ascontiguousarray(bgr.transpose(0, 3, 1, 2))
+    for form in (bgr, first, torch.from_numpy(first), list(first), first / 255):
+        assert np.array_equal(pixels(form, colour="bgr"), expected)
+    assert np.array_equal(pixels(bgr[1], colour="bgr"), expected[1:2])
+    assert np.array_equal(pixels(batch[:, :, :, :1], colour="bgr"), pixels(batch[:, :, :, :1]))
+    Image.fromarray(batch[0]).save(tmp_path / "a.png")  # files and Pillow images know their colours
+    for form in (tmp_path / "a.png", Image.fromarray(batch[0]), (tmp_path / "a.png").read_bytes()):
+        assert np.array_equal(pixels(form, colour="bgr"), expected[:1])
+    with pytest.raises(UsageError, match="color 'gbr' is unknown"):
+        pixels(batch, colour="gbr")
+
+
+def test_a_fourth_channel_is_opacity(batch: np.ndarray) -> None:
+    rgba = np.concatenate([batch, np.full((*batch.shape[:3], 1), 255, np.uint8)], axis=3)
+    assert np.array_equal(pixels(rgba), pixels(batch))
+    assert np.array_equal(pixels(rgba.transpose(0, 3, 1, 2)), pixels(batch))
+    rgba[:, 10:, :, 3] = 0
+    black = batch.copy()
+    black[:, 10:] = 0
+    assert np.array_equal(pixels(rgba), pixels(black))
+    bgra = rgba[..., [2, 1, 0, 3]]
+    assert np.array_equal(pixels(bgra, colour="bgr"), pixels(black))
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "webp", "tif"])
+def test_the_bytes_of_a_file_are_the_file(batch: np.ndarray, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(batch[0]).save(file)
+    want, data = pixels(file), file.read_bytes()
+    for form in (data, bytearray(data), memoryview(data), [data]):
+        assert np.array_equal(pixels(form), want)
+    assert np.array_equal(pixels([data, file, batch[0]])[:2], np.concatenate([want, want]))
+
+
+def test_a_folder_is_its_images_in_the_order_of_their_paths(batch: np.ndarray, tmp_path: Path) -> None:
+    for number, name in enumerate(("b/1.png", "a.png", "b/0.png")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(batch[number]).save(tmp_path / name)
+    (tmp_path / "notes.txt").touch()
+    for form in (tmp_path, str(tmp_path)):
+        assert np.array_equal(pixels(form), pixels(batch[[1, 2, 0]]))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no image"):
+        one_by_one(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -106,7 +154,9 @@ def test_pillow_images_are_read_as_their_files_are(tmp_path: Path) -> None:
     ("image", "message"),
     [
         (np.zeros((5, 20, 10), np.uint8), r"uint8 and shape \(5, 20, 10\).*batches have one dimension more"),
-        (np.zeros((2, 20, 10, 4), np.uint8), r"shape \(20, 10, 4\)"),
+        (np.zeros((2, 20, 10, 5), np.uint8), r"shape \(20, 10, 5\)"),
+        (b"\xff\xd8", "not a readable JPEG, PNG"),
+        (b"", "empty"),
         (np.zeros((3, 20, 3), np.uint8), "two ways"),
         (torch.zeros(3, 20, 10, dtype=torch.int64), "int64"),
         (torch.zeros(3, 20, 10, dtype=torch.bool), "bool"),
@@ -127,9 +177,9 @@ def test_what_is_no_image_is_refused(image: Any, message: str) -> None:
         pixels(image)
 
 
-@pytest.mark.parametrize("images", [None, 3, b"\xff\xd8", {"a": 1}, object()])
+@pytest.mark.parametrize("images", [None, 3, {"a": 1}, object()])
 def test_what_holds_no_images_is_refused(images: Any) -> None:
-    with pytest.raises(UsageError, match="files, Pillow images, arrays or tensors"):
+    with pytest.raises(UsageError, match="files, their bytes, a folder, Pillow images, arrays or tensors"):
         one_by_one(images)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ from PIL import Image
 import ivreid
 from ivreid import methods
 from ivreid.cli.main import main
-from ivreid.errors import CheckpointError, DataError, UsageError
-from ivreid.inference import UNKNOWN_PID, embed_folder, find_samples, load
+from ivreid.errors import CheckpointError, DataError, ImageError, UsageError
+from ivreid.inference import UNKNOWN_PID, embed_folder, find_samples, load, skipped_file
 from ivreid.models.weights import write_weights
 from ivreid.types import NO_CAMERA, Modality
 
@@ -180,3 +181,71 @@ def test_a_precision_that_the_device_lacks_is_refused(run_folder: Path) -> None:
             load(run_folder, device="cpu", precision=precision)
     with pytest.raises(UsageError, match="precision 'int4' is none of"):
         load(run_folder, device="cpu", precision="int4")
+
+
+def test_bad_images_are_skipped_where_that_is_asked_for(
+    run_folder: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = embed_folder(run_folder, people, "visible", device="cpu")
+    (people / "cam2/0007/a.jpg").write_bytes(b"no picture")
+    (people / "loose.bmp").write_bytes(b"")
+    out = tmp_path / "f.npz"
+    words = [
+        "embed",
+        str(run_folder),
+        str(people),
+        "--modality",
+        "visible",
+        "--out",
+        str(out),
+        "--batch-size",
+        "2",
+    ]
+    with pytest.raises(SystemExit) as leave:
+        main(words)
+    assert leave.value.code == 2 and not out.exists() and not skipped_file(out).exists()
+    assert "loose.bmp" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leave:
+        main([*words, "--skip-bad"])
+    assert leave.value.code in (0, None)
+    assert "2 could not be read and were skipped: cam2/0007/a.jpg, loose.bmp" in capsys.readouterr().err
+    found = ivreid.read_features(out)
+    assert found.images.paths == ("9/x.png", "cam1/0007/a.jpg", "cam2/0007/b.jpg", "cam3/y.png")
+    assert found.images.frames.tolist() == [1, 1, 1, 1]  # of those that are there
+    rows = [whole.images.paths.index(path) for path in found.images.paths]
+    assert np.abs(found.vectors - whole.vectors[rows]).max() < 1e-5
+    told = json.loads(skipped_file(out).read_text())
+    assert [one["path"] for one in told] == ["cam2/0007/a.jpg", "loose.bmp"]
+    assert "empty" in told[1]["reason"]
+    only = tmp_path / "only"
+    only.mkdir()
+    (only / "a.png").write_bytes(b"x")
+    with pytest.raises(ImageError, match="none of the 1 images"):
+        embed_folder(run_folder, only, "visible", device="cpu", skip_bad=True)
+
+
+def test_unreadable_folders_are_skipped_too(
+    run_folder: Path, people: Path, tmp_path: Path, permissions_bind: None
+) -> None:
+    (people / "9").chmod(0)
+    try:
+        found = embed_folder(
+            run_folder, people, "visible", device="cpu", skip_bad=True, out=tmp_path / "f.npz"
+        )
+        assert "9/x.png" not in found.images.paths and len(found) == 5
+        assert json.loads((tmp_path / "f.skipped.json").read_text())[0]["path"] == "9"
+    finally:
+        (people / "9").chmod(0o755)
+
+
+def test_embed_takes_colours_bytes_and_folders(run_folder: Path, people: Path) -> None:
+    model = load(run_folder, device="cpu")
+    folder = model.embed(people, "visible")
+    assert np.array_equal(folder, embed_folder(model, people, "visible").vectors)
+    file = people / "loose.bmp"
+    rgb = np.asarray(Image.open(file))
+    for vector in (
+        model.embed(file.read_bytes(), "visible"),
+        model.embed(np.ascontiguousarray(rgb[..., ::-1]), "visible", color="bgr"),
+    ):
+        assert np.abs(vector - model.embed(file, "visible")).max() < 1e-6

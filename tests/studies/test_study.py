@@ -10,11 +10,12 @@ import pytest
 from study_fakes import FakeTest, FakeTraining, Killed
 
 import ivreid
+from ivreid.config.parse import differences
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.protocols import read_results, write_results
 from ivreid.studies import study_runs
 from ivreid.studies.study import merge_study, run_all
-from ivreid.studies.study_runs import differences, plan_study, run_status
+from ivreid.studies.study_runs import plan_study, run_status
 
 
 def flat_score(config, epoch):

@@ -12,7 +12,14 @@ import numpy as np
 
 from ivreid.analysis.full_evaluation import evaluate_in_full
 from ivreid.analysis.per_query import QueryTable
-from ivreid.datasets.features import read_arrays, read_features, read_images, read_matrix, read_pids
+from ivreid.datasets.features import (
+    read_arrays,
+    read_features,
+    read_images,
+    read_marks,
+    read_matrix,
+    read_pids,
+)
 from ivreid.errors import DataError, UsageError
 from ivreid.io import file_hash
 from ivreid.metrics.distances import MatrixProduct, product_on_cpu
@@ -89,7 +96,8 @@ def score_features(
     )
     if queries is not None:
         queries.add(source, chosen, result.title, metric=metric, distance=reranker)
-    return result
+    vectors = [file for name, file in given.items() if name != "distances"]
+    return result.marked_synthetic() if any(read_marks(file).synthetic for file in vectors) else result
 
 
 def _read(files: Mapping[str, Path], protocol: str, options: Mapping[str, Any]) -> tuple[Scored, Protocol]:

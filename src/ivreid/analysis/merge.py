@@ -7,7 +7,7 @@ from typing import Any
 
 from ivreid.errors import ProtocolError, UsageError
 from ivreid.io import fingerprint
-from ivreid.protocols.result import Result, TrialResult
+from ivreid.protocols.result import SYNTHETIC_MARK, Result, TrialResult
 
 RUNS = "runs"
 """Key of the merged result's block with one entry a run: its name, figures and model."""
@@ -74,6 +74,7 @@ def merge_results(results: Mapping[str, Result]) -> Result:
     runs = list(results.values())
     first = runs[0]
     counts = {name: [getattr(run, name) for run in runs] for name in ("queries", "valid_queries", "gallery")}
+    drawn = {SYNTHETIC_MARK: True} if any(run.synthetic for run in runs) else {}
     return Result(
         protocol=first.protocol,
         title=_title(runs),
@@ -85,7 +86,7 @@ def merge_results(results: Mapping[str, Result]) -> Result:
         rerank=first.rerank,
         tta=first.tta,
         notes=_notes(results, counts),
-        extra={RUNS: [_run_json(name, run) for name, run in results.items()]},
+        extra={**drawn, RUNS: [_run_json(name, run) for name, run in results.items()]},
     )
 
 

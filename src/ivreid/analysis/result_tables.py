@@ -49,12 +49,13 @@ def split_title(title: str) -> list[str]:
 
 
 def counts(result: Result) -> list[str]:
-    """How many images queried how many, and how often."""
+    """How many images queried how many, and how often; and whether the people are drawn."""
     asked = f"{result.valid_queries:,}"
     if result.valid_queries != result.queries:
         asked += f" of {result.queries:,}"
     trials = [f"{len(result.trials)} trials"] if len(result.trials) > 1 else []
-    return [f"{asked} queries x {result.gallery:,} images", *trials]
+    drawn = ["SYNTHETIC people"] if result.synthetic else []
+    return [f"{asked} queries x {result.gallery:,} images", *trials, *drawn]
 
 
 def _figures(result: Result) -> list[Cell]:

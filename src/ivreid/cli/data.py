@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ivreid.cli.options import Plugins, Verb
+from ivreid.paths import user_path
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ivreid.cli.terminal import Terminal
-    from ivreid.datasets import DatasetReport
 
 app = typer.Typer(
     help="Check a dataset on disk: counts, and every problem in one pass.", no_args_is_help=True
 )
 
-SHOWN = 20
 UNDECODED = "without decoding the images"
 
 
@@ -31,8 +27,15 @@ def _data() -> None:
 
 @app.command(cls=Verb)
 def check(
-    dataset: Annotated[str, typer.Argument(help="Its name; the names are listed below", metavar="DATASET")],
-    root: Annotated[Path, typer.Argument(help="The dataset's folder; for csv also the file itself")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Its name, as listed below; left out, it is recognised by the folder", metavar="[DATASET]"
+        ),
+    ],
+    root: Annotated[
+        Path | None, typer.Argument(help="The dataset's folder; for csv also the file itself", metavar="ROOT")
+    ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image whole: finds damage inside, takes minutes")
     ] = False,
@@ -48,30 +51,36 @@ def check(
         typer.Option("--caches", help="Verify the image caches of these pictures too, row by row"),
     ] = False,
     show_all: Annotated[
-        bool, typer.Option("--all", help=f"Show every problem, not the first {SHOWN} of a kind")
+        bool, typer.Option("--all", help="Show every problem, not the first 20 of a kind")
     ] = False,
     plugins: Plugins = None,
 ) -> None:
     """Count identities and images per split, camera and modality, and report every problem in one pass.
 
+    Example: ivreid data check people.csv
+
     Exit status: 0 no problem, 1 problems found, 2 no such folder or dataset.
     """
+    from ivreid.cli.data_report import counts_table, print_problems
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
-    from ivreid.datasets import check_dataset
+    from ivreid.datasets import check_dataset, recognise_data
     from ivreid.errors import CheckFailed
     from ivreid.io import parse_value_range
 
+    if root is None:
+        root = user_path(Path(dataset))
+        dataset = recognise_data(root)
     rule = parse_value_range(value_range) if value_range is not None else None
     with progress_bar("Decoding images" if decode else "Looking at images") as tick:
         report = check_dataset(dataset, root, decode=decode, value_range=rule, progress=tick)
     console = Terminal()
-    console.print(_counts_table(report))
+    console.print(counts_table(report))
     console.print(f"fingerprint {report.fingerprint}")
     console.print(f"checked: {report.checked}")
     for notice in report.notices:
         console.print(f"note: {notice}")
-    _print_problems(console, report, show_all)
+    print_problems(console, report, show_all)
     if caches:
         _verify_caches(console, report.root)
     if not report.ok:
@@ -98,36 +107,3 @@ def _verify_caches(console: Terminal, root: Path) -> None:
         console.print(f"cache {one.path}: {one.problem or f'{one.pictures:,} pictures, sound'}")
     if any(one.problem for one in reports):
         raise CheckFailed("an image cache is not as it was written, or of other pictures")
-
-
-def _counts_table(report: DatasetReport) -> Table:
-    from rich.table import Table
-
-    trials = any(count.trials for count in report.counts)
-    table = Table(title=f"{report.name}: {report.root}")
-    for heading in [*(["trial"] if trials else []), "split", "modality"]:
-        table.add_column(heading)
-    for heading in ("camera", "identities", "images"):
-        table.add_column(heading, justify="right")
-    for _, group in groupby(report.counts, key=lambda count: (count.trials, count.split)):
-        rows = list(group)
-        for count in rows:
-            camera = "all" if count.camid is None else str(count.camid or "unknown")
-            cells = [count.split, count.modality.value, camera, f"{count.identities:,}", f"{count.images:,}"]
-            table.add_row(*([count.trials] if trials else []), *cells, end_section=count is rows[-1])
-    return table
-
-
-def _print_problems(console: Terminal, report: DatasetReport, show_all: bool) -> None:
-    from rich.text import Text
-
-    from ivreid.datasets.problems import printable
-
-    for kind, group in groupby(report.problems, key=lambda problem: problem.kind):
-        problems = list(group)
-        console.print(Text(f"{kind} ({len(problems):,})", style="bold"))
-        shown = problems if show_all else problems[:SHOWN]
-        for problem in shown:
-            console.print(Text(printable(f"  {problem.path}: {problem.message}")))
-        if len(problems) > len(shown):
-            console.print(Text(f"  and {len(problems) - len(shown):,} more; --all shows them"))

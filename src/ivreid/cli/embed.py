@@ -42,6 +42,13 @@ def run(
             help="Of several numbered folders above an image, which names the person: outer, inner or none",
         ),
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad",
+            help="Go on where an image cannot be read; FEATURES.skipped.json names each with its reason",
+        ),
+    ] = False,
     plugins: Plugins = None,
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
@@ -49,7 +56,7 @@ def run(
     It holds L2-normalised embeddings with pids, cameras and paths.
 
     JPEG, PNG, BMP, WebP and TIFF files are images. Every other file is named and left out. An image or folder
-    that cannot be read stops the command, which names all of them.
+    that cannot be read stops the command, which names all of them, unless --skip-bad is said.
 
     Images in no numbered folder have the unknown pid -1: good for search only.
     """
@@ -68,6 +75,7 @@ def run(
             workers=workers,
             flip=flip_of(flip or "none"),
             identity=identity,
+            skip_bad=skip_bad,
             out=out,
             notice=notices.print,
             progress=tick,

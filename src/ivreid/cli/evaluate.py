@@ -60,11 +60,12 @@ def run(
     """Test trained weights by their dataset's protocol and print one table.
 
     In a run folder it also writes features.npz (test embeddings, for `ivreid score`) and results.json (for
-    `ivreid report`). A model is never tested on people it was trained on: RegDB's trial n needs the model of
-    trial n.
+    `ivreid report`); those of other images go to evaluations/NAME in it. A model is never tested on people it was
+    trained on: RegDB's trial n needs the model of trial n.
     """
     from ivreid.analysis.per_query import PER_QUERY, QueryTable
     from ivreid.cli.rank_output import bar_of_rank_0, print_error
+    from ivreid.cli.terminal import Terminal
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
     from ivreid.evaluation import ResultsNotSaved, RunFolder, configured_settings, evaluate_run
@@ -80,6 +81,7 @@ def run(
             "--configured takes the settings from the run's configuration; drop the other options"
         )
     process = process_from_environment()
+    notices = Terminal(stderr=True, quiet=not process.is_main)
     with fail_once(process, print_error):
         if json_out is not None and process.is_main:
             check_output(json_out, RESULTS, inputs=[Path(path), RunFolder(Path(path)).results])
@@ -102,6 +104,7 @@ def run(
                     allow_leak=allow_leak,
                     every=all_settings,
                     queries=queries,
+                    notice=notices.print,
                     progress=tick,
                 )
         except ResultsNotSaved as error:

@@ -54,7 +54,7 @@ def run(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint.")
+        bool, typer.Option("--resume", help="Go on from the folder's last checkpoint, with its settings.")
     ] = False,
     minutes: Annotated[
         float | None,
@@ -66,7 +66,8 @@ def run(
 
     Relative paths, in the file too, are relative to the working directory. Ctrl-C saves and leaves; the same
     command with --resume goes on as if nothing had happened. The run folder holds weights.safetensors (to
-    use), metrics.jsonl, TensorBoard curves, checkpoints/ and the resolved config.yaml. Exit status: 0 done, 2
+    use), metrics.jsonl, TensorBoard curves, checkpoints/ and the resolved config.yaml, from which --resume takes
+    every setting that is not said again: ivreid train --out RUN_DIR --resume. Exit status: 0 done, 2
     bad input or a run that cannot go on, 130 and 143 stopped by Ctrl-C and SIGTERM with everything saved.
 
     --minutes trains by the clock: how long a step takes is measured first, and the number of steps that fit is
@@ -84,6 +85,7 @@ def run(
     from ivreid.distributed.processes import process_from_environment
     from ivreid.errors import UsageError
     from ivreid.training import train
+    from ivreid.training.resuming import resumed_config
 
     process = process_from_environment()
     console = Terminal(stderr=True, quiet=not process.is_main)
@@ -95,14 +97,16 @@ def run(
             words += [("data.root", str(data)), ("data.synthetic", None)]
         given = {"data.trial": trial, "out": out and str(out), "data.dataset": dataset}
         words += [(key, value) for key, value in given.items() if value is not None]
-        if config is None and recipe is None:
+        study = trials is not None or seeds is not None
+        if config is None and recipe is None and (study or not resume):
             raise UsageError("say what to train: a configuration (ivreid train sysu-mm01), or --recipe NAME")
-        settings = load_config(config, words, recipe=recipe, notice=console.print)
-        if trials is not None or seeds is not None:
-            if minutes is not None:
-                raise UsageError(
-                    f"--minutes {minutes:g} is for one run; give a study --set steps=N, the same for each"
-                )
+        if study and minutes is not None:
+            raise UsageError(
+                f"--minutes {minutes:g} is for one run; give a study --set steps=N, the same for each"
+            )
+        read = resumed_config if resume and not study else load_config
+        settings = read(config, words, recipe=recipe, notice=console.print)
+        if study:
             study_and_show(settings, trials, seeds, console.print)
             return
         with training_bars(process) as (preparing, tick):

@@ -72,6 +72,7 @@ def run(
     words: list[str | tuple[str, Any]] = [
         *(overrides or []),
         *((key, str(path)) for key, path in (("data.root", data), ("out", out)) if path is not None),
+        *([("data.synthetic", None)] if data is not None else []),  # these pictures, and none drawn
     ]
     settings = load_config(config, words, notice=notice)
     if settings.out is not None and config.is_file():

@@ -135,6 +135,20 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(dump_config(config), sort_keys=False, allow_unicode=True)
 
 
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Every key at which two nested mappings differ, dotted, with both values (None where absent)."""
+    found: list[tuple[str, Any, Any]] = []
+    for key in dict.fromkeys([*before, *after]):
+        one, other = before.get(key), after.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += differences(one, other, f"{prefix}{key}.")
+        elif one != other:
+            found.append((prefix + key, one, other))
+    return found
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     if str(path) in packaged_names() and (
         path.is_dir() or not path.exists()

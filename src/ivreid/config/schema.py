@@ -89,6 +89,13 @@ class DataSection(Section):
     train_on: Literal["train", "train+val"] = Field(
         default="train", description="Which identities are trained on."
     )
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.3,
+        description="Share of people to test on, where a folder or table of your own names no split.",
+    )
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        default=0, description="Which people these are; another number is another division."
+    )
     workers: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="Threads that prepare images; null chooses."
     )

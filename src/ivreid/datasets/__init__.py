@@ -4,7 +4,15 @@ from ivreid.catalogue import DATASETS
 from ivreid.datasets.base import Dataset, DatasetScan, Reader, number_frames
 from ivreid.datasets.check import Count, DatasetReport, check_dataset
 from ivreid.datasets.problems import Kind, Problem
-from ivreid.datasets.registry import get_reader, hold_out, load_dataset, recognise, register_dataset
+from ivreid.datasets.registry import (
+    divide_people,
+    get_reader,
+    hold_out,
+    load_dataset,
+    recognise,
+    recognise_data,
+    register_dataset,
+)
 from ivreid.datasets.tree import Tree
 
 __all__ = [
@@ -18,10 +26,12 @@ __all__ = [
     "Reader",
     "Tree",
     "check_dataset",
+    "divide_people",
     "get_reader",
     "hold_out",
     "load_dataset",
     "number_frames",
     "recognise",
+    "recognise_data",
     "register_dataset",
 ]

@@ -18,6 +18,8 @@ from ivreid.io import IMAGE_SUFFIXES, fingerprint
 from ivreid.types import ImageTable, Modality, Sample
 
 SPLITS = ("train", "val", "test")
+SYNTHETIC = "synthetic.json"
+"""The file that a drawn dataset's folder holds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,9 @@ class Dataset:
         trial: The train/test split in use, for datasets that have several (RegDB), else None.
         permutations: The authors' gallery draw (`rand_perm_cam.mat`) where the dataset holds it.
         has_cameras: Whether camera ids are known; without them no camera rule applies.
+        synthetic: Whether the people are drawn, which every figure of them says.
+        names: The name of every identity, where people are called by names.
+        divided: Whether "train" and "test" are not the dataset's own but made by `divide_people`.
 
     Raises:
         DataError: An identity stands in two splits.
@@ -44,18 +49,22 @@ class Dataset:
     trial: int | None = None
     permutations: Path | None = None
     has_cameras: bool = True
+    synthetic: bool = False
+    names: Mapping[int, str] = field(default_factory=dict)
+    divided: bool = False
 
     def __post_init__(self) -> None:
         frozen = {name: tuple(samples) for name, samples in self.splits.items()}
         object.__setattr__(self, "splits", MappingProxyType(frozen))
+        object.__setattr__(self, "names", MappingProxyType(dict(self.names)))
         for one, other, shared in shared_identities(frozen):
             raise DataError(f"{self.root}: identity {min(shared)} is in both {one} and {other}")
 
     def __reduce__(
         self,
     ) -> tuple[Any, ...]:  # a mapping proxy cannot be pickled, and data workers need the dataset
-        rest = (self.fingerprint, self.trial, self.permutations, self.has_cameras)
-        return (Dataset, (self.name, self.root, dict(self.splits), *rest))
+        rest = (self.fingerprint, self.trial, self.permutations, self.has_cameras, self.synthetic)
+        return (Dataset, (self.name, self.root, dict(self.splits), *rest, dict(self.names), self.divided))
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of one split.
@@ -96,6 +105,9 @@ class DatasetScan:
         notices: Remarks that are no problems.
         permutations: Relative path of the authors' gallery draw, if there.
         has_cameras: Whether camera ids are known.
+        identities: The number of every person, where people are called by names.
+        identities_file: Relative path of the file that keeps these numbers.
+        identities_new: Whether it does not hold all of them yet.
     """
 
     splits: dict[str, list[Sample]]
@@ -104,6 +116,9 @@ class DatasetScan:
     notices: list[str] = field(default_factory=list)
     permutations: str | None = None
     has_cameras: bool = True
+    identities: Mapping[str, int] = field(default_factory=dict)
+    identities_file: str = ""
+    identities_new: bool = False
 
 
 class Reader(ABC):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from ivreid.datasets.base import SPLITS, DatasetScan, Reader, number_frames
 from ivreid.datasets.examples import write_list, write_picture
 from ivreid.datasets.extra_checks import note_shared_cameras, pictures_beside, some
 from ivreid.datasets.id_lists import whole_number
+from ivreid.datasets.identities import is_name, map_beside, number_names, read_identities
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.registry import register_dataset
 from ivreid.datasets.tree import Tree, bad_path
@@ -25,11 +27,16 @@ NEEDED = ("path", "pid", "modality")
 MAX_LINE = 1 << 16
 MAX_COLUMNS = 100
 COLUMNS = (*NEEDED, "camid", "split")
+_Row = tuple[str, str, int, Modality]
+"""Path, pid as it is written, camera and modality."""
 
 
 @register_dataset
 class CsvDataset(Reader):
-    """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test"."""
+    """ROOT is the CSV, or a folder with exactly one; without a split column everything is in "test".
+
+    People are called by whole numbers, or all by names.
+    """
 
     name = "csv"
     suffixes = OWN_SUFFIXES
@@ -50,9 +57,7 @@ class CsvDataset(Reader):
     def read(self, tree: Tree, trial: int | None) -> DatasetScan:
         """Every row of the table."""
         faults = _Faults()
-        found: dict[str, tuple[str, int, int, Modality]] = {}
-        split_of: dict[str, str] = {}
-        sizes: dict[str, int] = {}
+        rows: list[tuple[str, _Row, str]] = []
         for where, row in _rows(tree, tree.given.name, faults):
             if tree.problems.overflow:
                 tree.problems.add(Kind.MALFORMED, where, "the table is not read further: too many problems")
@@ -61,10 +66,15 @@ class CsvDataset(Reader):
             split = row.get("split", "test")
             if split not in SPLITS:
                 faults.add("split", where, _unknown_word("split", split, SPLITS))
+            elif image is not None:
+                rows.append((where, image, split))
+        numbers, new = _numbers(tree, rows, faults)
+        found: dict[str, tuple[str, int, int, Modality]] = {}
+        split_of: dict[str, str] = {}
+        sizes: dict[str, int] = {}
+        for where, (path, pid, camid, modality), split in rows:
+            if pid not in numbers:
                 continue
-            if image is None:
-                continue
-            path = image[0]
             size = tree.size(path)
             if size is None:
                 tree.note_missing_file(path, where)
@@ -74,14 +84,15 @@ class CsvDataset(Reader):
                 )
             else:
                 tree.check_size(path, size)
-                found[path], split_of[path], sizes[path] = image, split, size
+                found[path] = path, numbers[pid], camid, modality
+                split_of[path], sizes[path] = split, size
         faults.tell(tree)
         used = [name for name in SPLITS if name in set(split_of.values())] or ["test"]
         splits: dict[str, list[Sample]] = {name: [] for name in used}
         for sample in number_frames(list(found.values())):
             splits[split_of[sample.path]].append(sample)
         without = sum(image[2] == NO_CAMERA for image in found.values())
-        scan = DatasetScan(splits, sizes, has_cameras=without < len(found))
+        scan = DatasetScan(splits, sizes, has_cameras=without < len(found), **new)
         if scan.has_cameras and without:
             scan.notices.append(
                 f"{without:,} of {len(found):,} pictures have no camid: no camera rule holds for them"
@@ -107,6 +118,28 @@ class CsvDataset(Reader):
                     lines.append(f"{path},{pid},{modality},{camid},{split}")
         write_list(root / "people.csv", lines)
         return root / "people.csv"
+
+
+def _numbers(
+    tree: Tree, rows: Sequence[tuple[str, _Row, str]], faults: _Faults
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """The number of each pid as it is written, and what of the scan concerns people called by names."""
+    written = dict.fromkeys(image[1] for _, image, _ in rows)
+    plain = {pid: number for pid in written if (number := _number(pid, 0)) is not None}
+    names = [pid for pid in written if pid not in plain and is_name(pid)]
+    named = bool(names) and not plain
+    wrong = written.keys() - plain.keys() - (set(names) if named else set())
+    for where, (_, pid, _, _), _ in rows:
+        if pid in wrong:
+            mixed = ", for others are; or call everyone by a name" if is_name(pid) else ""
+            message = f"pid is {pid[:40]!r}; it must be a whole number, 0 or more{mixed}"
+            faults.add("pid", where, message)
+    if not named:
+        return plain, {}
+    file = map_beside(tree.given.name)
+    known = read_identities(tree, file)
+    numbers = number_names(names, known)
+    return numbers, {"identities": numbers, "identities_file": file, "identities_new": numbers != known}
 
 
 class _Faults:
@@ -195,9 +228,8 @@ def _check_header(tree: Tree, where: str, header: list[str]) -> bool:
     return not faults
 
 
-def _image(
-    tree: Tree, where: str, row: dict[str, str], faults: _Faults
-) -> tuple[str, int, int, Modality] | None:
+def _image(tree: Tree, where: str, row: dict[str, str], faults: _Faults) -> _Row | None:
+    """Path, pid as it is written, camera and modality of a row."""
     path, reason = row["path"], bad_path(row["path"])
     if reason:
         kind = Kind.ESCAPE if "out of" in reason or "absolute" in reason else Kind.MALFORMED
@@ -205,9 +237,6 @@ def _image(
     elif not path.lower().endswith(OWN_SUFFIXES):
         tree.problems.add(Kind.WRONG_NAME, where, f"{clean(path)} must end in {', '.join(OWN_SUFFIXES)}")
         reason = "suffix"
-    pid = _number(row["pid"], 0)
-    if pid is None:
-        faults.add("pid", where, f"pid is {row['pid'][:40]!r}; it must be a whole number, 0 or more")
     camid = _number(row["camid"], 1) if row.get("camid") else NO_CAMERA
     if camid is None:
         what = f"camid is {row['camid'][:40]!r}; it must be a whole number, 1 or more"
@@ -215,9 +244,9 @@ def _image(
     modality = Modality.called(row["modality"])
     if modality is None:
         faults.add("modality", where, _unknown_word("modality", row["modality"], tuple(Modality)))
-    if reason or pid is None or camid is None or modality is None:
+    if reason or camid is None or modality is None:
         return None
-    return path, pid, camid, modality
+    return path, row["pid"], camid, modality
 
 
 def _number(text: str, least: int) -> int | None:

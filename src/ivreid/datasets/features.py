@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,16 @@ def features_size(images: int, dimensions: int, longest_path: int = 0) -> int:
     return images * (4 * dimensions + 3 * 8 + 4 * len("infrared") + 4 * longest_path) + 4096
 
 
-def write_features(path: Path | str, embeddings: Embeddings) -> None:
+def write_features(
+    path: Path | str, embeddings: Embeddings, *, split: str = "", synthetic: bool = False
+) -> None:
     """Write a features file that `read_features` and plain `numpy.load` read.
+
+    Args:
+        path: Ends in .npz by convention.
+        embeddings: Vectors and their images.
+        split: Which split of a dataset the images are, where that is known: "test".
+        synthetic: Whether the people are drawn, which figures of them then say.
 
     Raises:
         DataError: The file cannot be written; the previous file, if any, stays.
@@ -57,6 +66,10 @@ def write_features(path: Path | str, embeddings: Embeddings) -> None:
     }
     if images.paths:
         arrays["paths"] = np.array(images.paths)
+    if split:
+        arrays["split"] = np.array([split])
+    if synthetic:
+        arrays["synthetic"] = np.array([True])
     with atomic_write(path) as file:
         np.savez(file, **arrays)
 
@@ -83,6 +96,33 @@ def read_features(path: Path | str, *, protocol: str | None = None) -> Embedding
     raise DataError(
         f"{path}: no such features file, nor MATLAB files {path.name}_cam1.mat .. {path.name}_cam6.mat"
     )
+
+
+@dataclass(frozen=True)
+class FeatureMarks:
+    """What a features file says of its images as a whole.
+
+    Attributes:
+        split: "test" where they are the test images of a dataset, else "".
+        synthetic: Whether the people are drawn.
+    """
+
+    split: str = ""
+    synthetic: bool = False
+
+
+def read_marks(path: Path | str) -> FeatureMarks:
+    """The marks of a features file; none where other programs wrote it.
+
+    Raises:
+        DataError: A damaged or foreign `.npz` file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return FeatureMarks()
+    found = read_npz(path, ("split", "synthetic"))
+    split, synthetic = ([*found[name].flat] if name in found else [] for name in ("split", "synthetic"))
+    return FeatureMarks(str(split[0]) if split else "", bool(synthetic and synthetic[0]))
 
 
 def read_images(path: Path | str, *, protocol: str | None = None) -> ImageTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivreid.datasets.problems import printable
@@ -28,12 +28,14 @@ class FoundPictures:
         files: The pictures' paths from there, with forward slashes, sorted.
         left_out: By reason, the paths of what is no picture, or was read already.
         layouts: The folders that have a dataset's layout, with its name; "" is the root.
+        unreadable: What cannot be read, with the reason; told as an error unless asked for.
     """
 
     root: Path
     files: tuple[str, ...]
     left_out: Mapping[str, tuple[str, ...]]
     layouts: Mapping[str, str]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
     def notes(self) -> Iterator[str]:
         """What was left out, a line for each reason."""
@@ -43,11 +45,15 @@ class FoundPictures:
             yield f"left out, {reason} ({len(paths):,}): {shown}{more}"
 
 
-def find_pictures(root: Path | str) -> FoundPictures:
+def find_pictures(root: Path | str, *, go_on: bool = False) -> FoundPictures:
     """Every picture below a folder, behind links too, wherever they lead; each folder is read once.
 
     A linked folder counts by its own name where the folder itself does not lie below the root; links that lead
     back are left out, and so are those to what was read before.
+
+    Args:
+        root: The folder.
+        go_on: Take what can be read, though some of it cannot.
 
     Raises:
         DataError: No such folder, no picture in it, folders that cannot be read (all of them named), or names
@@ -55,8 +61,8 @@ def find_pictures(root: Path | str) -> FoundPictures:
     """
     search = _Search(Path(root))
     search.run()
-    if search.faults:
-        shown = "\n  ".join(search.faults[:SHOWN])
+    if search.faults and not (go_on and search.files):
+        shown = "\n  ".join(f"{path}: {why}" for path, why in list(search.faults.items())[:SHOWN])
         more = f"\n  and {len(search.faults) - SHOWN:,} more" if len(search.faults) > SHOWN else ""
         raise DataError(f"{root}: {len(search.faults):,} part(s) of it cannot be read:\n  {shown}{more}")
     if not search.files:
@@ -65,7 +71,7 @@ def find_pictures(root: Path | str) -> FoundPictures:
             f"{root} holds no image ({', '.join(OWN_SUFFIXES)}){f'; left out: {left}' if left else ''}"
         )
     left_out = {reason: tuple(sorted(paths)) for reason, paths in sorted(search.left_out.items())}
-    return FoundPictures(search.root, tuple(sorted(search.files)), left_out, search.layouts)
+    return FoundPictures(search.root, tuple(sorted(search.files)), left_out, search.layouts, search.faults)
 
 
 class _Search:
@@ -74,7 +80,7 @@ class _Search:
         self.files: list[str] = []
         self.left_out: dict[str, list[str]] = defaultdict(list)
         self.layouts: dict[str, str] = {}
-        self.faults: list[str] = []
+        self.faults: dict[str, str] = {}
         self._pending, self._linked = [""], list[str]()
         self._seen = set[str]()
 
@@ -91,7 +97,7 @@ class _Search:
                 with os.scandir(self.root / folder) as entries:
                     found = sorted(entries, key=lambda entry: entry.name)
             except OSError as error:
-                self.faults.append(f"{printable(folder or '.')}: {error.strerror or error}")
+                self.faults[printable(folder or ".")] = error.strerror or str(error)
                 continue
             for entry in found:
                 self._sort(entry, f"{folder}/{entry.name}" if folder else entry.name)
@@ -106,7 +112,7 @@ class _Search:
         if is_leftover(entry.name):
             self.left_out[LEFTOVER].append(f"{path}/" if is_folder else path)
         elif (is_folder or is_picture(entry.name)) and (odd := odd_letters(entry.name)):
-            self.faults.append(f"{printable(path)}: the name {odd}")
+            self.faults[printable(path)] = f"the name {odd}"
         elif is_folder:
             (self._linked if entry.is_symlink() else self._pending).append(path)
         elif not is_file:

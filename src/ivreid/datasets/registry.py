@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from ivreid.catalogue import DATASETS
-from ivreid.datasets.base import Dataset, Reader, shared_identities
+from ivreid.datasets.base import SYNTHETIC, Dataset, Reader, shared_identities
+from ivreid.datasets.identities import keep_identities
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
 from ivreid.errors import DataError, UsageError
 from ivreid.io import fingerprint
+from ivreid.paths import not_there
 from ivreid.types import Modality, Sample
 
 SHOWN_PROBLEMS = 10
@@ -50,6 +52,28 @@ def recognise(root: Path | str) -> str | None:
         return None
 
 
+def recognise_data(root: Path | str) -> str:
+    """The name of the dataset that a folder or file is, also of a table or a folder with one.
+
+    Raises:
+        DataError: It is not there, or has the layout of none; the message says how to make one of it.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise DataError(f"{root} does not exist{not_there(root)}; give the folder of the dataset")
+    if root.is_file():
+        found = "csv" if root.suffix.lower() == ".csv" else None
+    else:
+        tables = [path for path in root.glob("*.csv") if path.name[0] != "."]
+        found = recognise(root) or ("csv" if len(tables) == 1 else None)
+    if found is None:
+        raise DataError(
+            f"{root} has the layout of no dataset: name it, if it is one ({', '.join(DATASETS)}); of any other pictures "
+            f"`ivreid init {root}` makes one"
+        )
+    return found
+
+
 def recognise_entries(names: Iterable[str]) -> str | None:
     """The name of the dataset whose layout a folder with these entries has, or None."""
     entries = set(names)
@@ -76,7 +100,8 @@ def load_dataset(
 
     Raises:
         UsageError: Unknown name, or a trial the dataset does not have.
-        DataError: Problems that make the dataset unusable, all in one message, each with its path.
+        DataError: Problems that make the dataset unusable, all in one message, each with its path; or the numbers
+            of people called by names cannot be kept.
     """
     reader = get_reader(name)
     trial = _check_trial(reader, trial)
@@ -92,6 +117,8 @@ def load_dataset(
         raise DataError(
             f"{root}: {len(fatal)} {plural} this {name} dataset unusable:\n{shown}{more}\n{advice}"
         )
+    if scan.identities_new:
+        keep_identities(tree.root / scan.identities_file, scan.identities)
     return Dataset(
         name=name,
         root=tree.root,
@@ -100,6 +127,8 @@ def load_dataset(
         trial=trial,
         permutations=tree.root / scan.permutations if scan.permutations else None,
         has_cameras=scan.has_cameras,
+        synthetic=(tree.root / SYNTHETIC).is_file(),
+        names={number: name for name, number in scan.identities.items()},
     )
 
 
@@ -155,6 +184,49 @@ def _inspect_identities(tree: Tree, split: str, samples: Sequence[Sample]) -> No
             tree.problems.add(Kind.ONE_MODALITY, sample.path, message, fatal=False)
 
 
+def divide_people(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Divide the people of a dataset that names no training people into "train" and "test", each whole.
+
+    Only people seen in both modalities can be trained on; the others stay in "test", where they are in the gallery.
+    Which ones are tested on depends on the identity numbers and the seed alone.
+
+    Args:
+        dataset: One with "test" and without "train".
+        fraction: Share of the people with both modalities to test on, in (0, 1).
+        seed: Which people.
+
+    Raises:
+        UsageError: There is a "train" already, or no "test".
+        DataError: Too few people to divide.
+    """
+    if "train" in dataset.splits or "val" in dataset.splits:
+        raise UsageError(f"{dataset.name} defines its training people; use its own split")
+    samples = dataset.split("test")
+    both = sorted(_both_modalities(samples), key=lambda pid: _draw(f"{seed}:test:{pid}"))
+    tested = max(2, round(fraction * len(both)))
+    if len(both) - tested < 3:
+        raise DataError(
+            f"{dataset.root}: {len(both)} people have pictures of both modalities, too few to train on some and test "
+            "on others; 5 are the least, and 50 or more are better"
+        )
+    train = set(both[tested:])
+    splits = {
+        "train": tuple(s for s in samples if s.pid in train),
+        "test": tuple(s for s in samples if s.pid not in train),
+    }
+    return replace(dataset, splits=splits, divided=True)
+
+
+def _both_modalities(samples: Sequence[Sample]) -> set[int]:
+    """The known people with pictures of both modalities."""
+    seen = {m: {s.pid for s in samples if s.modality is m and s.pid >= 0} for m in Modality}
+    return seen[Modality.VISIBLE] & seen[Modality.INFRARED]
+
+
+def _draw(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
 def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     """Divide "train" by identity into "train" and "val", for datasets that define no validation identities.
 
@@ -175,8 +247,7 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     if not 0 < fraction < 1:
         raise UsageError(f"the fraction of identities to hold out must be between 0 and 1, it is {fraction}")
     train = dataset.split("train")
-    seen: dict[Modality, set[int]] = {m: {s.pid for s in train if s.modality is m} for m in Modality}
-    both = seen[Modality.VISIBLE] & seen[Modality.INFRARED]
+    both = _both_modalities(train)
     pids = dataset.pids("train")
     wanted = max(1, round(fraction * len(pids)))
     if wanted > len(both) or wanted >= len(pids):
@@ -184,7 +255,7 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
             f"{dataset.root}: cannot hold out {wanted} of {len(pids)} training identities, "
             f"of which {len(both)} have both modalities"
         )
-    held = set(sorted(both, key=lambda pid: hashlib.sha256(f"{seed}:{pid}".encode()).digest())[:wanted])
+    held = set(sorted(both, key=lambda pid: _draw(f"{seed}:{pid}"))[:wanted])
     splits = {
         "train": tuple(s for s in train if s.pid not in held),
         "val": tuple(s for s in train if s.pid in held),

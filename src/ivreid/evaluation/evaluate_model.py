@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,26 @@ from ivreid.datasets import Dataset, load_dataset, recognise
 from ivreid.distributed.group import process_group
 from ivreid.distributed.processes import local_device, process_from_environment
 from ivreid.errors import UsageError
-from ivreid.evaluation.leaks import leak_notes
+from ivreid.evaluation.leaks import leak_notes, unseen_people
+from ivreid.evaluation.position import unfinished_notes
 from ivreid.evaluation.run_folder import RunFolder
-from ivreid.evaluation.saved_results import check_can_save, save_results
+from ivreid.evaluation.saved_results import (
+    check_can_save,
+    drop_older_models,
+    evaluation_folder,
+    save_results,
+)
+from ivreid.evaluation.settings import ChosenSetting, choose_settings
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, Flip, embed_samples, flip_of, load, tta_name, weights_file
 from ivreid.inference.test_time import first_of_spectra
 from ivreid.models.exported import is_exported
 from ivreid.paths import not_there
-from ivreid.protocols import Result, every_setting, make_protocol
+from ivreid.protocols import Result
 from ivreid.retrieval import parse_reranker
-from ivreid.types import Progress
+from ivreid.types import Embeddings, Notice, Progress
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,15 @@ def evaluate_run(
     allow_leak: bool = False,
     every: bool = False,
     queries: QueryTable | None = None,
+    notice: Notice = log.warning,
     progress: Progress | None = None,
 ) -> list[Result]:
     """Embed the test images and evaluate them under one or several protocol settings.
 
     Results carry intervals, breakdowns and verification figures (docs/statistics.md). Given a run folder, it
-    writes the embeddings to `features.npz` there and the results into `results.json`. Processes that torchrun
-    started embed a share each; rank 0 does the rest.
+    writes the embeddings to `features.npz` there and the results into `results.json`; those on other images than
+    the run's own go to `evaluations/NAME/` in it. Processes that torchrun started embed a share each; rank 0 does
+    the rest.
 
     Args:
         path: A run folder, a weights file, an exported model, or an address `hf://ORG/NAME[@REVISION]`.
@@ -82,7 +94,7 @@ def evaluate_run(
         dataset: The dataset's registry name; weights know what they were trained on.
         trial: RegDB's split; the weights' own where not given.
         settings: Per result the options of `make_protocol` (mode, shots, draw, direction, cmc), and `rerank`; None:
-            the protocol's defaults.
+            the protocol's defaults. Of several, those that these images cannot serve are told and left out.
         permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
         metric: "cosine" or "euclidean".
         device: auto, cpu, cuda, cuda:N or mps.
@@ -95,6 +107,7 @@ def evaluate_run(
         allow_leak: Evaluate although test identities were trained on; the results are marked.
         every: Under every mode, number of shots and direction that the settings leave open.
         queries: Takes in what became of every query; `write` it afterwards.
+        notice: Called with a line about settings left out, and about where results go or leave.
         progress: Called with (images embedded, images in all).
 
     Returns:
@@ -132,12 +145,17 @@ def evaluate_run(
             allow_leak=allow_leak,
         )
         images = subject.dataset
-        draw = permutations or images.permutations
-        planned = [  # before the work: a wrong option is told at once
-            (make_protocol(images.name, **options, permutations=draw, trial=images.trial), reranker)
-            for setting, reranker in zip(asked, rerankers, strict=True)
-            for options in _open_settings(images.name, setting, draw, every)
-        ]
+        notice = notice if process.is_main else (lambda _: None)
+        chosen = choose_settings(  # before the work: a wrong option is told at once
+            asked, rerankers, images, every=every, permutations=permutations, notice=notice
+        )
+        target = folder
+        if folder is not None and process.is_main:
+            drop_older_models(folder, subject.fingerprint, notice)
+            target = evaluation_folder(folder, subject.embedder.card, images, Path(data_root or images.root))
+            if target != folder:
+                notice(f"these are not the run's own images: features and results go to {target.path}")
+                check_can_save(target)
         embeddings = embed_sharded(
             process,
             images.split("test"),
@@ -146,26 +164,37 @@ def evaluate_run(
         if embeddings is None:
             return []
         plain = first_of_spectra(embeddings) if spectra else embeddings
-        results = [
-            evaluate_in_full(
-                embeddings if reranker and reranker.spectra else plain,
-                protocol,
-                metric=metric,
-                distance=reranker,
-                rerank=reranker.label if reranker else None,
-                tta=tta_name(flip, spectra=reranker is not None and reranker.spectra),
-                fingerprints=subject.fingerprints,
-                notes=(*subject.notes, *([reranker.note] if reranker else [])),
-            )
-            for protocol, reranker in planned
-        ]
+        results = [_evaluate(subject, embeddings, plain, one, metric, flip) for one in chosen]
         if queries is not None:
-            for (protocol, reranker), result in zip(planned, results, strict=True):
-                source = embeddings if reranker and reranker.spectra else plain
-                queries.add(source, protocol, result.title, metric=metric, distance=reranker)
-        if folder is not None:
-            save_results(folder, plain, results)
+            for one, result in zip(chosen, results, strict=True):
+                source = embeddings if one.spectra else plain
+                queries.add(source, one.protocol, result.title, metric=metric, distance=one.reranker)
+        if target is not None:
+            mirrored = flip not in ("none", flip_of(configured_flip(path)))
+            save_results(target, plain, results, mirrored=mirrored, synthetic=images.synthetic)
         return results
+
+
+def _evaluate(
+    subject: ModelOnDataset,
+    embeddings: Embeddings,
+    plain: Embeddings,
+    setting: ChosenSetting,
+    metric: str,
+    flip: Flip,
+) -> Result:
+    reranker = setting.reranker
+    result = evaluate_in_full(
+        embeddings if setting.spectra else plain,
+        setting.protocol,
+        metric=metric,
+        distance=reranker,
+        rerank=reranker.label if reranker else None,
+        tta=tta_name(flip, spectra=setting.spectra),
+        fingerprints=subject.fingerprints,
+        notes=(*subject.notes, *([reranker.note] if reranker else [])),
+    )
+    return result.marked_synthetic() if subject.dataset.synthetic else result
 
 
 def open_model_on_dataset(
@@ -196,9 +225,10 @@ def open_model_on_dataset(
         raise UsageError(f"say where {name} lies with --data ROOT")
     if trial is None and name == trained_on.get("name"):
         trial = trained_on.get("trial")
-    data = load_dataset(name, root, trial=trial)
+    data = unseen_people(embedder.card, load_dataset(name, root, trial=trial))
     notes = [
         *leak_notes(embedder.card, data, allow_leak=allow_leak),
+        *unfinished_notes(Path(path)),
         *_selection_notes(embedder.card),
         *changes(embedder.card.get("plugins")),
     ]
@@ -243,17 +273,6 @@ def configured_root(path: Path | str, dataset: str) -> Path | None:
             "lies with --data ROOT"
         )
     return data.root
-
-
-def _given(setting: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in setting.items() if value is not None}
-
-
-def _open_settings(
-    name: str, setting: Mapping[str, Any], permutations: object, every: bool
-) -> list[dict[str, Any]]:
-    given = _given(setting)
-    return every_setting(name, permutations=permutations, **given) if every else [given]
 
 
 def _selection_notes(card: Mapping[str, Any]) -> list[str]:

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ivreid.datasets import DATASETS, Dataset
+from ivreid.datasets.seen_pictures import seen_among
 from ivreid.errors import ProtocolError
+
+DIVIDED = "divided"
+"""The key of a card's `dataset` that is true where the people to test on were drawn for the training."""
+
+
+def unseen_people(card: Mapping[str, Any], dataset: Dataset) -> Dataset:
+    """Of people whom the training itself divided those to test on: all whom the weights have not seen.
+
+    People added since are among them. In other pictures, where the same number may be another person, and in a dataset
+    that says itself who is tested on, everything stays.
+    """
+    trained_on = card.get("dataset") or {}
+    if not trained_on.get(DIVIDED) or trained_on.get("name") != dataset.name or "train" in dataset.splits:
+        return dataset
+    samples = dataset.split("test")
+    same = trained_on.get("fingerprint") == dataset.fingerprint
+    if not same and not seen_among(dataset.root, samples, card.get("seen_pictures") or ()):
+        return dataset
+    seen = _seen(card)
+    rest = tuple(sample for sample in samples if sample.pid not in seen)
+    return replace(dataset, splits={**dataset.splits, "test": rest}) if rest else dataset
 
 
 def leak_notes(card: Mapping[str, Any], dataset: Dataset, *, allow_leak: bool = False) -> list[str]:
     """Refuse a test on identities that weights were trained on or selected on.
 
-    Identity numbers are compared where they mean the same people: in a dataset of the same name, or, for a
-        folder or
-    table of one's own, in the very same files.
+    Identity numbers are compared where they mean the same people: in a dataset of the same name, or, for a folder
+    or table of one's own, in the very same files. The contents of pictures are compared everywhere, so the same
+    pictures under another layout or name are known, too.
 
     Args:
         card: The weights' card.
@@ -31,12 +54,12 @@ def leak_notes(card: Mapping[str, Any], dataset: Dataset, *, allow_leak: bool = 
     if not trained_on.get("name"):
         return [_unknown(dataset)]
     if not _same_people(trained_on, dataset):
-        return []
+        return _picture_notes(card, dataset, allow_leak)
     test = set(dataset.pids("test"))
     shared = _seen(card) & test
     own_trial = trained_on.get("trial")
     if not shared and own_trial == dataset.trial:
-        return [] if card.get("train_pids") else [_unknown(dataset)]
+        return _picture_notes(card, dataset, allow_leak) if card.get("train_pids") else [_unknown(dataset)]
     whose, fix = "", "test it on identities it has not seen"
     if own_trial != dataset.trial:
         whose = f" (it was trained on trial {own_trial}, this is trial {dataset.trial})"
@@ -48,6 +71,26 @@ def leak_notes(card: Mapping[str, Any], dataset: Dataset, *, allow_leak: bool = 
             f"figures would mean nothing; {fix}, or study the leak with --allow-leak, which marks the result"
         )
     return [f"LEAK: the model has seen {what} in training{whose}; these figures are no test"]
+
+
+def _picture_notes(card: Mapping[str, Any], dataset: Dataset, allow_leak: bool) -> list[str]:
+    """Refuse, or note, test pictures that were trained on under another name or identity number."""
+    test = dataset.split("test")
+    found = seen_among(dataset.root, test, card.get("seen_pictures") or ())
+    if not found:
+        return []
+    people = len({sample.pid for sample in found})
+    name = (card.get("dataset") or {}).get("name")
+    what = (
+        f"at least {len(found)} of the {len(test)} test pictures, of {people} people (first: {found[0].path}; in "
+        f"training it lay in {name} under another name or number)"
+    )
+    if not allow_leak:
+        raise ProtocolError(
+            f"the model has seen {what}, so the figures of {dataset.name} at {dataset.root} would mean nothing; test "
+            "it on other people, or study the leak with --allow-leak, which marks the result"
+        )
+    return [f"LEAK: the model has seen {what}; these figures are no test"]
 
 
 def _same_people(trained_on: Mapping[str, Any], dataset: Dataset) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.errors import UsageError
+from ivreid.evaluation.position import unfinished_notes
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.inference import weights_file
 from ivreid.io import write_text
@@ -46,14 +47,31 @@ def write_model_card(
     target = Path(out) if out is not None else weights.parent / "README.md"
     if target.exists() and not overwrite:
         raise UsageError(f"{target} is there already; name another file with --out, or say --overwrite")
-    results = RunFolder(Path(path)).results if Path(path).is_dir() else None
-    found = read_results(results) if results is not None and results.is_file() else []
-    write_text(target, card_text(read_card(weights), found, licence))
+    found: dict[str, list[Result]] = {}
+    if Path(path).is_dir():
+        run = RunFolder(Path(path))
+        own = {"": read_results(run.results)} if run.results.is_file() else {}
+        found = own | {one.path.name: read_results(one.results) for one in run.evaluations()}
+    text = card_text(read_card(weights), found, licence, notes=unfinished_notes(Path(path)))
+    write_text(target, text)
     return target
 
 
-def card_text(card: Mapping[str, Any], results: Sequence[Result], licence: str) -> str:
-    """The Markdown text of a model card."""
+def card_text(
+    card: Mapping[str, Any],
+    results: Mapping[str, Sequence[Result]],
+    licence: str,
+    *,
+    notes: Sequence[str] = (),
+) -> str:
+    """The Markdown text of a model card.
+
+    Args:
+        card: Of the weights.
+        results: By the name of the evaluation, "" for the weights' own dataset.
+        licence: An SPDX identifier.
+        notes: What else a reader must know.
+    """
     method, data = str(card.get("method")), card.get("dataset") or {}
     kind = get_method(method)
     size = " x ".join(str(side) for side in (card.get("preprocessing") or {}).get("size", []))
@@ -80,13 +98,15 @@ def card_text(card: Mapping[str, Any], results: Sequence[Result], licence: str) 
         "## Data",
         "",
         f"- dataset: {data.get('name', 'unknown')}, fingerprint {data.get('fingerprint', 'unknown')}"
-        + (f", trial {data['trial']}" if data.get("trial") else ""),
+        + (f", trial {data['trial']}" if data.get("trial") else "")
+        + (", SYNTHETIC people, drawn by ivreid" if data.get("synthetic") else ""),
         f"- {len(card.get('train_pids') or [])} training identities; images of {size} (height x width)",
         f"- weights selected on: {selection.get('on', 'unknown')}",
         "",
         "## Figures",
         "",
         *_figures(results),
+        *[f"- {note}" for note in notes],
         "",
         "## Licence and limits",
         "",
@@ -101,13 +121,14 @@ def card_text(card: Mapping[str, Any], results: Sequence[Result], licence: str) 
     return "\n".join(lines) + "\n"
 
 
-def _figures(results: Sequence[Result]) -> list[str]:
-    if not results:
+def _figures(results: Mapping[str, Sequence[Result]]) -> list[str]:
+    if not any(results.values()):
         return ["None measured yet: `ivreid evaluate RUN_DIR`, then write the card again."]
     lines = ["| protocol | " + " | ".join(FIGURES.values()) + " |", "|---|" + "--:|" * len(FIGURES)]
-    for one in results:
+    for name, one in ((name, one) for name, found in results.items() for one in found):
         cells = [f"{100 * one.mean[key]:.1f} ± {100 * one.std[key]:.1f}" for key in FIGURES]
-        marks = "".join(f", {mark}" for mark in (one.rerank, one.tta) if mark)
+        words = (one.rerank, one.tta, one.synthetic and "**synthetic people**", name and f"images: {name}")
+        marks = "".join(f", {mark}" for mark in words if mark)
         lines.append(f"| {one.title}{marks} | " + " | ".join(cells) + " |")
-    notes = dict.fromkeys(note for one in results for note in one.notes)
+    notes = dict.fromkeys(note for found in results.values() for one in found for note in one.notes)
     return ["Percent, mean ± standard deviation over trials.", "", *lines, *[f"- {note}" for note in notes]]

@@ -57,9 +57,22 @@ class RunFolder:
         return self.path / "features.npz"
 
     @property
+    def flipped_features(self) -> Path:
+        """Test embeddings averaged with those of the mirror images."""
+        return self.path / "features-flip.npz"
+
+    @property
     def results(self) -> Path:
         """Figures, written by an evaluation."""
         return self.path / "results.json"
+
+    def evaluation(self, name: str) -> RunFolder:
+        """Where features and results on images that are not the run's own lie, under a name."""
+        return RunFolder(self.path / "evaluations" / name)
+
+    def evaluations(self) -> list[RunFolder]:
+        """Every such evaluation, by name."""
+        return [RunFolder(file.parent) for file in sorted(self.path.glob("evaluations/*/results.json"))]
 
     def epoch(self, number: int) -> Path:
         """Training state kept after `number` epochs."""

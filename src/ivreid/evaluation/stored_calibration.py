@@ -23,6 +23,7 @@ from ivreid.datasets import load_dataset
 from ivreid.datasets.features import read_features
 from ivreid.errors import DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
+from ivreid.evaluation.leaks import DIVIDED
 from ivreid.evaluation.tested_features import refuse_test_features
 from ivreid.inference import Flip, embed_samples, load, weights_file
 from ivreid.inference.embedder import Precision
@@ -192,7 +193,10 @@ def _from_run(
             f"{dataset.root} has the fingerprint {dataset.fingerprint}, and {target} was trained on "
             f"{known['fingerprint']}: not the same images, so the validation identities may be other people"
         )
-    samples = [s for name in ("train", "val") for s in dataset.splits.get(name, ()) if s.pid in pids]
+    divided = ("test",) if known.get(DIVIDED) else ()  # then the dataset itself names no other split
+    samples = [
+        s for name in ("train", "val", *divided) for s in dataset.splits.get(name, ()) if s.pid in pids
+    ]
     embeddings = embed_samples(embedder, dataset.root, samples, progress=progress)
     origin = {"source": "validation identities", "dataset": dict(known)}
     return _People(embeddings, dataset.name, origin, target)

@@ -22,6 +22,9 @@ from ivreid.protocols import Protocol, evaluate, get_protocol, make_protocol
 from ivreid.protocols.notes import why_no_match
 from ivreid.types import BoolArray, Embeddings, ImageTable, Progress, Sample
 
+ENOUGH_PEOPLE = 20
+"""People on whom a validation begins to say something."""
+
 
 def validate(
     config: Config,
@@ -91,6 +94,21 @@ def check_validation(config: Config, dataset: Dataset) -> None:
     excluded = protocol.excluded(query, gallery)
     if not (matches if excluded is None else matches & ~excluded).any():
         raise _no_match(query, gallery)
+
+
+def validation_notes(config: Config, dataset: Dataset) -> list[str]:
+    """What a reader of the validation's figures should know: that few people say little."""
+    if config.validation.select != "validation":
+        return []
+    images = dataset.table("val")
+    infrared, visible = (set(images.pids[rows & images.known].tolist()) for rows in _both_sides(images))
+    people = len(infrared & visible)
+    if people >= ENOUGH_PEOPLE:
+        return []
+    return [
+        f"validation on {people} people says little: its figures move a lot by chance, and so does the choice of the "
+        f"epoch; {ENOUGH_PEOPLE} or more are better (validation.fraction), or keep the last epoch (validation.select=last)"
+    ]
 
 
 def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:

@@ -22,7 +22,7 @@ from ivreid.data.pixels import Pixels
 from ivreid.data.source import list_problems
 from ivreid.distributed.device import choose_device, full_precision
 from ivreid.errors import DataError, ImageError, UsageError
-from ivreid.inference.image_inputs import GivenImages, ImageLike, one_by_one
+from ivreid.inference.image_inputs import Colour, GivenImages, ImageLike, one_by_one
 from ivreid.inference.norm_folding import prepare_for_inference
 from ivreid.inference.same_person import KnowsThresholds
 from ivreid.inference.test_time import SPECTRA, Flip, embed_views, flip_of
@@ -134,15 +134,17 @@ class Embedder(KnowsThresholds):
         images: ImageLike | Iterable[ImageLike],
         modality: Modality | str | Sequence[Modality | str],
         *,
+        color: Colour = "rgb",
         progress: Progress | None = None,
     ) -> FloatArray:
         """Embed images.
 
         Args:
-            images: Files, Pillow images, arrays or tensors, one or many, or a batch: an array or tensor of
-                four dimensions, channels first or last. See `GivenImages` for shapes and values. Grey ones
-                become three equal channels.
+            images: Files, the bytes of files, Pillow images, arrays or tensors, one or many; a folder, whose images
+                are taken sorted by path; or a batch: an array or tensor of four dimensions, channels first or last.
+                See `GivenImages` for shapes and values. Grey ones become three equal channels.
             modality: "visible" or "infrared", for all images or one for each.
+            color: The order of channels in arrays and tensors: "bgr" where OpenCV made them.
             progress: Called with (done, total).
 
         Returns:
@@ -150,34 +152,51 @@ class Embedder(KnowsThresholds):
 
         Raises:
             ImageError: Images that cannot be used, all of them named; none is skipped.
-            UsageError: An unknown modality, or not one per image, or no images at all.
+            UsageError: An unknown modality or order of channels, not one modality per image, or no images at all.
+            DataError: A folder without images, or one that cannot be read.
         """
         many = one_by_one(images)
         how = self.preprocessing
-        source = GivenImages(many, how.size, how.value_range, how.resize)
+        source = GivenImages(many, how.size, how.value_range, how.resize, color)
         return self.embed_source(source, infrared_rows(modality, len(many)), progress=progress)
 
     def embed_source(
-        self, source: ImageSource, infrared: BoolArray, *, progress: Progress | None = None
+        self,
+        source: ImageSource,
+        infrared: BoolArray,
+        *,
+        skipped: dict[int, str] | None = None,
+        progress: Progress | None = None,
     ) -> FloatArray:
-        """Embed what a source reads, images already of the right size; otherwise as `embed`."""
+        """Embed what a source reads, images already of the right size; otherwise as `embed`.
+
+        Args:
+            source: The images.
+            infrared: (N,) bool.
+            skipped: Receives the rows of images that cannot be read, with the reason; their vectors are left out of
+                the result. None: such images are an error.
+            progress: Called with (done, total).
+        """
         out = np.empty((len(source), self.embedding_dim), dtype=np.float32)
         starts = range(0, len(source), self.batch_size)
-        problems: list[str] = []
+        problems: dict[int, str] = {}
 
-        def read(start: int) -> tuple[int, Pixels, list[str]]:
+        def read(start: int) -> tuple[int, list[int], Pixels, dict[int, str]]:
             return start, *_read(source, range(start, min(start + self.batch_size, len(source))))
 
-        for start, pixels, bad in prefetch(read, starts, self.workers):
-            problems += bad
+        for start, rows, pixels, bad in prefetch(read, starts, self.workers):
+            problems |= bad
             stop = min(start + self.batch_size, len(source))
-            if not problems:  # else only look for further bad files
+            if rows and (skipped is not None or not problems):  # else only look for further bad files
                 with naming_memory(self._what_to_lower):
-                    out[start:stop] = self._compute(pixels, infrared[start:stop])
+                    out[rows] = self._compute(pixels, infrared[rows])
             if progress is not None:
                 progress(stop, len(source))
-        if problems:
-            raise ImageError(list_problems(problems))
+        if problems and skipped is None:
+            raise ImageError(list_problems(list(problems.values())))
+        if problems and skipped is not None:
+            skipped |= problems
+            out = np.delete(out, list(problems), axis=0)
         if not np.isfinite(out).all():
             raise DataError(
                 "the network gives NaN or infinite embeddings; its weights are of a diverged training"
@@ -232,11 +251,12 @@ def infrared_rows(modality: Modality | str | Sequence[Modality | str], count: in
     return np.array([n == Modality.INFRARED for n in names], dtype=np.bool_)
 
 
-def _read(source: ImageSource, rows: range) -> tuple[Pixels, list[str]]:
-    read, bad = [], []
+def _read(source: ImageSource, rows: range) -> tuple[list[int], Pixels, dict[int, str]]:
+    """The rows that can be read, their pixels, and why the others cannot."""
+    read, bad = {}, {}
     for row in rows:
         try:
-            read.append(source.read(row))
+            read[row] = source.read(row)
         except ImageError as error:
-            bad.append(str(error))
-    return (np.empty(0, dtype=np.uint8) if bad else np.stack(read)), bad
+            bad[row] = str(error)
+    return list(read), np.stack(list(read.values())) if read else np.empty(0, dtype=np.uint8), bad

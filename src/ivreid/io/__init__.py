@@ -17,7 +17,14 @@ from ivreid.io.image_formats import (
     kind_of,
     way_out,
 )
-from ivreid.io.images import MAX_FILE_BYTES, MAX_PIXELS, read_image, to_rgb, value_range_of
+from ivreid.io.images import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    read_image,
+    read_image_bytes,
+    to_rgb,
+    value_range_of,
+)
 from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
 from ivreid.io.outputs import OutputKind, check_output, json_with, starting_with
@@ -44,6 +51,7 @@ __all__ = [
     "kind_of",
     "parse_value_range",
     "read_image",
+    "read_image_bytes",
     "remove_leftovers",
     "starting_with",
     "to_grey",

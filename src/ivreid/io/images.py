@@ -56,6 +56,20 @@ def read_image(path: Path | str, value_range: ValueRange = REFUSE) -> Image.Imag
         return to_rgb(open_image(path).image, value_range)
 
 
+def read_image_bytes(data: bytes, value_range: ValueRange = REFUSE) -> Image.Image:
+    """Decode an image file's content, as `read_image` does the file itself.
+
+    Raises:
+        ImageError: As `read_image`; the message names no file.
+    """
+    try:
+        return to_rgb(_opened(data, readable_kinds(Path())).image, value_range)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on hostile bytes
+        raise ImageError(f"not a readable image ({error})") from error
+
+
 def value_range_of(path: Path | str) -> tuple[float, float] | None:
     """Smallest and largest value of a picture of more than eight bits; None for one of eight bits, which is not decoded.
 
@@ -109,13 +123,20 @@ def open_image(path: Path, *, verify: bool = False) -> OpenedImage:
         ImageError: It cannot be used; the message does not name the file.
         Exception: Whatever else Pillow raises.
     """
-    size = path.stat().st_size
+    _check_size(path.stat().st_size)
+    return _opened(path.read_bytes(), readable_kinds(path), verify=verify)
+
+
+def _check_size(size: int) -> None:
     if size == 0:
         raise ImageError("the file is empty")
     if size > MAX_FILE_BYTES:
         raise ImageError(f"{size:,} bytes is more than an image of a person can be")
-    data = path.read_bytes()
-    kind, kinds = kind_of(data[:START]), readable_kinds(path)
+
+
+def _opened(data: bytes, kinds: tuple[str, ...], *, verify: bool = False) -> OpenedImage:
+    _check_size(len(data))
+    kind = kind_of(data[:START])
     if kind not in kinds:
         raise ImageError(f"not a readable {', '.join(kinds[:-1])} or {kinds[-1]} image{_named(kind)}")
     if kind == "PNG":

@@ -26,6 +26,8 @@ OPTIONAL: dict[str, tuple[type, ...]] = {
     "dataset.trial": (int,),
 }
 """Kinds of the rest, where it is there and not null; lists hold whole numbers."""
+TEXTS = ("seen_pictures",)
+"""Lists of texts."""
 MAX_CLASSES = 100_000
 
 
@@ -162,6 +164,12 @@ def check_card(card: Mapping[str, Any], path: str) -> None:
 
 
 def _check_optional(card: Mapping[str, Any], path: str) -> None:
+    for key in TEXTS:
+        value = card.get(key) or []
+        if type(value) is not list or not all(type(one) is str for one in value):
+            raise CheckpointError(
+                f"the card of {path} has {clean(repr(value), 60)} for {key!r}, not a list of texts"
+            )
     for key, kinds in OPTIONAL.items():
         *above, last = key.split(".")
         section = card.get(above[0]) if above else card

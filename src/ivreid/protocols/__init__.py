@@ -7,7 +7,7 @@ from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
 from ivreid.protocols.in_memory import score
 from ivreid.protocols.registry import every_setting, get_protocol, make_protocol, register_protocol
-from ivreid.protocols.result import FIGURES, Result, TrialResult
+from ivreid.protocols.result import FIGURES, SYNTHETIC_MARK, Result, TrialResult
 from ivreid.protocols.result_io import RESULTS, read_results, write_results
 from ivreid.protocols.trials import Precision, TrialOutcomes, run_trials
 
@@ -18,6 +18,7 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "RESULTS",
+    "SYNTHETIC_MARK",
     "MatrixProduct",
     "Permutations",
     "Precision",

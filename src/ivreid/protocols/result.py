@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from ivreid.errors import DataError
 from ivreid.reading import clean
 
 _PLAIN = (str, int, float, type(None))
+SYNTHETIC_MARK = "synthetic"
+"""The key of a result's JSON object that is true for drawn people."""
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
 
 
@@ -74,6 +76,15 @@ class Result:
     tta: str | None = None
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the figures are of drawn people: they say that the machinery works, nothing of real ones."""
+        return bool(self.extra.get(SYNTHETIC_MARK))
+
+    def marked_synthetic(self) -> Result:
+        """The same result, marked as one of drawn people."""
+        return replace(self, extra={**self.extra, SYNTHETIC_MARK: True})
 
     @property
     def mean(self) -> dict[str, float]:

@@ -20,8 +20,12 @@ def percent(value: float, spread: float | None = None) -> Html:
 
 
 def marks(result: Mapping[str, Any]) -> Html:
-    """Badges of what makes a result incomparable with a plain one."""
+    """Badges of what a reader must not overlook: other images, drawn people, no plain ranking."""
     out = []
+    if result.get("evaluation"):
+        out.append(el("span", f"other images: {result['evaluation']}", class_="badge"))
+    if result.get("synthetic"):
+        out.append(el("span", "synthetic people", class_="badge"))
     if result.get("rerank"):
         out.append(el("span", f"re-ranked: {result['rerank']}", class_="badge"))
     if result.get("tta"):
@@ -74,9 +78,11 @@ def _reading(results: Sequence[Mapping[str, Any]]) -> Html:
     )
     if not all(is_plain(r) for r in results):
         words += (
-            " Rows with a badge were re-ranked or embedded with test-time augmentation: they use the "
+            " Rows marked so were re-ranked or embedded with test-time augmentation: they use the "
             "whole gallery, or more than one view, at test time, and must not be compared with plain rows."
         )
+    if any(r.get("synthetic") for r in results):
+        words += " Synthetic people are drawn: their figures say that the machinery works, and nothing of real data."
     return el("p", words, class_="reading")
 
 

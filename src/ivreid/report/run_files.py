@@ -51,10 +51,14 @@ class RunFiles:
         return found if isinstance(found, dict) else {}
 
     def results(self) -> list[dict[str, Any]]:
-        """Every result, as JSON values."""
-        if self._missing("results.json", "results", "`ivreid evaluate` writes it"):
-            return []
-        return [result.to_json() for result in read_results(self.folder / "results.json")]
+        """Every result, as JSON values: first the run's own, then those on other images with their `evaluation`."""
+        found = []
+        if not self._missing("results.json", "results", "`ivreid evaluate` writes it"):
+            found = [result.to_json() for result in read_results(self.folder / "results.json")]
+        for file in sorted(self.folder.glob("evaluations/*/results.json")):
+            name = {"evaluation": file.parent.name}
+            found += [result.to_json() | name for result in read_results(file)]
+        return found
 
     def metrics(self) -> list[dict[str, Any]]:
         """Rows of the training log."""

@@ -51,7 +51,8 @@ def write_report(
     config_text = files.config_text()
     config = parse_config(config_text, run_dir / "config.yaml")
     results, metrics = files.results(), files.metrics()
-    embeddings = files.embeddings(str(results[0]["protocol"]) if results else None)
+    own = [result for result in results if not result.get("evaluation")]
+    embeddings = files.embeddings(str(own[0]["protocol"]) if own else None)
     learning = {} if metrics else files.learning()
     if not (config_text or results or metrics or embeddings or learning):
         raise UsageError(
@@ -67,7 +68,7 @@ def write_report(
             config_text=config_text,
             environment=files.environment(),
             embeddings=embeddings,
-            ranked=_ranked(embeddings, results, root, files.reasons),
+            ranked=_ranked(embeddings, own, root, files.reasons),
             image_loader=_loader(root, files.reasons, _value_range(config)),
             selection=config_value(config, "validation", "select"),
             thresholds=files.thresholds(),

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ivreid.config.parse import dump_config
+from ivreid.config.parse import differences, dump_config
 from ivreid.config.schema import Config
 from ivreid.errors import CheckpointError, DataError, TrainingError, UsageError
 from ivreid.io import try_lock
 from ivreid.studies.search_space import Choices, Range, flat
-from ivreid.studies.study_runs import differences
 from ivreid.training.records import MAY_DIFFER
 
 if TYPE_CHECKING:

@@ -16,10 +16,12 @@ from ivreid.config.schema import Config
 from ivreid.distributed.processes import require_one_process
 from ivreid.errors import UsageError
 from ivreid.evaluation import evaluate_run
+from ivreid.evaluation.settings import tell_unserved
 from ivreid.io import check_output
 from ivreid.protocols import Result, write_results
-from ivreid.studies.study_runs import StudyRun, plan_study, run_status, tested_results
+from ivreid.studies.study_runs import StudyRun, plan_study, run_status, tested_results, with_earlier_runs
 from ivreid.training import train as train_run
+from ivreid.training.setup import prepare_dataset
 from ivreid.types import Notice, Progress, ProgressBars, no_progress_bars
 
 
@@ -57,7 +59,8 @@ def run_study(
 ) -> list[Result]:
     """Train and test a model per train/test split, per seed, or per both, and merge their figures.
 
-    The same call after an interruption skips finished runs and resumes the broken one.
+    The same call after an interruption skips finished runs and resumes the broken one; other seeds or splits in
+    the same folder extend the study.
 
     Args:
         config: What all runs share; `out` is the study's folder.
@@ -75,7 +78,17 @@ def run_study(
         IvreidError: A run that cannot go on, or runs that do not belong together.
     """
     require_one_process("a study")
-    return run_all(plan_study(config, trials, seeds), notice=notice, progress_bars=progress_bars)
+    runs = plan_study(config, trials, seeds)
+    with_earlier_runs(runs, config)
+    if config.data.root is not None and config.data.root.exists():  # before hours of work
+        config = tell_unserved(config, prepare_dataset(runs[0].config), notice)
+        runs = plan_study(config, trials, seeds)
+    everything = with_earlier_runs(runs, config)
+    if len(everything) > len(runs):
+        planned = {run.name for run in runs}
+        names = ", ".join(run.name for run in everything if run.name not in planned)
+        notice(f"{config.out} holds {names} already: the study goes on from there, and they count, too")
+    return run_all(everything, notice=notice, progress_bars=progress_bars)
 
 
 def run_all(

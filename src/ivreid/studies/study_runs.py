@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ivreid.analysis.merge import format_numbers
-from ivreid.config.parse import dump_config, load_config, make_config
+from ivreid.config.parse import differences, dump_config, load_config, make_config
 from ivreid.config.schema import Config
 from ivreid.datasets import get_reader
 from ivreid.errors import CheckpointError, ConfigError, DataError, UsageError
+from ivreid.evaluation.position import load_position
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.inference import tta_name
 from ivreid.models import read_weights, weights_fingerprint
 from ivreid.protocols import Result, make_protocol, read_results
 from ivreid.retrieval import parse_reranker
-from ivreid.training.checkpoint import load_position
 from ivreid.training.records import MAY_DIFFER
 from ivreid.training.saving import Position
 
@@ -75,6 +76,47 @@ def plan_study(config: Config, trials: Sequence[int] = (), seeds: Sequence[int] 
             changes |= {} if trial is None else {"data": {**tree["data"], "trial": trial}}
             runs.append(StudyRun(name, make_config({**tree, **changes}, source=name)))
     return tuple(runs)
+
+
+def with_earlier_runs(runs: Sequence[StudyRun], config: Config) -> tuple[StudyRun, ...]:
+    """The runs, and those of the same study that earlier calls left in its folder.
+
+    Args:
+        runs: From `plan_study`.
+        config: What all runs share.
+
+    Raises:
+        UsageError: The folder holds runs over something else: splits where these are over seeds, for instance.
+        ConfigError: A number that is no seed.
+    """
+    folder, kind = Path(str(config.out)), _numbers(runs[0].name)
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    numbers = {name: found_numbers for name in found if (found_numbers := _numbers(name)) is not None}
+    planned = {run.name for run in runs}
+    earlier = [name for name in numbers if name not in planned and RunFolder(folder / name).holds_a_run()]
+    for name in earlier:
+        if kind is None or [one is None for one in numbers[name]] != [one is None for one in kind]:
+            raise UsageError(
+                f"{folder} holds {name}, a run of a study over other things than {runs[0].name}: give --trials and "
+                "--seeds as that study had them, or another --out"
+            )
+    tree, added = dump_config(config), []
+    for name in earlier:
+        trial, seed = numbers[name]
+        changes: dict[str, Any] = {"out": str(folder / name)}
+        changes |= {} if seed is None else {"seed": seed}
+        changes |= {} if trial is None else {"data": {**tree["data"], "trial": trial}}
+        added.append(StudyRun(name, make_config({**tree, **changes}, source=name)))
+    return tuple(sorted([*runs, *added], key=lambda run: [one or 0 for one in _numbers(run.name) or ()]))
+
+
+def _numbers(name: str) -> tuple[int | None, int | None] | None:
+    """The trial and the seed that a run folder's name tells; None where it tells neither."""
+    found = re.fullmatch(r"(?:trial-(\d{2,}))?-?(?:seed-(\d+))?", name)
+    if found is None or not name or name.startswith("-"):
+        return None
+    trial, seed = found.groups()
+    return (None if trial is None else int(trial), None if seed is None else int(seed))
 
 
 def _check_trials(dataset: str, trials: Sequence[int]) -> None:
@@ -135,20 +177,6 @@ def check_same_settings(run: StudyRun) -> None:
             f"{run.folder.path} holds a run of another configuration: {'; '.join(lines)}. Give the study the "
             "same settings again, or another --out"
         )
-
-
-def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
-) -> list[tuple[str, Any, Any]]:
-    """Every key at which two nested mappings differ, dotted, with both values (None where absent)."""
-    found: list[tuple[str, Any, Any]] = []
-    for key in dict.fromkeys([*before, *after]):
-        one, other = before.get(key), after.get(key)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += differences(one, other, f"{prefix}{key}.")
-        elif one != other:
-            found.append((prefix + key, one, other))
-    return found
 
 
 def _position(checkpoint: Path) -> Position:

@@ -15,6 +15,7 @@ from typing import Any
 
 from PIL import Image
 
+from ivreid.datasets.base import SYNTHETIC
 from ivreid.errors import DataError, UsageError
 from ivreid.io import write_json
 from ivreid.machine import available_cores
@@ -27,7 +28,7 @@ from ivreid.synthetic.render import draw_moment, render
 from ivreid.synthetic.streams import generator
 from ivreid.types import Progress
 
-SUMMARY, UNFINISHED = "synthetic.json", "synthetic.unfinished.json"
+SUMMARY, UNFINISHED = SYNTHETIC, "synthetic.unfinished.json"
 CHUNK = 48
 """Pictures a worker draws at a time."""
 

@@ -19,12 +19,9 @@ from torch.optim import Optimizer
 from ivreid.distributed.collectives import broadcast, broadcast_tensors
 from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import CheckpointError
-from ivreid.models.sealed import Kind, read_info, read_sealed, write_sealed
+from ivreid.evaluation.position import STATE, refuse_missing
+from ivreid.models.sealed import read_sealed, write_sealed
 from ivreid.training.ema import WeightAverage
-
-STATE = Kind(
-    "training-state", "checkpoint", "training resumes only from checkpoints/last.safetensors of a run"
-)
 
 
 @dataclass(frozen=True)
@@ -71,26 +68,8 @@ def load_state(path: Path) -> TrainingState:
         CheckpointError: Missing or damaged file, another kind of file, or a format this version does not
             know.
     """
-    _refuse_missing(path)
+    refuse_missing(path)
     return TrainingState(Path(path), *read_sealed(path, STATE))
-
-
-def load_position(path: Path) -> dict[str, Any]:
-    """Where a training state stands (epoch, batch, step), without its tensors.
-
-    Raises:
-        CheckpointError: As `load_state`.
-    """
-    _refuse_missing(path)
-    position = read_info(path, STATE)[0].get("position")
-    if not isinstance(position, dict) or any(type(n) is not int or n < 0 for n in position.values()):
-        raise CheckpointError(f"{path} is damaged: it does not say where the run stood")
-    return position
-
-
-def _refuse_missing(path: Path) -> None:
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such checkpoint; train without --resume to start a run")
 
 
 class _Strict(BaseModel):

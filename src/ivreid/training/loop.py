@@ -30,8 +30,9 @@ from ivreid.distributed.parallel import accumulate_locally, average_buffers, dat
 from ivreid.distributed.processes import ProcessRank, local_device, process_from_environment
 from ivreid.errors import ConfigError
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.settings import tell_unserved
 from ivreid.evaluation.sharded import Interrupted
-from ivreid.evaluation.validation import validate
+from ivreid.evaluation.validation import validate, validation_notes
 from ivreid.machine import naming_memory
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
@@ -43,10 +44,11 @@ from ivreid.training.loggers import check_loggers
 from ivreid.training.optimizer import set_rates
 from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
+from ivreid.training.resuming import check_same_everywhere
 from ivreid.training.run_lock import open_run_folder
 from ivreid.training.saving import LoopState, Position, Saver
 from ivreid.training.schedule import progress, rate_factor, tell_what_is_late
-from ivreid.training.setup import build_run_parts, settle_range
+from ivreid.training.setup import build_run_parts, settle_range, tell_division
 from ivreid.training.signals import StopSignal, TrainingStopped
 from ivreid.training.step_log import StepLog, open_log
 from ivreid.types import Progress
@@ -117,6 +119,7 @@ def train(
         process_group(config.device, process),
         open_run_folder(config.out, process, resume=resume, notice=notice) as folder,
     ):
+        check_same_everywhere(process, config)
         resuming = broadcast(process, resume and bool(folder.states()))
         config = settle_range(config, preparing)
         if minutes is not None:
@@ -134,6 +137,10 @@ def train(
         state = saver.restore(notice) if resume else saver.beginning()
         saver.write_run_files()
         tell_what_is_late(config, notice)
+        tell_division(config, parts.dataset, notice)
+        for line in validation_notes(config, parts.dataset):
+            notice(line)
+        tell_unserved(config, parts.dataset, notice)
         with closing(open_log(saver, state, notice, loggers)) as log, StopSignal(process) as stop:
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)

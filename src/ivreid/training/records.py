@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +12,17 @@ from torch import nn
 from ivreid.catalogue import provenance
 from ivreid.config.parse import dump_config, make_config, to_yaml
 from ivreid.config.schema import Config
+from ivreid.datasets.seen_pictures import sample_contents
 from ivreid.errors import CheckpointError, DataError, IvreidError, TrainingError
+from ivreid.evaluation.leaks import DIVIDED
 from ivreid.evaluation.run_folder import RunFolder
+from ivreid.evaluation.validation import validation_samples
 from ivreid.io import write_json, write_text
 from ivreid.models import write_weights
-from ivreid.protocols import get_protocol
+from ivreid.protocols import SYNTHETIC_MARK, get_protocol
 from ivreid.training.checkpoint import TrainingState
 from ivreid.training.environment import describe_environment, versions
-from ivreid.training.setup import RunParts
+from ivreid.training.setup import RunParts, division, training_samples
 
 MAY_DIFFER = (
     "device",
@@ -80,11 +83,17 @@ def plugins(config: Config) -> list[dict[str, Any]]:
 
 def dataset_card(parts: RunParts) -> dict[str, Any]:
     """Which images a model learned from."""
-    return {
-        "name": parts.dataset.name,
-        "fingerprint": parts.dataset.fingerprint,
-        "trial": parts.dataset.trial,
-    }
+    data = parts.dataset
+    card: dict[str, Any] = {"name": data.name, "fingerprint": data.fingerprint, "trial": data.trial}
+    card |= {SYNTHETIC_MARK: True} if data.synthetic else {}
+    return {**card, DIVIDED: True} if data.divided else card
+
+
+def seen_pictures(config: Config, parts: RunParts) -> list[str]:
+    """Content keys of a sample of what was trained on and selected on, for the leak guard."""
+    held_out = validation_samples(config, parts.dataset) if config.validation.select == "validation" else ()
+    trained = training_samples(config, parts.dataset)
+    return sample_contents(parts.dataset.root, [*trained, *held_out])
 
 
 def check_same_run(state: TrainingState, config: Config, parts: RunParts) -> None:
@@ -102,7 +111,10 @@ def check_same_run(state: TrainingState, config: Config, parts: RunParts) -> Non
         for key in matter
         if theirs.get(key, missing) != ours.get(key, missing)
     ]
-    if state.info["dataset"] != dataset_card(parts):
+    then_data, now_data = (
+        {**one, SYNTHETIC_MARK: None} for one in (state.info["dataset"], dataset_card(parts))
+    )
+    if then_data != now_data:
         lines.append(f"the images were {state.info['dataset']}, now {dataset_card(parts)}")
     if state.info["precision"] != parts.precision:
         lines.append(f"precision was {state.info['precision']}, here it is {parts.precision}")
@@ -147,7 +159,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def write_card(
-    path: Any, config: Config, parts: RunParts, network: nn.Module, best: Mapping[str, Any] | None
+    path: Any,
+    config: Config,
+    parts: RunParts,
+    network: nn.Module,
+    best: Mapping[str, Any] | None,
+    seen: Sequence[str],
 ) -> None:
     """Write weights for use, with a card that says what they are and what they have seen."""
     held_out = config.validation.select == "validation"
@@ -161,6 +178,7 @@ def write_card(
             "metric": config.validation.metric,
             "pids": list(parts.dataset.pids("val")) if held_out else [],
         },
+        "seen_pictures": list(seen),
         "metrics": dict(best or {}),
         **({} if config.embedding.flip == "none" else {"advice": {"flip": config.embedding.flip}}),
         "plugins": plugins(config),
@@ -188,6 +206,7 @@ def write_run_files(folder: RunFolder, config: Config, parts: RunParts) -> None:
         "train_fingerprint": parts.dataset.split_fingerprint("train"),
         "identities": parts.data.num_classes,
         "images": len(parts.data),
+        **({"people": division(parts.dataset)} if parts.dataset.divided else {}),
         "skipped_images": [sample.path for sample in parts.data.skipped],
     }
     try:

@@ -6,12 +6,14 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ivreid.catalogue import changes
 from ivreid.config.schema import Config
 from ivreid.errors import DataError, TrainingError
+from ivreid.evaluation.position import load_position
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.methods import Method
 from ivreid.training.batch_checks import what_to_lower
@@ -19,13 +21,19 @@ from ivreid.training.checkpoint import (
     TrainingState,
     broadcast_state,
     check_resumable,
-    load_position,
     load_state,
     restore_state,
     save_state,
 )
 from ivreid.training.health import Health
-from ivreid.training.records import check_same_run, rounding_changes, state_info, write_card, write_run_files
+from ivreid.training.records import (
+    check_same_run,
+    rounding_changes,
+    seen_pictures,
+    state_info,
+    write_card,
+    write_run_files,
+)
 from ivreid.training.setup import RunParts
 
 
@@ -120,8 +128,13 @@ class Saver:
             TrainingError: As `save`.
         """
         self._writing(
-            position, lambda: write_card(self.folder.weights, self.config, self.parts, network, best)
+            position,
+            lambda: write_card(self.folder.weights, self.config, self.parts, network, best, self._seen),
         )
+
+    @cached_property
+    def _seen(self) -> list[str]:
+        return seen_pictures(self.config, self.parts)
 
     def _writing(self, position: Position, write: Callable[[], None]) -> None:
         if not self.parts.process.is_main:

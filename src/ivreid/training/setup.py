@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from ivreid.data import (
     open_training_set,
     usable_workers,
 )
-from ivreid.datasets import Dataset, Kind, hold_out, load_dataset
+from ivreid.datasets import Dataset, Kind, divide_people, get_reader, hold_out, load_dataset
 from ivreid.distributed.collectives import local_rank_0_first
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank, local_device
 from ivreid.distributed.sync_norm import synchronise_norms
@@ -191,6 +192,8 @@ def settle_range(config: Config, progress: Progress | None = None) -> Config:
 def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset:
     """The dataset of a run, with validation identities held out where it needs some and has none.
 
+    A folder or table of one's own that names no split is divided by identity into people to train and to test on.
+
     With `on_bad_image: skip` files too small or too large for an image do not make it unusable.
 
     Raises:
@@ -209,6 +212,8 @@ def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset
     dataset = load_dataset(
         config.data.dataset, config.data.root, trial=config.data.trial, tolerated=tolerated
     )
+    if set(dataset.splits) == {"test"} and get_reader(dataset.name).own_numbers:
+        dataset = divide_people(dataset, config.data.test_fraction, config.data.split_seed)
     if "train" not in dataset.splits:
         raise UsageError(
             f"{dataset.root} has no training split, only {', '.join(dataset.splits)}; a CSV dataset gets "
@@ -223,6 +228,23 @@ def prepare_dataset(config: Config, progress: Progress | None = None) -> Dataset
         dataset = hold_out(dataset, config.validation.fraction, config.seed)
     check_validation(config, dataset)
     return dataset
+
+
+def division(dataset: Dataset) -> dict[str, list[int]]:
+    """Who is in which split, where the people were divided here; empty where the dataset says it itself."""
+    return {name: list(dataset.pids(name)) for name in dataset.splits} if dataset.divided else {}
+
+
+def tell_division(config: Config, dataset: Dataset, notice: Callable[[str], None]) -> None:
+    """Say how the people were divided."""
+    found = division(dataset)
+    if found:
+        shares = ", ".join(f"{len(pids)} {name}" for name, pids in found.items())
+        notice(
+            f"{dataset.root} names no split: its people are divided by identity, {shares} (data.split_seed = "
+            f"{config.data.split_seed}, data.test_fraction = {config.data.test_fraction:g}); the weights' card and "
+            "environment.json hold who is where"
+        )
 
 
 def draw_people(data: DataSection, progress: Progress | None = None) -> SynthSummary | None:
