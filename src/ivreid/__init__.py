@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ivreid.plugins import load_plugin
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol, score
     from ivreid.report import write_report
+    from ivreid.reproduction import reproduce
     from ivreid.retrieval import Ranking, rank
     from ivreid.studies import run_study, tune
     from ivreid.synthetic import synthesise
@@ -70,6 +71,7 @@ _HOMES = {
     "register_dataset": "ivreid.datasets",
     "register_method": "ivreid.methods",
     "register_protocol": "ivreid.protocols",
+    "reproduce": "ivreid.reproduction",
     "run_demo": "ivreid.demo",
     "run_study": "ivreid.studies",
     "score": "ivreid.protocols",
@@ -117,6 +119,7 @@ __all__ = [
     "register_dataset",
     "register_method",
     "register_protocol",
+    "reproduce",
     "run_demo",
     "run_study",
     "score",

@@ -42,6 +42,7 @@ NAMES = [
     "register_dataset",
     "register_method",
     "register_protocol",
+    "reproduce",
     "run_demo",
     "run_study",
     "score",

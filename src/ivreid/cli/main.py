@@ -31,6 +31,7 @@ VERBS = {
     "gallery": "Keep crops of many cameras, with their vectors, to search in.",
     "search": "Find the people of some pictures in a gallery.",
     "methods": "List the methods: paper, cost, published figures; or print one's page.",
+    "reproduce": "Put a method's published figures beside those reached here.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",
     "report": "Write a run's self-contained HTML report.",
     "card": "Write the model card of trained weights: data, protocol, figures, limits.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["plain", "re-ranked", "transductive"]
 """`re-ranked` and `transductive` figures use other test images and compare with none of the plain ones."""
@@ -23,6 +23,8 @@ class PublishedFigures:
         kind: Plain, re-ranked or transductive.
         source: "code" (the authors' program or log), "paper", or who else measured it.
         draw: How the gallery was drawn (SYSU-MM01).
+        rerank: The re-ranking behind the figures, as `ivreid.retrieval.parse_reranker` reads it; empty for none.
+        split: RegDB: the one split they were measured on; None: the mean over all.
     """
 
     dataset: str
@@ -33,6 +35,17 @@ class PublishedFigures:
     kind: Kind = "plain"
     source: str = "paper"
     draw: str = ""
+    rerank: str = ""
+    split: int | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The setting as options of `ivreid.make_protocol`."""
+        if self.dataset != "sysu-mm01":
+            return {"direction": self.setting}
+        mode, shots = self.setting.split("-search, ")
+        options: dict[str, Any] = {"mode": mode, "shots": 1 if shots == "single-shot" else 10}
+        return {**options, "draw": self.draw} if self.draw else options
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,23 @@ class SAAI(Method):
         code="xiaoye-hhh/SAAI",
         figures=(
             PublishedFigures(
-                "sysu-mm01", "all-search, single-shot", 75.90, 77.03, kind="transductive", draw="official"
+                "sysu-mm01",
+                "all-search, single-shot",
+                75.90,
+                77.03,
+                kind="transductive",
+                draw="official",
+                rerank="aim:k1=4,k2=1",
             ),
-            PublishedFigures("regdb", "visible-to-infrared", 91.07, 91.45, kind="transductive"),
+            PublishedFigures(
+                "regdb",
+                "visible-to-infrared",
+                91.07,
+                91.45,
+                kind="transductive",
+                rerank="aim:k1=8,k2=2",
+                split=4,
+            ),
         ),
         remarks=(
             "The kept epoch was the best on the test identities after affinity inference, whose parameters were "

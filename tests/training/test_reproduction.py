@@ -1,0 +1,202 @@
+"""Reproducing published figures: the whole path, on tiny pictures in the real layouts."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_evaluation import write_regdb
+from trees import write_dataset
+
+import ivreid
+from ivreid.cli import main
+from ivreid.errors import CheckpointError, DataError, UsageError
+from ivreid.methods import METHODS, build, get_method
+from ivreid.models import write_weights
+from ivreid.protocols import Result, make_protocol
+from ivreid.reproduction import TEST_IDENTITIES, Reproduction, reproduce
+from ivreid.retrieval import parse_reranker
+from ivreid.synthetic import synthesise
+
+TINY = [
+    "data.size=[32,16]",
+    "data.workers=0",
+    "epochs=1",
+    "steps=2",
+    "batch.identities=2",
+    "batch.instances=2",
+    "method.backbone=test_efficientnet",
+    "method.pretrained=null",
+    "augment.padding=2",
+]
+
+
+@pytest.fixture(scope="module")
+def sysu(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    splits = {"train": range(1, 7), "val": range(9, 11), "test": range(13, 19)}
+    return write_dataset(tmp_path_factory.mktemp("sysu") / "data", splits)
+
+
+def published_file(path: Path) -> Path:
+    """An IV-ReID checkpoint of random numbers under the published names."""
+    network = build("iv-reid", {"backbone": "resnet18", "pretrained": None, "stem_relu": False}, 395)
+    theirs = {"backbone.": "base.", "norm.": "bottleneck.", "shared_classifier.": "share_classifier."}
+    state = {}
+    for name, value in network.state_dict().items():
+        for ours, published in theirs.items():
+            if name.startswith(ours):
+                state[published + name.removeprefix(ours)] = value
+    torch.save(state, path)
+    return path
+
+
+def test_a_checkpoint_is_tested_under_the_published_protocol(sysu: Path, tmp_path: Path) -> None:
+    file = published_file(tmp_path / "theirs.pth")
+    found = reproduce("iv-reid", sysu, checkpoint=file, out=tmp_path / "out", device="cpu")
+    assert isinstance(found, Reproduction) and len(found.rows) == 1
+    options = found.rows[0].result.options
+    assert (options["mode"], options["shots"], options["draw"]) == ("all", 1, "iv-reid")
+    rank1, mean_ap, inp = found.rows[0].figures()
+    assert (
+        rank1["published"] == pytest.approx(0.463) and inp["published"] is None and inp["difference"] is None
+    )
+    assert rank1["difference"] == pytest.approx(rank1["ours"] - 0.463)
+    assert mean_ap["interval"]["low"] <= mean_ap["ours"] <= mean_ap["interval"]["high"]
+    alone = ivreid.evaluate_run(
+        tmp_path / "out" / "weights.safetensors",
+        data_root=sysu,
+        settings=[{"mode": "all", "shots": 1, "draw": "iv-reid"}],
+        dataset="sysu-mm01",
+    )[0]
+    assert found.rows[0].result.trials == alone.trials
+    said = " ".join(found.may_differ)
+    for part in (
+        "6 test identities, sysu-mm01 has 96; nothing can be said",
+        "drawn as iv-reid, as published",
+        "the authors chose the checkpoint's epoch",
+        "The kept epoch was the best on the test identities.",
+    ):
+        assert part in said
+    text = found.file.read_text()
+    written = json.loads(text)
+    assert str(tmp_path) not in text and str(sysu) not in text
+    assert written["made"]["checkpoint"] == "theirs.pth" and re.fullmatch(
+        "[0-9a-f]{16}", written["made"]["sha256_16"]
+    )
+    assert Result.from_json(written["results"][0]).trials == alone.trials
+    assert written["figures"][0]["compared"][0]["published"] == pytest.approx(0.463)
+    assert written["dataset"]["fingerprint"] == found.report.fingerprint
+
+
+def test_weights_of_ours_are_tested_where_they_lie_and_those_of_another_method_refused(
+    sysu: Path, tmp_path: Path
+) -> None:
+    network = build("caj", {"backbone": "test_efficientnet", "pretrained": None}, 6, size=(32, 16))
+    weights = tmp_path / "caj.safetensors"
+    write_weights(weights, network.state_dict(), {**network.card(), "preprocessing": {"size": [32, 16]}})
+    found = reproduce("caj", sysu, checkpoint=weights, out=tmp_path / "out", device="cpu")
+    assert found.rows[0].result.tta == "flip (unit)", "as published"
+    assert any("embedded, as published: flip (unit)" in line for line in found.may_differ)
+    assert any("weights of ours, selected on: not known" in line for line in found.may_differ)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["reproduction.json"]
+    with pytest.raises(CheckpointError, match="of the method caj, not of agw: ivreid reproduce caj"):
+        reproduce("agw", sysu, checkpoint=weights, out=tmp_path / "out", device="cpu")
+
+
+def test_without_a_checkpoint_the_published_recipe_is_trained(
+    sysu: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = [word for change in TINY for word in ("--set", change)]
+    with pytest.raises(SystemExit) as left:
+        main(["reproduce", "caj", "--data", str(sysu), "--out", str(out), "--device", "cpu", *words])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for part in ("69.88", "66.89", "53.61", "Rank-1", "mINP", "as published", "the training was changed"):
+        assert part in shown
+    config = ivreid.load_config(out / "run" / "config.yaml")
+    assert config.method["published_quirks"] and config.validation.select == "published-test"
+    assert config.data.train_on == "train+val" and config.embedding.flip == "unit"
+    assert config.evaluation[0].draw == "agw"
+    written = json.loads((out / "reproduction.json").read_text())
+    assert written["made"] == {"recipe": "caj-published", "changed": TINY, "seed": 0}
+    assert written["figures"][0]["tta"] == "flip (unit)"
+    assert any("selected on test identities" in line for line in written["may_differ"])
+    before = (out / "run" / "weights.safetensors").read_bytes()
+    again = reproduce("caj", sysu, out=out, overrides=TINY, device="cpu")  # finished: tested again only
+    assert (out / "run" / "weights.safetensors").read_bytes() == before
+    assert again.rows[0].result.to_json()["trials"] == written["results"][0]["trials"]
+
+
+def test_regdb_takes_the_published_splits_and_one_split_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_regdb(tmp_path / "regdb")
+    asked: dict[str, Any] = {}
+
+    def study(config: Any, *, trials: Any, **_: Any) -> Any:
+        asked.update(trials=list(trials), evaluation=config.evaluation)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ivreid.reproduction.run_study", study)
+    for name, splits in (("agw", list(range(1, 11))), ("mpanet", [1]), ("saai", [4])):
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(name, data, out=tmp_path / name, overrides=["method.pretrained=null"], device="cpu")
+        assert asked["trials"] == splits
+    assert asked["evaluation"][0].rerank == "aim:k1=8,k2=2"
+    found = reproduce("agw", data, trial=2, out=tmp_path / "two", overrides=TINY, device="cpu")
+    (row,) = found.rows
+    assert row.result.options["trial"] == 2 and row.result.options["direction"] == "visible-to-infrared"
+    assert any("means over 10 splits, ours are of split 2" in line for line in found.may_differ)
+    assert any("4 test identities, regdb has 206" in line for line in found.may_differ)
+
+
+def test_llcm_and_figures_that_were_published_re_ranked(tmp_path: Path, sysu: Path) -> None:
+    llcm = tmp_path / "llcm"
+    synthesise(llcm, layout="llcm", identities=6, images=2, size=(32, 16), workers=1)
+    found = reproduce("agw", llcm, out=tmp_path / "agw", overrides=TINY, device="cpu")
+    assert [row.published.source for row in found.rows] == ["paper", "rerun by the benchmark's authors"]
+    assert found.rows[0].result is found.rows[1].result, "one setting is evaluated once"
+    network = build("saai", get_method("saai").small, 6, size=get_method("saai").small_size)
+    size = list(get_method("saai").small_size)
+    weights = tmp_path / "saai.safetensors"
+    write_weights(weights, network.state_dict(), {**network.card(), "preprocessing": {"size": size}})
+    with pytest.raises(UsageError, match=r"rand_perm_cam\.mat"):  # these figures are of the official draw
+        reproduce("saai", sysu, checkpoint=weights, out=tmp_path / "saai", device="cpu")
+
+
+def test_what_cannot_be_reproduced_is_told_first(sysu: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="did you mean agw"):
+        reproduce("agww", sysu)
+    with pytest.raises(UsageError, match="nothing was published about baseline"):
+        reproduce("baseline", sysu)
+    with pytest.raises(UsageError, match="no figures of mpanet on llcm"):
+        reproduce("mpanet", sysu, dataset="llcm")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="none of the known datasets; say with --dataset"):
+        reproduce("agw", tmp_path / "empty")
+    with pytest.raises(DataError, match="cannot be used as llcm"):
+        reproduce("agw", tmp_path / "empty", dataset="llcm", out=tmp_path / "x")
+    with pytest.raises(UsageError, match="a checkpoint is tested as it is"):
+        reproduce("agw", sysu, checkpoint=tmp_path / "w.pth", overrides=["epochs=1"])
+    other = tmp_path / "out" / "reproduction.json"
+    other.parent.mkdir()
+    other.write_text('{"mine": 1}')
+    with pytest.raises(UsageError, match=r"reproduction\.json .* would be overwritten"):
+        reproduce("agw", sysu, out=other.parent, overrides=TINY)
+
+
+def test_every_published_row_is_a_setting_that_the_protocol_has() -> None:
+    for kind in METHODS.values():
+        for one in kind.publication.figures if kind.publication else ():
+            options = dict(one.options)
+            if options.get("draw") == "official":
+                options.pop("draw")  # asks for a file
+            assert make_protocol(one.dataset, **options), one
+            assert one.dataset in TEST_IDENTITIES
+            if one.rerank:
+                assert parse_reranker(one.rerank) and one.kind != "plain"
