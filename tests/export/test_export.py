@@ -88,7 +88,7 @@ def test_the_verb_and_the_verbs_that_take_the_file(
 ) -> None:
     out = tmp_path / "a.onnx"
     run("export", str(models.weights("iv-reid")), "--to", "onnx", "--out", str(out))
-    assert "iv-reid, fp32: least cosine" in capsys.readouterr().out
+    assert "iv-reid: least cosine" in capsys.readouterr().out
     assert out.read_bytes() == model.read_bytes()
     folder = tmp_path / "people" / "3"
     folder.mkdir(parents=True)

@@ -231,7 +231,7 @@ class Embedder(KnowsThresholds):
         return self.network.embed(inputs, infrared)
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        if self.precision == "fp32":
+        if self.precision not in ("bf16", "fp16"):
             return nullcontext()
         return torch.autocast("cuda", torch.bfloat16 if self.precision == "bf16" else torch.float16)
 
