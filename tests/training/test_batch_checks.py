@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from ivreid.config import Config
+from ivreid.data import TrainLoader
 from ivreid.data.sampler import make_sampler
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
 from ivreid.errors import ConfigError
 from ivreid.methods import get_method
 from ivreid.methods.iv_reid import IVReID
 from ivreid.training import setup, train
-from ivreid.training.batch_checks import check_batch
+from ivreid.training.batch_checks import check_batch, check_every_batch
 
 Make = Callable[..., Config]
 
@@ -113,6 +114,46 @@ def test_the_first_short_batch_of_a_run_is_named_before_the_first_step(
         f"batch {number + 1} of epoch {epoch + 1} would hold {infrared} infrared and {4 - infrared} " in said
     )
     assert "set batch.sampler=balanced" in said
+
+
+def test_candidates_are_counted_over_all_processes(
+    tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MCJA compares the modalities of the whole batch, whatever each process holds of them."""
+    mcja = {"name": "mcja", "pretrained": None}
+    monkeypatch.setattr(setup, "prepare_dataset", None)  # it is not reached
+    for batch in (
+        {"sampler": "balanced", "identities": 3, "instances": 1},
+        {"sampler": "identity", "identities": 2, "images": 3},
+    ):
+        with pytest.raises(ConfigError, match=r"make 3 image\(s\) of each modality, too few for mcja; raise"):
+            train(tiny_config(method=mcja, batch=batch))
+    fits = tiny_config(method=mcja, batch={"sampler": "identity", "identities": 4, "images": 2})
+    for process in (SINGLE_PROCESS, ProcessRank(1, 2), ProcessRank(3, 4)):
+        check_batch(fits, process)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_batch_short_of_candidates_is_named(tiny_config: Make, processes: int) -> None:
+    """8 identities of 8 visible and 4 infrared images, batches of 8: of few epochs one has 3 infrared ones."""
+    batch = {"sampler": "identity", "identities": 4, "images": 2}
+    config = tiny_config(epochs=10, batch=batch)
+    data = setup.build_run_parts(tiny_config(epochs=1, batch={"identities": 4, "instances": 2})).data
+    plans = make_sampler(data.labels, data.infrared, config.batch, config.seed)
+    counts = [
+        (epoch + 1, number, int(infrared))
+        for epoch in range(10)
+        for number, infrared in enumerate(data.infrared[plans.joined(epoch)].sum(axis=1), start=1)
+    ]
+    epoch, number, infrared = next(one for one in counts if not 4 <= one[2] <= 4)
+    mcja = config.model_copy(update={"method": {"name": "mcja"}})
+    for rank in range(processes):
+        loader = TrainLoader(data, config.batch, config.augment, config.seed, rank=rank, world_size=processes)
+        with pytest.raises(
+            ConfigError,
+            match=f"batch {number} of epoch {epoch} would hold {infrared} infrared .* mcja needs 4",
+        ):
+            check_every_batch(mcja, loader)
 
 
 def test_a_run_without_a_short_batch_passes(tiny_config: Make) -> None:

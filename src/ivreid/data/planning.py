@@ -79,16 +79,16 @@ class BatchSampler(ABC):
         return len(self.plan(self.epoch))
 
     @abstractmethod
-    def _joined(self, epoch: int) -> IntArray:
-        """The epoch's batches over all processes, (batches, images), each image once."""
+    def joined(self, epoch: int) -> IntArray:
+        """The epoch's batches over all processes: (batches, images) sample indices, each image once."""
 
     def _shown(self, width: int) -> tuple[IntArray, Int8Array]:
-        """Which column of `_joined` each column of a batch shows, and as which view."""
+        """Which column of `joined` each column of a batch shows, and as which view."""
         return np.arange(width), np.zeros(width, dtype=np.int8)
 
     def plan(self, epoch: int) -> EpochPlan:
         """This process's share of an epoch."""
-        joined = self._joined(epoch)
+        joined = self.joined(epoch)
         columns, views = self._shown(joined.shape[1])
         width = len(columns) // self.world_size
         mine = slice(self.rank * width, (self.rank + 1) * width)

@@ -37,7 +37,8 @@ class CrossModalityBatchSampler(TwoModalityBatchSampler):
     modality is infrared).
     """
 
-    def _joined(self, epoch: int) -> IntArray:
+    def joined(self, epoch: int) -> IntArray:
+        """Groups of K infrared images with K visible ones, P identities a batch."""
         size = self.settings.instances
         groups = []
         for i in range(len(self.identities)):
@@ -56,7 +57,8 @@ class UniformBatchSampler(TwoModalityBatchSampler):
     Source: the sampler of the AGW family (Ye et al., TPAMI 2021).
     """
 
-    def _joined(self, epoch: int) -> IntArray:
+    def joined(self, epoch: int) -> IntArray:
+        """Every batch drawn for itself."""
         wanted, size = self.settings.identities, self.settings.instances
         totals = [sum(map(len, images)) for images in (self._infrared, self._visible)]
         batches = max(totals) // (wanted * size) + 1
@@ -88,7 +90,8 @@ class PairedBatchSampler(TwoModalityBatchSampler):
     Source: the sampler of MPANet (Wu et al., CVPR 2021), whose program fails at such an identity.
     """
 
-    def _joined(self, epoch: int) -> IntArray:
+    def joined(self, epoch: int) -> IntArray:
+        """Groups of K pairs, P identities a batch."""
         size = self.settings.instances
         groups = []
         for i in range(len(self.identities)):
@@ -110,7 +113,8 @@ class AnyModalityBatchSampler(IdentityBatchSampler):
     Source: the sampler of MCJA (Liang et al., TCSVT 2024).
     """
 
-    def _joined(self, epoch: int) -> IntArray:
+    def joined(self, epoch: int) -> IntArray:
+        """Groups of any modality, P identities a batch."""
         size = self.settings.images_per_identity
         groups = [
             walk(np.sort(np.concatenate(sides)), size, None, (self.seed, epoch, IMAGES, i))
@@ -144,7 +148,8 @@ class RandomBatchSampler(BatchSampler):
             )
         self.count, self.batch_size = count, batch_size
 
-    def _joined(self, epoch: int) -> IntArray:
+    def joined(self, epoch: int) -> IntArray:
+        """All images in random order, cut into batches."""
         order = rng.permutation(rng.keys(self.seed, epoch, IMAGES, 0), self.count)
         batches = self.count // self.batch_size
         return order[: batches * self.batch_size].reshape(batches, self.batch_size)

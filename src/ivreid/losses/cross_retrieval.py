@@ -10,6 +10,7 @@ from ivreid.losses.pairs import mean_where, same_identity
 from ivreid.tensors import modality_rows, without_autocast
 
 SMALLEST_GALLERY = 4
+"""Rows of each modality from which on the closed form is the soft ranks'."""
 
 
 @without_autocast

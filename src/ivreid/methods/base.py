@@ -39,6 +39,7 @@ class Method(nn.Module, ABC):
             hold equally many of them each to act as one.
         min_identities: Identities that a batch must hold over all processes: with one, nothing sets people apart.
         min_rows: Rows that a batch must hold in each process: of each modality where `means_by_modality`.
+        min_of_modality: Rows of each modality that a batch must hold over all processes.
         publication: Paper, code and published figures.
         importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
@@ -61,6 +62,7 @@ class Method(nn.Module, ABC):
     means_by_modality: ClassVar[bool] = True
     min_identities: ClassVar[int] = 2
     min_rows: ClassVar[int] = 2
+    min_of_modality: ClassVar[int] = 0
     recipe: ClassVar[Recipe | None] = None
     publication: ClassVar[Publication | None] = None
     importer: ClassVar[Importer | None] = None

@@ -151,6 +151,7 @@ class PMT(Method):
         {"sysu-mm01": {}, "regdb": {"epochs": 36}},
         source="hulu88/PMT",
         published={"precision": "fp16", "validation": {"every": 2, "metric": "mAP"}},
+        compact={"method": {"pretrained_rate_factor": 1.0}},  # all start from random weights
     )
 
     settings: PMTSettings

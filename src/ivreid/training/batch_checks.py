@@ -10,7 +10,7 @@ import torch
 
 from ivreid import methods
 from ivreid.config.schema import Config
-from ivreid.data import TrainLoader
+from ivreid.data import BatchSettings, TrainLoader
 from ivreid.data.planning import check_world_size
 from ivreid.distributed.processes import ProcessRank
 from ivreid.errors import ConfigError
@@ -55,17 +55,26 @@ def check_batch(config: Config, process: ProcessRank) -> None:
             f"batch.identities = {batch.identities}: {method.name} compares people and needs "
             f"{method.min_identities} or more in a batch; set batch.identities={method.min_identities} or more"
         )
-    people = batch.identities // process.world_size
-    of_each = people * batch.instances * min(batch.views.visible, batch.views.infrared)
+    in_each = "" if process.is_single else f" in each of {process.world_size} processes"
+    fewer = "" if process.is_single else ", or start fewer processes"
+    share = method.min_rows if method.means_by_modality else method.min_rows / 2
+    for people, needed, where, way_out in (
+        (batch.identities // process.world_size, share, in_each, fewer),
+        (batch.identities, method.min_of_modality, "", ""),
+    ):
+        of_each = _images_of_each_modality(batch, people)
+        if of_each < needed:
+            raise ConfigError(
+                f"batch.identities = {batch.identities} and batch.instances = {batch.instances} make {of_each} "
+                f"image(s) of each modality{where}, too few for {method.name}; raise one of them{way_out}"
+            )
+
+
+def _images_of_each_modality(batch: BatchSettings, people: int) -> int:
+    """Images of a modality that so many people have in a batch, at best."""
     if batch.sampler in _ANY_MODALITY:
-        of_each = people * batch.images_per_identity // 2  # at best
-    if of_each * (1 if method.means_by_modality else 2) < method.min_rows:
-        where = "" if process.is_single else f" in each of {process.world_size} processes"
-        raise ConfigError(
-            f"batch.identities = {batch.identities} and batch.instances = {batch.instances} make {of_each} "
-            f"image(s) of each modality{where}, too few for {method.name}; raise one of them"
-            f"{'' if process.is_single else ', or start fewer processes'}"
-        )
+        return people * batch.images_per_identity // 2
+    return people * batch.instances * min(batch.views.visible, batch.views.infrared)
 
 
 def check_views(config: Config) -> None:
@@ -104,20 +113,22 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
         ConfigError: The message names the batch and what to change.
     """
     method = _method(config)
-    if config.batch.sampler not in _ANY_MODALITY or not method.means_by_modality:
+    needed = method.min_rows if method.means_by_modality else method.min_of_modality
+    if config.batch.sampler not in _ANY_MODALITY or not needed:
         return
+    sampler = loader.sampler
     for epoch in _epochs(config, loader):
-        indices = loader.sampler.plan(epoch).indices
+        indices = sampler.plan(epoch).indices if method.means_by_modality else sampler.joined(epoch)
         infrared = loader.data.infrared[indices].sum(axis=1)
         fewest = np.minimum(infrared, indices.shape[1] - infrared)
-        short = np.flatnonzero(fewest < method.min_rows)
+        short = np.flatnonzero(fewest < needed)
         if len(short):
             number, rows = int(short[0]), indices.shape[1]
             found = int(infrared[number])
             raise ConfigError(
                 f"batch.sampler = {config.batch.sampler}: batch {number + 1} of epoch {epoch + 1} would hold "
                 f"{found} infrared and {rows - found} visible image(s), and {method.name} needs "
-                f"{method.min_rows} or more of each; set batch.sampler=balanced, or make batches larger "
+                f"{needed} or more of each; set batch.sampler=balanced, or make batches larger "
                 "(batch.identities, batch.instances)"
             )
 
