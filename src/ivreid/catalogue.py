@@ -192,6 +192,7 @@ METHODS = Registry(
         "caj-plus": "ivreid.methods.caj_plus:CAJPlus",
         "deen": "ivreid.methods.deen:DEEN",
         "dns": "ivreid.methods.dns:DNS",
+        "idkl": "ivreid.methods.idkl:IDKL",
         "mcja": "ivreid.methods.mcja:MCJA",
         "mpanet": "ivreid.methods.mpanet:MPANet",
         "pmt": "ivreid.methods.pmt:PMT",

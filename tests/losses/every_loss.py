@@ -97,7 +97,7 @@ LOSSES: dict[str, Callable[[Inputs], Tensor]] = {
     ),
     "class_alignment_loss": lambda i: losses.class_alignment_loss(*by_modality(i, "logits", "teacher")),
     "class_alignment_loss:joined": lambda i: losses.class_alignment_loss(
-        *by_modality(i, "logits", "teacher"), identities=IDENTITIES, specific_weight=0.3
+        *by_modality(i, "logits", "teacher"), labels=by_modality(i, "labels")[0], specific_weight=0.3
     ),
     "purification_loss": lambda i: losses.purification_loss(
         *whole(i, "logits", "teacher", "x", "y", "labels", "infrared")

@@ -71,8 +71,17 @@ def test_joined_class_alignment_goes_over_one_row_of_each_identity():
     expected = loops.symmetric_mutual(v, r) + 0.3 * (
         loops.symmetric_mutual(v, own_v) + loops.symmetric_mutual(r, own_r)
     )
-    value = class_alignment_loss(*four(6, 4), identities=identities, specific_weight=0.3).item()
+    labels = torch.arange(identities).repeat_interleave(images)
+    value = class_alignment_loss(*four(6, 4), labels=labels, specific_weight=0.3).item()
     assert value == pytest.approx(expected, **EXACT)
+    order = torch.tensor([4, 0, 2, 5, 3, 1])  # the same rows of each identity come first
+    rows = [rows[order] for rows in four(6, 4)]
+    turned = class_alignment_loss(*rows, labels=labels[order], specific_weight=0.3).item()
+    assert turned == pytest.approx(expected, **EXACT)
+    shared = four(6, 4)[0].requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda rows: class_alignment_loss(rows, *four(6, 4)[1:], labels=labels), (shared,)
+    )
 
 
 def test_purification_equals_loops():

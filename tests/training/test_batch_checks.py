@@ -116,6 +116,22 @@ def test_the_first_short_batch_of_a_run_is_named_before_the_first_step(
     assert "set batch.sampler=balanced" in said
 
 
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({"sampler": "identity"}, r"batch\.sampler is identity; set it to paired or balanced"),
+        ({"sampler": "paired", "views": {"visible": 2}}, r"are 2 of a visible and 1 of an infrared image"),
+    ],
+)
+def test_batches_without_pairs_are_refused_where_a_method_needs_them(
+    tiny_config: Make, batch: dict[str, Any], message: str
+) -> None:
+    idkl = {"name": "idkl", "pretrained": None}
+    check_batch(tiny_config(method=idkl, batch={"sampler": "balanced"}), SINGLE_PROCESS)
+    with pytest.raises(ConfigError, match=message):
+        check_batch(tiny_config(method=idkl, batch=batch), SINGLE_PROCESS)
+
+
 def test_candidates_are_counted_over_all_processes(
     tiny_config: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

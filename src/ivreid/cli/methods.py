@@ -58,7 +58,7 @@ def _list(console: Terminal, kinds: list[type[Method]]) -> None:
         figures = paper.figures if paper else ()
         table.add_row(
             kind.name,
-            paper.short if paper else "ours",
+            (paper.short if paper else "ours") + (", experimental" if kind.experimental else ""),
             str(cost.embedding_dim),
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.gmac:.1f}",

@@ -89,7 +89,7 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
         raise ConfigError(f"{source}: method {kind.name} has no recipe")
     below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
     if name.endswith(PUBLISHED):
-        below = merged(merged(below, recipe.published), _published(kind, str(dataset)))
+        below = merged(merged(below, _published(kind, str(dataset))), recipe.published)
     if name.endswith(COMPACT):
         below = {**merged(below, COMPACT_SETTINGS), **COMPACT_SECTIONS}
         below = merged(merged(below, {"method": {"backbone": _compact_backbone(kind)}}), recipe.compact)

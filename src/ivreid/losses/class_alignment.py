@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ivreid.losses.mutual import symmetric_mutual_loss
+from ivreid.losses.pairs import same_identity
 from ivreid.tensors import without_autocast
 
 
@@ -15,7 +17,7 @@ def class_alignment_loss(
     specific_visible: Tensor,
     specific_infrared: Tensor,
     *,
-    identities: int = 1,
+    labels: Tensor | None = None,
     specific_weight: float = 0.8,
 ) -> Tensor:
     """J(V, R) + weight [J(V, V') + J(R, R')] of logits, J the symmetric divergence of their softmaxes.
@@ -29,22 +31,35 @@ def class_alignment_loss(
         shared_infrared: (N, C), R.
         specific_visible: (N, C) logits of specific features, V'.
         specific_infrared: (N, C), R'.
-        identities: P; the logits of one row of each identity are joined to one of P C, so that a softmax
-            goes over a whole batch. Rows must stand identity by identity, N / P of each. 1 leaves rows as
-            they are.
+        labels: (N,) identities: the first row of each is joined to one of P C logits, so that a softmax goes
+            over a whole batch, and so are the second rows, the third... None leaves rows as they are.
         specific_weight: See above.
 
     Returns:
         Scalar.
     """
-    v, r, own_v, own_r = (
-        logits if identities == 1 else _joined(logits, identities)
-        for logits in (shared_visible, shared_infrared, specific_visible, specific_infrared)
+    turn = None if labels is None else _turn(labels)
+
+    def divergence(one: Tensor, other: Tensor) -> Tensor:
+        return symmetric_mutual_loss(one, other) if turn is None else _joined_divergence(one, other, turn)
+
+    v, r = shared_visible, shared_infrared
+    specific = divergence(v, specific_visible) + divergence(r, specific_infrared)
+    return divergence(v, r) + specific_weight * specific
+
+
+def _turn(labels: Tensor) -> Tensor:
+    """How many rows of its identity stand before each row: (N,) -> (N,)."""
+    return same_identity(labels, labels).tril(-1).sum(1)
+
+
+def _joined_divergence(one: Tensor, other: Tensor, turn: Tensor) -> Tensor:
+    """The symmetric divergence where a softmax goes over all rows of one turn, the mean over turns."""
+    # masks, not a view of another shape: a GPU would have to say how many identities there are
+    apart = turn[:, None] != turn[None, :]
+    log_p, log_q = (
+        logits
+        - logits.logsumexp(1).expand_as(apart).masked_fill(apart, -torch.inf).logsumexp(1, keepdim=True)
+        for logits in (one, other)
     )
-    specific = symmetric_mutual_loss(v, own_v) + symmetric_mutual_loss(r, own_r)
-    return symmetric_mutual_loss(v, r) + specific_weight * specific
-
-
-def _joined(logits: Tensor, identities: int) -> Tensor:
-    """(P K, C) -> (K, P C)."""
-    return logits.view(identities, -1, logits.shape[1]).transpose(0, 1).flatten(1)
+    return ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum() / (turn.max() + 1)

@@ -40,6 +40,8 @@ class Method(nn.Module, ABC):
         min_identities: Identities that a batch must hold over all processes: with one, nothing sets people apart.
         min_rows: Rows that a batch must hold in each process: of each modality where `means_by_modality`.
         min_of_modality: Rows of each modality that a batch must hold over all processes.
+        pairs: Whether each identity must have as many visible as infrared rows in a batch.
+        experimental: Whether what it is made from is incomplete, so that nobody can know its figures.
         publication: Paper, code and published figures.
         importer: How published checkpoints are called; None where there are none.
         recipe: The settings of a run that it was published with; None where there are none.
@@ -63,6 +65,8 @@ class Method(nn.Module, ABC):
     min_identities: ClassVar[int] = 2
     min_rows: ClassVar[int] = 2
     min_of_modality: ClassVar[int] = 0
+    pairs: ClassVar[bool] = False
+    experimental: ClassVar[bool] = False
     recipe: ClassVar[Recipe | None] = None
     publication: ClassVar[Publication | None] = None
     importer: ClassVar[Importer | None] = None

@@ -43,12 +43,13 @@ def check_batch(config: Config, process: ProcessRank) -> None:
 
     Raises:
         UsageError: As `check_processes`.
-        ConfigError: As `check_processes`, `check_views` and `check_phases`; too few identities in a batch, or
-            too few images in a process's share.
+        ConfigError: As `check_processes`, `check_views`, `check_phases` and `check_pairs`; too few identities
+            in a batch, or too few images in a process's share.
     """
     check_processes(config, process)
     check_views(config)
     check_phases(config)
+    check_pairs(config)
     method, batch = _method(config), config.batch
     if batch.identities < method.min_identities:
         raise ConfigError(
@@ -103,6 +104,25 @@ def check_phases(config: Config) -> None:
             f"method.grey_epochs is {ours} and augment.grey_epochs is {loaded}: visible images must be grey for as "
             f"long as {config.method['name']} expects; set augment.grey_epochs={ours}, or method.grey_epochs="
             f"{loaded}"
+        )
+
+
+def check_pairs(config: Config) -> None:
+    """Refuse a batch that holds more images of one modality where the method needs pairs.
+
+    Raises:
+        ConfigError: With what to set.
+    """
+    method, batch = _method(config), config.batch
+    if not method.pairs:
+        return
+    needs = f"the method {method.name!r} needs as many visible as infrared images of each identity"
+    if batch.sampler in _ANY_MODALITY:
+        raise ConfigError(f"{needs}, batch.sampler is {batch.sampler}; set it to paired or balanced")
+    if batch.views.visible != batch.views.infrared:
+        raise ConfigError(
+            f"{needs}, batch.views are {batch.views.visible} of a visible and {batch.views.infrared} of an "
+            "infrared image; set both to 1"
         )
 
 
