@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ivreid.methods.checkpoint_import import import_checkpoint
     from ivreid.plugins import load_plugin
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol, score
-    from ivreid.report import write_report
+    from ivreid.report import write_comparison, write_report
     from ivreid.reproduction import reproduce
     from ivreid.retrieval import Ranking, rank
     from ivreid.studies import run_study, tune
@@ -80,6 +80,7 @@ _HOMES = {
     "train": "ivreid.training",
     "tune": "ivreid.studies",
     "verify_files": "ivreid.verify",
+    "write_comparison": "ivreid.report",
     "write_features": "ivreid.datasets.features",
     "write_model_card": "ivreid.evaluation.model_card",
     "write_report": "ivreid.report",
@@ -128,6 +129,7 @@ __all__ = [
     "train",
     "tune",
     "verify_files",
+    "write_comparison",
     "write_features",
     "write_model_card",
     "write_report",

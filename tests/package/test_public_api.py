@@ -51,6 +51,7 @@ NAMES = [
     "train",
     "tune",
     "verify_files",
+    "write_comparison",
     "write_features",
     "write_model_card",
     "write_report",

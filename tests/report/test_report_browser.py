@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from report_fixture import embeddings, samples, write_features, write_run
 
-from ivreid import write_report
+from ivreid import write_comparison, write_report
 from ivreid.analysis.full_evaluation import analyse
 from ivreid.datasets.features import read_features
 from ivreid.protocols import evaluate, make_protocol, write_results
@@ -237,6 +237,15 @@ def test_on_paper_the_controls_are_gone(visit, report):
     page.emulate_media(media="print")
     assert not any(page.locator(one).first.is_visible() for one in (".filters", ".file", "nav", ".pager"))
     assert page.locator("#browser .detail .hits > li").first.is_visible()
+
+
+def test_a_page_of_several_runs_opens_without_complaint(visit, made, tmp_path):
+    other = shutil.copytree(made, tmp_path / "other")
+    write_features(other / "features.npz", embeddings(samples(20, 2), seed=9, noise=2.2))
+    page = visit(write_comparison([made, other], tmp_path / "c.html"))
+    assert page.locator("#wins .win img").count() > 3
+    page.set_viewport_size({"width": 360, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
 
 
 def test_all_pictures_lie_in_a_folder_when_asked_for(visit, made, tmp_path):

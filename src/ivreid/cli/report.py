@@ -1,4 +1,4 @@
-"""`ivreid report`: a run folder's HTML page, written beside what it shows."""
+"""`ivreid report`: a run folder's HTML page, written beside what it shows; or one page about several runs."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from typing import Annotated
 import typer
 
 from ivreid.cli.options import Plugins
+from ivreid.errors import UsageError
 
 
 def run(
-    run_dir: Annotated[
-        Path,
+    runs: Annotated[
+        list[Path],
         typer.Argument(
-            help="A run folder, as `ivreid train` and `ivreid evaluate` leave it", metavar="RUN_DIR"
+            help="A run folder, as `ivreid train` and `ivreid evaluate` leave it, or a study's; or several",
+            metavar="RUN_DIR [RUN_DIR ...]",
         ),
     ],
+    *,
     data: Annotated[
         Path | None,
         typer.Option(
             "--data", help="The dataset's folder, where it has moved since training", metavar="ROOT"
         ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PAGE.html", help="The page of several runs.  [default: comparison.html]"),
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="All pictures, in the folder report_pictures beside the page")
@@ -32,8 +39,21 @@ def run(
 
     The page carries everything inside itself: it opens offline and can be mailed. What the run does not hold
     (no evaluation yet, images not on this machine) is left out with a sentence that says why.
+
+    Of several runs: one page with their figures side by side, training curves over each other, and queries that one
+    wins and the other loses.
+
+    Example: ivreid report runs/a runs/b --out a-and-b.html
     """
     from ivreid.cli.terminal import Terminal
-    from ivreid.report import write_report
+    from ivreid.report import write_comparison, write_report
 
-    Terminal().print(str(write_report(run_dir, data=data, full=full)))
+    if len(runs) > 1:
+        if full:
+            raise UsageError("--full is for the page of one run")
+        page = write_comparison(runs, out if out is not None else "comparison.html", data=data)
+    elif out is not None:
+        raise UsageError("--out is for a page of several runs; that of one run is its report.html")
+    else:
+        page = write_report(runs[0], data=data, full=full)
+    Terminal().print(str(page))

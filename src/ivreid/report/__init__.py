@@ -3,6 +3,7 @@
 from ivreid.report.inputs import Hit, ImageLoader, RankedLists, RankedQuery, ReportInput, ShownImage
 from ivreid.report.page import build_report
 from ivreid.report.ranked_lists import choose_lists
+from ivreid.report.several import write_comparison
 from ivreid.report.write import write_report
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "ShownImage",
     "build_report",
     "choose_lists",
+    "write_comparison",
     "write_report",
 ]

@@ -45,9 +45,7 @@ def choose_lists(
         UsageError: Unknown metric.
     """
     ranker = _Ranker(query, gallery, excluded, metric)
-    blocks = [np.arange(at, min(at + BLOCK, len(query))) for at in range(0, len(query), BLOCK)]
-    ranked = [ranker.rank(rows) for rows in blocks]
-    outcomes = Outcomes.concatenate([block for block, _, _ in ranked])
+    outcomes, hits, near = ranker.rank_all()
     valid = np.flatnonzero(outcomes.valid)
     if not len(valid):
         raise DataError("no query has a true match in its gallery, so there is no ranked list to show")
@@ -64,11 +62,19 @@ def choose_lists(
         queries=len(valid),
         missed=int((first[valid] > 1).sum()),
         sample=tuple(ranker.list(int(row), outcomes) for row in ordered[middles]),
-        everyone=_everyone(
-            ranker, outcomes, ordered[::-1], *(np.concatenate([block[i] for block in ranked]) for i in (1, 2))
-        ),
+        everyone=_everyone(ranker, outcomes, ordered[::-1], hits, near),
         worst=tuple(ranker.list(row, outcomes) for row in _worst(ordered, first, query.images, shown)),
     )
+
+
+def rank_heads(
+    query: Embeddings, gallery: Embeddings, excluded: BoolArray | None, metric: str = "cosine"
+) -> tuple[Outcomes, IntArray, NDArray[np.float64]]:
+    """What became of every query, the heads of their lists as rows of the gallery, and the distances there.
+
+    Args and errors as for `choose_lists`; a list that ends early is filled with -1.
+    """
+    return _Ranker(query, gallery, excluded, metric).rank_all()
 
 
 def _everyone(
@@ -83,8 +89,8 @@ def _everyone(
         rows = rows[np.arange(MOST_QUERIES) * len(rows) // MOST_QUERIES]
     query, gallery = ranker.query.images, ranker.gallery.images
     return AllQueries(
-        queries=tuple(_shown(query, int(row)) for row in rows),
-        gallery=tuple(_shown(gallery, row) for row in range(len(gallery))),
+        queries=tuple(shown_image(query, int(row)) for row in rows),
+        gallery=tuple(shown_image(gallery, row) for row in range(len(gallery))),
         average_precision=outcomes.ap[rows],
         first_match=outcomes.first_image[rows],
         hits=hits[rows],
@@ -121,6 +127,12 @@ class _Ranker:
         """(R, G) distances."""
         return pairwise(self.query.vectors[rows], self.gallery.vectors, self.metric)
 
+    def rank_all(self) -> tuple[Outcomes, IntArray, NDArray[np.float64]]:
+        """`rank` of every query."""
+        blocks = [np.arange(at, min(at + BLOCK, len(self.query))) for at in range(0, len(self.query), BLOCK)]
+        outcomes, hits, near = zip(*map(self.rank, blocks), strict=True)
+        return Outcomes.concatenate(outcomes), np.concatenate(hits), np.concatenate(near)
+
     def rank(self, rows: IntArray) -> tuple[Outcomes, IntArray, NDArray[np.float64]]:
         """What became of some queries, the heads of their lists (-1 beyond the end), and the distances there."""
         excluded = None if self.excluded is None else self.excluded[rows]
@@ -146,10 +158,12 @@ class _Ranker:
 
         def hit(place: int) -> Hit:
             at = int(order[place])
-            return Hit(place + 1, _shown(self.gallery.images, at), float(distances[at]), bool(right[place]))
+            return Hit(
+                place + 1, shown_image(self.gallery.images, at), float(distances[at]), bool(right[place])
+            )
 
         return RankedQuery(
-            query=_shown(self.query.images, row),
+            query=shown_image(self.query.images, row),
             hits=tuple(hit(place) for place in range(min(TOP, len(order)))),
             first_match=hit(int(outcomes.first_image[row]) - 1),
             average_precision=float(outcomes.ap[row]),
@@ -157,6 +171,7 @@ class _Ranker:
         )
 
 
-def _shown(images: ImageTable, row: int) -> ShownImage:
+def shown_image(images: ImageTable, row: int) -> ShownImage:
+    """One row of an image table as a page names it."""
     path = images.paths[row] if images.paths else ""
     return ShownImage(path, int(images.pids[row]), int(images.camids[row]), bool(images.infrared[row]))

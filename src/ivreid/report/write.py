@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from ivreid.errors import DataError, IvreidError, UsageError
-from ivreid.io import ValueRange, check_output, read_image, write_text
-from ivreid.protocols import Protocol, make_protocol
-from ivreid.report.inputs import Attention, ImageLoader, RankedLists, ReportInput
+from ivreid.errors import IvreidError, UsageError
+from ivreid.io import check_output, write_text
+from ivreid.report.inputs import Attention, RankedLists, ReportInput
 from ivreid.report.page import make_page
 from ivreid.report.ranked_lists import choose_lists
 from ivreid.report.run_files import RunFiles, config_value, parse_config
+from ivreid.report.run_pictures import picture_loader, protocol_again, root_of, value_range_of_run
 from ivreid.types import Embeddings
 
 PICTURES = "report_pictures"
@@ -58,7 +56,7 @@ def write_report(
         raise UsageError(
             f"{run_dir} holds no run: no config.yaml, metrics.jsonl, results.json or features.npz in it"
         )
-    root = Path(data) if data is not None else _root(config)
+    root = Path(data) if data is not None else root_of(config)
     page, shown = make_page(
         ReportInput(
             title=run_dir.resolve().name or str(run_dir),
@@ -69,7 +67,7 @@ def write_report(
             environment=files.environment(),
             embeddings=embeddings,
             ranked=_ranked(embeddings, own, root, files.reasons),
-            image_loader=_loader(root, files.reasons, _value_range(config)),
+            image_loader=picture_loader(root, files.reasons, value_range_of_run(config)),
             selection=config_value(config, "validation", "select"),
             thresholds=files.thresholds(),
             learning=learning,
@@ -99,42 +97,6 @@ def _subtitle(config: Mapping[str, Any]) -> str:
     return ", ".join(str(word) for word in words if word)
 
 
-def _root(config: Mapping[str, Any]) -> Path | None:
-    root = config_value(config, "data", "root")
-    return Path(root) if isinstance(root, str) and root else None
-
-
-def _value_range(config: Mapping[str, Any]) -> ValueRange:
-    """The run's value range; without one each picture is stretched, for people look at it here."""
-    rule = config_value(config, "data", "value_range")
-    if not isinstance(rule, list) or len(rule) != 2 or not all(isinstance(v, int | float) for v in rule):
-        return "image"
-    return (float(rule[0]), float(rule[1])) if rule[0] < rule[1] else "image"
-
-
-def _loader(
-    root: Path | None, reasons: dict[str, str], value_range: ValueRange = "image"
-) -> ImageLoader | None:
-    """Opens pictures below the dataset's folder; without one, None and the reason."""
-    if root is None:
-        reasons["images"] = (
-            "the configuration names no dataset folder (`data.root`); give it with --data ROOT"
-        )
-        return None
-    if not root.exists():
-        reasons["images"] = f"the dataset folder {root} is not on this machine; give it with --data ROOT"
-        return None
-    inside = (root.parent if root.is_file() else root).resolve()  # a CSV's paths start from its folder
-
-    def load(path: str) -> Image.Image:
-        # a features file may come from anywhere: its paths must not lead out of the dataset
-        if not (inside / path).resolve().is_relative_to(inside):
-            raise DataError(f"{path} leads out of the dataset folder {root}")
-        return read_image(inside / path, value_range)
-
-    return load
-
-
 def _ranked(
     embeddings: Embeddings | None, results: list[dict[str, Any]], root: Path | None, reasons: dict[str, str]
 ) -> RankedLists | None:
@@ -146,7 +108,7 @@ def _ranked(
         reasons["ranked"] = reasons.get("embeddings") or reasons.get("results") or marked
         return None
     try:
-        protocol = _protocol(plain, root)
+        protocol = protocol_again(plain, root)
         trial = protocol.trials(embeddings.images)[0]
         query, gallery = embeddings.take(trial.query), embeddings.take(trial.gallery)
         excluded = protocol.excluded(query.images, gallery.images)
@@ -155,12 +117,3 @@ def _ranked(
     except IvreidError as error:
         reasons["ranked"] = f"the protocol cannot be run again on features.npz: {error}"
         return None
-
-
-def _protocol(result: Mapping[str, Any], root: Path | None) -> Protocol:
-    """The protocol a result came from, made again from its options."""
-    known = ("mode", "shots", "draw", "direction", "cmc", "trial")
-    options = {key: result["options"][key] for key in known if result["options"].get(key) is not None}
-    if options.get("draw") == "official" and root is not None:
-        options["permutations"] = root / "exp" / "rand_perm_cam.mat"
-    return make_protocol(str(result["protocol"]), **options)
