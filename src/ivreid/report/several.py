@@ -88,7 +88,8 @@ def write_comparison(
 def _open(name: str, folder: Path, data: Path | str | None) -> Run:
     files = RunFiles(folder)
     config = parse_config(files.config_text(), folder / "config.yaml")
-    results = tuple(Result.from_json(one, str(folder)) for one in files.results())
+    own = (one for one in files.results() if not one.get("evaluation"))  # those of other images stay aside
+    results = tuple(Result.from_json(one, str(folder)) for one in own)
     if not results:
         raise UsageError(f"{folder} holds no results.json; evaluate it first: ivreid evaluate {folder}")
     return Run(name, files, results, config, Path(data) if data is not None else root_of(config))
