@@ -39,6 +39,9 @@ def run(
         bool, typer.Option("--configured", help="Every setting that the run's configuration lists.")
     ] = False,
     all_settings: options.AllSettings = False,
+    open_set: options.OpenSet = False,
+    mixed: options.Mixed = False,
+    gallery_sizes: options.GallerySizes = False,
     dataset: Annotated[
         str | None, typer.Option(help="The dataset's name, where the weights do not say it.")
     ] = None,
@@ -103,6 +106,9 @@ def run(
                     rerank=rerank,
                     allow_leak=allow_leak,
                     every=all_settings,
+                    open_set=open_set,
+                    mixed=mixed,
+                    gallery_sizes=gallery_sizes,
                     queries=queries,
                     notice=notices.print,
                     progress=tick,

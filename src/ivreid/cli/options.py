@@ -59,6 +59,18 @@ Direction = Annotated[
         "also visible-to-infrared-swapped."
     ),
 ]
+OpenSet = Annotated[
+    bool,
+    typer.Option(
+        "--open-set", help="Half of the people absent from the gallery: who is found, who is mistaken."
+    ),
+]
+Mixed = Annotated[
+    bool, typer.Option("--mixed", help="Both modalities in one gallery, and how much each is favoured.")
+]
+GallerySizes = Annotated[
+    bool, typer.Option("--gallery-sizes", help="Say also how the ranks would be in smaller galleries.")
+]
 Permutations = Annotated[
     Path | None,
     typer.Option(metavar="FILE.mat", help="SYSU-MM01: rand_perm_cam.mat, where no dataset holds it."),

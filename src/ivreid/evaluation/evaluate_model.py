@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.analysis.beyond import evaluate_beyond
 from ivreid.analysis.per_query import QueryTable
 from ivreid.catalogue import changes
 from ivreid.config.parse import load_config
@@ -31,7 +31,9 @@ from ivreid.inference import Embedder, Flip, embed_samples, flip_of, load, tta_n
 from ivreid.inference.test_time import first_of_spectra
 from ivreid.models.exported import is_exported
 from ivreid.paths import not_there
-from ivreid.protocols import Result
+from ivreid.protocols import Protocol, Result
+from ivreid.protocols.mixed_gallery import MixedGallery
+from ivreid.protocols.open_set import OpenSet
 from ivreid.retrieval import parse_reranker
 from ivreid.types import Embeddings, Notice, Progress
 
@@ -77,6 +79,9 @@ def evaluate_run(
     rerank: str | None = None,
     allow_leak: bool = False,
     every: bool = False,
+    open_set: bool = False,
+    mixed: bool = False,
+    gallery_sizes: bool = False,
     queries: QueryTable | None = None,
     notice: Notice = log.warning,
     progress: Progress | None = None,
@@ -106,6 +111,9 @@ def evaluate_run(
             names no other; the results are marked.
         allow_leak: Evaluate although test identities were trained on; the results are marked.
         every: Under every mode, number of shots and direction that the settings leave open.
+        open_set: Instead of each setting, or beside `mixed`: with half of the people absent from the gallery.
+        mixed: Instead of each setting, or beside `open_set`: with both modalities in the gallery.
+        gallery_sizes: Say also how the ranks would be in smaller galleries.
         queries: Takes in what became of every query; `write` it afterwards.
         notice: Called with a line about settings left out, and about where results go or leave.
         progress: Called with (images embedded, images in all).
@@ -149,6 +157,11 @@ def evaluate_run(
         chosen = choose_settings(  # before the work: a wrong option is told at once
             asked, rerankers, images, every=every, permutations=permutations, notice=notice
         )
+        chosen = [
+            replace(one, protocol=variant)
+            for one in chosen
+            for variant in _variants(one.protocol, open_set, mixed)
+        ]
         target = folder
         if folder is not None and process.is_main:
             drop_older_models(folder, subject.fingerprint, notice)
@@ -164,7 +177,10 @@ def evaluate_run(
         if embeddings is None:
             return []
         plain = first_of_spectra(embeddings) if spectra else embeddings
-        results = [_evaluate(subject, embeddings, plain, one, metric, flip) for one in chosen]
+        results = [
+            _evaluate(subject, embeddings, plain, one, metric, flip, gallery_sizes=gallery_sizes)
+            for one in chosen
+        ]
         if queries is not None:
             for one, result in zip(chosen, results, strict=True):
                 source = embeddings if one.spectra else plain
@@ -182,19 +198,29 @@ def _evaluate(
     setting: ChosenSetting,
     metric: str,
     flip: Flip,
+    *,
+    gallery_sizes: bool,
 ) -> Result:
     reranker = setting.reranker
-    result = evaluate_in_full(
+    result = evaluate_beyond(
         embeddings if setting.spectra else plain,
         setting.protocol,
         metric=metric,
         distance=reranker,
+        gallery_sizes=gallery_sizes,
         rerank=reranker.label if reranker else None,
         tta=tta_name(flip, spectra=setting.spectra),
         fingerprints=subject.fingerprints,
         notes=(*subject.notes, *([reranker.note] if reranker else [])),
     )
     return result.marked_synthetic() if subject.dataset.synthetic else result
+
+
+def _variants(protocol: Protocol, open_set: bool, mixed: bool) -> list[Protocol]:
+    """The protocol, or what was asked for in its place."""
+    found: list[Protocol] = [OpenSet.of(protocol)] if open_set else []
+    found += [MixedGallery.of(protocol)] if mixed else []
+    return found or [protocol]
 
 
 def open_model_on_dataset(

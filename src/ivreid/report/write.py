@@ -100,11 +100,14 @@ def _subtitle(config: Mapping[str, Any]) -> str:
 def _ranked(
     embeddings: Embeddings | None, results: list[dict[str, Any]], root: Path | None, reasons: dict[str, str]
 ) -> RankedLists | None:
-    """Ranked lists of the first trial of the first result that is plain, or at least not re-ranked; where they cannot be had, None and the reason."""
-    own = [r for r in results if not r.get("rerank")]
+    """Ranked lists of the first trial of the first result that is plain, or at least not re-ranked.
+
+    Galleries with people absent or added are not listed. Where there are no lists, None and the reason.
+    """
+    own = [r for r in results if not r.get("rerank") and not r["options"].get("rule")]
     plain = next((r for r in own if not r.get("tta")), own[0] if own else None)
     if embeddings is None or plain is None:
-        marked = "every result here is re-ranked; lists are drawn for plain ones"
+        marked = "every result here is re-ranked or of another gallery; lists are drawn for plain ones"
         reasons["ranked"] = reasons.get("embeddings") or reasons.get("results") or marked
         return None
     try:
