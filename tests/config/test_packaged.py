@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import ivreid
-from ivreid.config import dump_config, packaged_names, packaged_text
+from ivreid.config import dump_config
 from ivreid.errors import ConfigError, UsageError
+from ivreid.packaged import packaged_names, packaged_text
 
 CONFIGS = {path.stem: path for path in (Path(__file__).parents[2] / "configs").glob("*.yaml")}
 
@@ -58,3 +61,17 @@ def test_an_error_in_an_override_names_the_configuration():
         ConfigError, match=r"demo with --set epoch=3: epoch: unknown key; did you mean epochs"
     ):
         ivreid.load_config("demo", ["epoch=3"])
+
+
+def test_listing_them_loads_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from ivreid.cli.main import main\n"
+        "for words in (['config', 'list'], ['config', 'show', 'demo']):\n"
+        "    try: main(words)\n"
+        "    except SystemExit: pass\n"
+        "print(sorted({'torch', 'timm', 'ivreid.methods'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "sysu-mm01" in done.stdout

@@ -21,7 +21,7 @@ def _config() -> None:
 def list_() -> None:
     """List the packaged configurations; `ivreid train NAME` takes each by its name."""
     from ivreid.cli.terminal import Terminal
-    from ivreid.config import packaged_names, packaged_text
+    from ivreid.packaged import packaged_names, packaged_text
 
     console, names = Terminal(), packaged_names()
     width = max(map(len, names))
@@ -38,7 +38,7 @@ def show(
 
     ivreid config show sysu-mm01 > mine.yaml
     """
-    from ivreid.config import packaged_text
+    from ivreid.packaged import packaged_text
 
     typer.echo(packaged_text(name), nl=False)
 

@@ -1,9 +1,9 @@
 """Every key of a configuration, its meaning and default; where values come from."""
 
-from ivreid.config.packaged import packaged_names, packaged_text
 from ivreid.config.parse import dump_config, load_config, make_config, to_yaml
 from ivreid.config.reference import ConfigKey, config_schema, describe_keys
 from ivreid.config.schema import Config
+from ivreid.packaged import packaged_names, packaged_text
 
 __all__ = [
     "Config",

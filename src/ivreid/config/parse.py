@@ -12,11 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from ivreid.catalogue import asked_for
 from ivreid.config.ini import read_ini
-from ivreid.config.packaged import packaged_names, packaged_text
 from ivreid.config.recipes import apply_recipe, with_command_line_recipe
 from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
 from ivreid.errors import ConfigError, DataError, IvreidError, did_you_mean
 from ivreid.methods import get_method
+from ivreid.packaged import packaged_names, packaged_text
 from ivreid.reading import clean, read_json
 from ivreid.types import Notice
 from ivreid.yaml_text import parse_yaml, read_yaml

@@ -31,13 +31,13 @@ def route(x: Tensor, infrared: Tensor, visible_part: Rows, infrared_part: Rows) 
     if torch.compiler.is_exporting():
         visible, other = visible_part(x), infrared_part(x)
         return torch.where(infrared.reshape(-1, *[1] * (visible.ndim - 1)), other, visible)
-    v, r = modality_rows(infrared, x.device)
-    if not len(r):
+    visible_rows, infrared_rows = modality_rows(infrared, x.device)
+    if not len(infrared_rows):
         return visible_part(x)
-    if not len(v):
+    if not len(visible_rows):
         return infrared_part(x)
-    joined = torch.cat([visible_part(x[v]), infrared_part(x[r])])
-    return joined[torch.argsort(torch.cat([v, r]))]
+    joined = torch.cat([visible_part(x[visible_rows]), infrared_part(x[infrared_rows])])
+    return joined[torch.argsort(torch.cat([visible_rows, infrared_rows]))]
 
 
 class TwoStems(nn.Module):

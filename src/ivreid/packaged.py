@@ -36,4 +36,4 @@ def packaged_text(name: str) -> str:
 
 def _folder() -> Traversable:
     built = files("ivreid").joinpath("configs")
-    return built if built.is_dir() else Path(__file__).parents[3] / "configs"
+    return built if built.is_dir() else Path(__file__).parents[2] / "configs"
