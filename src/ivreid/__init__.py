@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ivreid.inference import Embedder, embed_folder, load
     from ivreid.methods import register_method
     from ivreid.methods.checkpoint_import import import_checkpoint
+    from ivreid.owndata import Answers, init_dataset
     from ivreid.plugins import load_plugin
     from ivreid.protocols import Protocol, Result, evaluate, make_protocol, register_protocol, score
     from ivreid.report import write_comparison, write_report
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from ivreid.verify import verify_files
 
 _HOMES = {
+    "Answers": "ivreid.owndata",
     "Dataset": "ivreid.datasets",
     "Embedder": "ivreid.inference",
     "Embeddings": "ivreid.types",
@@ -60,6 +62,7 @@ _HOMES = {
     "examine_machine": "ivreid.doctor",
     "export_model": "ivreid.export",
     "import_checkpoint": "ivreid.methods.checkpoint_import",
+    "init_dataset": "ivreid.owndata",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",
@@ -87,6 +90,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answers",
     "Dataset",
     "Embedder",
     "Embeddings",
@@ -109,6 +113,7 @@ __all__ = [
     "examine_machine",
     "export_model",
     "import_checkpoint",
+    "init_dataset",
     "load",
     "load_config",
     "load_dataset",

@@ -17,6 +17,7 @@ from ivreid.machine import keep_freed_memory
 VERBS = {
     "demo": "The whole story on synthetic data: generate, train, evaluate, report.",
     "synth": "Write a synthetic dataset in a real dataset's layout.",
+    "init": "Make a table and a configuration of pictures of your own.",
     "data": "Check a dataset on disk: counts, and every problem in one pass.",
     "train": "Train a model from a configuration file (YAML, or the published INI).",
     "config": "Look at configurations: packaged ones, and every key.",

@@ -1,0 +1,109 @@
+"""`ivreid init`: a table and a configuration of pictures as people have them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ivreid.cli.terminal import Terminal
+    from ivreid.owndata import Ask, InitSummary, Question
+
+
+def run(
+    source: Annotated[
+        Path, typer.Argument(metavar="FOLDER|TABLE", help="A folder of pictures, or a .csv that lists them")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE.csv", help="The table to write.  [default: people.csv in FOLDER]"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.yaml", help="The configuration to write.  [default: beside the table]"),
+    ] = None,
+    person: Annotated[
+        str | None,
+        typer.Option(metavar="PART", help='What names the person: "folder 2", "name 1", or a column'),
+    ] = None,
+    camera: Annotated[
+        str | None, typer.Option(metavar="PART", help="What names the camera; none where it is unknown")
+    ] = None,
+    infrared: Annotated[
+        str | None,
+        typer.Option(metavar="MARKS", help="What marks infrared pictures, with commas: cam3,cam6 or night"),
+    ] = None,
+    same_cameras: Annotated[
+        str | None,
+        typer.Option(
+            metavar="shared|apart", help="A camera number in both modalities: one device, or numbered apart"
+        ),
+    ] = None,
+    across_days: Annotated[
+        str | None,
+        typer.Option(metavar="same|apart", help="A person's number under several days: one person, or not"),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a table and configuration that are there.")
+    ] = False,
+) -> None:
+    """Look at pictures of your own, say what their names tell, ask what they do not, write a table for training.
+
+    A folder's first level is "folder 1", the parts of a file's name between _ - . and spaces are "name 1", "name 2".
+    Names such as 0001_c1s1_000151_01.jpg, folders of people, cameras (cam2), days, tracklets and modalities (RGB, NIR,
+    thermal...) are understood; what may mean two things is asked, or without a terminal refused with the option that
+    answers it. Examples:
+
+    ivreid init crops
+
+    ivreid init crops --person "folder 2" --infrared night --camera none
+    """
+    from ivreid.cli.terminal import Terminal
+    from ivreid.owndata import Answers, init_dataset
+
+    console = Terminal()
+    made = init_dataset(
+        source,
+        out=out,
+        config=config,
+        answers=Answers(person, camera, infrared, same_cameras, across_days),
+        ask=_asking(console) if sys.stdin.isatty() and sys.stdout.isatty() else None,
+        overwrite=overwrite,
+    )
+    _show(made, console)
+
+
+def _asking(console: Terminal) -> Ask:
+    def ask(question: Question) -> str:
+        for line in question.lines():
+            console.print(line)
+        return str(typer.prompt(f"--{question.option}"))
+
+    return ask
+
+
+def _show(made: InitSummary, console: Terminal) -> None:
+    from ivreid.cli.invocation import command
+
+    kinds = ", ".join(f"{count:,} {modality}" for modality, count in sorted(made.modalities.items()))
+    cameras = f"{len(made.cameras)} cameras" if made.cameras else "cameras unknown"
+    console.print(f"{made.pictures:,} pictures of {made.people:,} people: {kinds}; {cameras}")
+    for line in made.examples:
+        console.print(f"  {line}")
+    if made.cameras and made.without_camera:
+        console.print(f"{made.without_camera:,} pictures have no camera: no camera rule holds for them")
+    if any(name != str(number) for name, number in made.cameras.items()):
+        console.print("cameras: " + ", ".join(f"{name} is {number}" for name, number in made.cameras.items()))
+    shares = ", ".join(f"{count} {name}" for name, count in made.splits.items())
+    console.print(
+        f"people: {shares}" if shares else "no split in the names: training divides the people by identity"
+    )
+    for note in made.notes:
+        console.print(f"note: {note}")
+    console.print(f"{made.table}\n{made.config}")
+    me, table, settings = command(), shlex.quote(str(made.table)), shlex.quote(str(made.config))
+    console.print(f"next: {me} data check {table}, then {me} train {settings}")
