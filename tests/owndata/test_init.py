@@ -307,6 +307,9 @@ def test_the_configuration_is_one_that_trains(tmp_path: Path) -> None:
     )
     made = init_dataset(root)
     config = load_config(made.config)
+    assert config.method["pretrained"] == "imagenet"
+    small = load_config(init_dataset(root, scratch=True, overwrite=True).config)
+    assert (small.method["pretrained"], small.method["backbone"]) == (None, "resnet10t")
     assert config.data.root == made.table and config.data.dataset == "csv"
     assert config.data.size == (96, 48) and config.batch.identities == 4
     assert [one.direction for one in config.evaluation] == ["infrared-to-visible", "visible-to-infrared"]

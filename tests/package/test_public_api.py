@@ -9,6 +9,7 @@ import pytest
 import ivreid
 
 NAMES = [
+    "Answers",
     "Dataset",
     "Embedder",
     "Embeddings",
@@ -31,6 +32,7 @@ NAMES = [
     "examine_machine",
     "export_model",
     "import_checkpoint",
+    "init_dataset",
     "load",
     "load_config",
     "load_dataset",

@@ -47,6 +47,9 @@ def run(
         str | None,
         typer.Option(metavar="same|apart", help="A person's number under several days: one person, or not"),
     ] = None,
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="Configure a small network without ImageNet weights, for a CPU.")
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a table and configuration that are there.")
     ] = False,
@@ -72,6 +75,7 @@ def run(
         config=config,
         answers=Answers(person, camera, infrared, same_cameras, across_days),
         ask=_asking(console) if sys.stdin.isatty() and sys.stdout.isatty() else None,
+        scratch=scratch,
         overwrite=overwrite,
     )
     _show(made, console)

@@ -17,13 +17,35 @@ FEW = 40
 """People below which a batch of eight identities would repeat the same ones."""
 
 
-def configuration_text(table: Path, people: int, some: Sequence[Path]) -> str:
+_PUBLISHED = """\
+epochs: 60
+method: {name: iv-reid, pretrained: imagenet}
+schedule: {name: cosine, warmup: 5}
+"""
+_SCRATCH = """\
+epochs: 60
+# No ImageNet weights to start from: a small network, a high rate that falls, and the other losses light.
+method:
+  name: iv-reid
+  backbone: resnet10t
+  pretrained: null
+  classifier_bias: false
+  modality_weight: 0.1
+  mutual_weight: 0.1
+  triplet_weight: 0.1
+optimizer: {name: adamw, lr: 0.003, weight_decay: 0.01}
+schedule: {name: cosine, warmup: 1}
+"""
+
+
+def configuration_text(table: Path, people: int, some: Sequence[Path], *, scratch: bool = False) -> str:
     """The text of a configuration, with a line on what one may want to change.
 
     Args:
         table: The table to train on.
         people: How many people it holds.
         some: Some of its pictures, which say what size is enough.
+        scratch: Whether to start without ImageNet weights, with a network that a CPU can train.
     """
     height, width = _size(some)
     identities = 8 if people >= FEW else 4
@@ -32,19 +54,15 @@ def configuration_text(table: Path, people: int, some: Sequence[Path]) -> str:
     return f"""\
 # {people} people of one's own, listed in {table.name}. Train, test and look:
 #   ivreid train {_shown(table)}
-# Without a GPU, or without ImageNet weights at hand: --set method.backbone=resnet18 --set method.pretrained=null
 # `ivreid config keys` says what every key means.
 out: {out}
-epochs: 60
 data:
   dataset: csv
   root: {root}
   size: [{height}, {width}]
   test_fraction: 0.3      # of the people, where the table has no column `split`
 batch: {{identities: {identities}, instances: 4}}
-method: {{name: iv-reid, pretrained: imagenet}}
-schedule: {{name: cosine, warmup: 5}}
-validation: {{every: 5, fraction: 0.2}}
+{_SCRATCH if scratch else _PUBLISHED}validation: {{every: 5, fraction: 0.2}}
 evaluation:
   - {{direction: infrared-to-visible}}
   - {{direction: visible-to-infrared}}

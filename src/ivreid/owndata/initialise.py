@@ -27,6 +27,8 @@ TABLE = starting_with("tables", ".csv", b"path,pid,modality")
 JUNK = "-1"
 """The person that Market-1501 calls so is nobody: a bad crop."""
 EXAMPLES = 3
+SAMPLE = 50
+"""Pictures whose height is looked at."""
 _SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 
 
@@ -75,6 +77,7 @@ def init_dataset(
     config: Path | str | None = None,
     answers: Answers | None = None,
     ask: Ask | None = None,
+    scratch: bool = False,
     overwrite: bool = False,
 ) -> InitSummary:
     """Make a table and a configuration of pictures as people have them, in a folder or listed in a table.
@@ -88,6 +91,7 @@ def init_dataset(
         config: The configuration to write; beside the table, with the same name, when not given.
         answers: Answers to questions that may come up.
         ask: Asks a person; None where nobody can be asked, and an open question is an error that names the option.
+        scratch: Whether the configuration is for a small network that starts without ImageNet weights.
         overwrite: Whether to replace a table and configuration that are there; numbers of people called by names stay.
 
     Raises:
@@ -117,16 +121,10 @@ def init_dataset(
     if not rows:
         raise DataError(f"{source} holds no picture of a known person")
     write_text(table, _as_csv(rows, below))
-    dataset = load_dataset(
-        "csv", table
-    )  # what is written is read, and people called by names get their numbers
+    dataset = load_dataset("csv", table)  # people called by names get their numbers here
     people = len({row.person for row in rows})
-    write_text(
-        settings,
-        configuration_text(
-            table, people, [pictures.root / row.path for row in rows[:: max(1, len(rows) // 50)]]
-        ),
-    )
+    some = [pictures.root / row.path for row in rows[:: max(1, len(rows) // SAMPLE)]]
+    write_text(settings, configuration_text(table, people, some, scratch=scratch))
     splits = (
         {} if set(dataset.splits) == {"test"} else {name: len(dataset.pids(name)) for name in dataset.splits}
     )
