@@ -46,6 +46,7 @@ from ivreid.training import read_log, train
 
 ROOT = Path(__file__).parents[1]
 OURS = "baseline"
+MINUTES, SEEDS = 2.0, 3
 FIGURES = {"rank1": "Rank-1", "mAP": "mAP", "mINP": "mINP"}
 
 
@@ -304,7 +305,7 @@ def page(cells: Sequence[Made], wanted: Sequence[Cell]) -> str:
     if not cells:
         lines += ["", "No cell is finished yet."]
     for (kind, minutes), here in grouped(cells, "processor", "minutes").items():
-        lines += ["", f"## {minutes:g} minutes on {kind}"]
+        lines += ["", f"## {number_of_minutes(minutes)} on {kind}"]
         plain = [one for one in here if not one.says["part"]]
         for world, of_world in grouped(plain, "world").items():
             methods = grouped(of_world, "method")
@@ -324,59 +325,70 @@ def page(cells: Sequence[Made], wanted: Sequence[Cell]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def number_of_minutes(minutes: float) -> str:
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+
+
 def missing_cells(cells: Sequence[Made], wanted: Sequence[Cell]) -> list[str]:
     """A line for each method and world that lacks seeds asked for on this processor."""
     keys = ("method", "world", "seed", "minutes", "part", "processor")
     there = {tuple(one.says[key] for key in keys) for one in cells}
-    lacking: dict[str, list[int]] = {}
+    lacking: dict[str, set[int]] = {}
     for cell in wanted:
         if (cell.method, cell.world, cell.seed, cell.minutes, cell.part, processor()) not in there:
-            what = f"`{cell.method}`{f' ({cell.part})' if cell.part else ''} on `{cell.world}`, {cell.minutes:g} minutes"
-            lacking.setdefault(what, []).append(cell.seed)
-    return [f"- {what}: seeds {', '.join(map(str, seeds))}" for what, seeds in lacking.items()]
+            what = f"`{cell.method}`{f' ({cell.part})' if cell.part else ''} on `{cell.world}`, {number_of_minutes(cell.minutes)}"
+            lacking.setdefault(what, set()).add(cell.seed)
+    return [f"- {what}: seeds {', '.join(map(str, sorted(seeds)))}" for what, seeds in lacking.items()]
 
 
-def cells_of(options: argparse.Namespace) -> list[Cell]:
-    """What is asked for: seed by seed, so that an interrupted benchmark has a whole table early."""
-    worlds = [options.world] if options.world else list(WORLDS)
-    methods = options.methods.split(",") if options.methods else [OURS, *(m for m in METHODS if m != OURS)]
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise SystemExit(METHODS.unknown(unknown[0]))
-    seeds = range(options.seeds)
-    if options.ablation:
-        base = [Cell(OURS, worlds[0], seed, options.minutes) for seed in seeds]
-        return base + [
-            Cell(OURS, worlds[0], seed, options.minutes, part, changes)
-            for seed in seeds
-            for part, changes in PARTS.items()
+def plan(
+    methods: Sequence[str], worlds: Sequence[str], seeds: int, minutes: float, *, ablation: bool = False
+) -> list[Cell]:
+    """Cells seed by seed, so that an interrupted benchmark has a whole table early; ours first, to compare with."""
+    if ablation:
+        return [
+            Cell(OURS, worlds[0], seed, minutes, part, changes)
+            for seed in range(seeds)
+            for part, changes in {"": [], **PARTS}.items()
         ]
+    ordered = sorted(methods, key=lambda name: name != OURS)
     return [
-        Cell(method, world, seed, options.minutes) for seed in seeds for world in worlds for method in methods
+        Cell(method, world, seed, minutes) for seed in range(seeds) for world in worlds for method in ordered
     ]
+
+
+def leaderboard() -> list[Cell]:
+    """What the page shall hold."""
+    whole = plan(list(METHODS), list(WORLDS), SEEDS, MINUTES)
+    return whole + plan([OURS], list(WORLDS), SEEDS, MINUTES, ablation=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=2.0, help="of training steps for each cell")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training steps for each cell")
     parser.add_argument("--methods", help="names with commas between; all where not given")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="how many, from 0")
     parser.add_argument("--world", choices=tuple(WORLDS), help="trained on this one only")
     parser.add_argument("--ablation", action="store_true", help="the baseline with each part changed")
     parser.add_argument("--page-only", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "leaderboard")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "leaderboard.md")
     options = parser.parse_args()
-    wanted = cells_of(options)
-    for number, cell in enumerate(wanted, start=1):
+    methods = options.methods.split(",") if options.methods else list(METHODS)
+    for name in methods:
+        if name not in METHODS:
+            parser.error(METHODS.unknown(name))
+    worlds = [options.world] if options.world else list(WORLDS)
+    asked = plan(methods, worlds, options.seeds, options.minutes, ablation=options.ablation)
+    for number, cell in enumerate(asked, start=1):
         if options.page_only or (cell.folder(options.out) / "cell.json").exists():
             continue
-        print(f"{number} of {len(wanted)}: {cell.name} on {cell.world}, seed {cell.seed}", flush=True)
+        print(f"{number} of {len(asked)}: {cell.name} on {cell.world}, seed {cell.seed}", flush=True)
         in_a_process(cell, options.out)
-        write_text(options.page, page(finished(options.out), wanted))
-    write_text(options.page, page(finished(options.out), wanted))
+        write_text(options.page, page(finished(options.out), [*leaderboard(), *asked]))
+    write_text(options.page, page(finished(options.out), [*leaderboard(), *asked]))
     print(options.page)
 
 

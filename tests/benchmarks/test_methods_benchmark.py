@@ -68,7 +68,7 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
         with pytest.raises(IvreidError, match="killed"):
             run(benchmark, monkeypatch, tmp_path, *words)
     half = (tmp_path / "page.md").read_text()
-    assert "| baseline |" in half and "- `iv-reid` on `default`, 1 minutes: seeds 0" in half
+    assert "| baseline |" in half and "- `iv-reid` on `default`, 1 minute: seeds 0" in half
 
     trained: list[str] = []
     real_step = training_loop.Run.step
@@ -80,7 +80,8 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
     monkeypatch.setattr(training_loop.Run, "step", counting)
     whole = run(benchmark, monkeypatch, tmp_path, *words)
     assert trained == []  # its three steps were taken before
-    assert "Missing" not in whole
+    assert "1 minute:" not in whole  # nothing of what was asked for is missing
+    assert "- `agw` on `other`, 2 minutes: seeds 0, 1, 2" in whole  # but of the page's own plan
     assert "### Trained and tested on `default`" in whole
     assert "default to other: mAP" in whole
     rows = [
@@ -96,12 +97,12 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
     assert trained == []
 
     part = run(benchmark, monkeypatch, tmp_path, "--ablation", "--seeds", "1", "--page-only")
-    assert "`baseline` (no triplet loss) on `default`, 1 minutes: seeds 0" in part
+    assert "`baseline` (no triplet loss) on `default`, 1 minute: seeds 0" in part
     # figures of another processor stand in a table of their own
     file = next((tmp_path / "out").rglob("cell.json"))
     file.write_text(json.dumps({**json.loads(file.read_text()), "processor": "another one"}))
     both = run(benchmark, monkeypatch, tmp_path, *words, "--page-only")
-    assert "## 1 minutes on another one" in both and both.count("### Trained and tested on `default`") == 2
+    assert "## 1 minute on another one" in both and both.count("### Trained and tested on `default`") == 2
     assert "## Missing" in both
 
 

@@ -134,9 +134,9 @@ def run_all(work: Callable[..., None], *args: Any, world: int = 2, limit: float 
     assert finish(start(work, *args, world=world), limit) == [0] * world
 
 
-def train_run(config: dict[str, Any], resume: bool) -> None:
+def train_run(config: dict[str, Any], resume: bool, minutes: float | None = None) -> None:
     """What `ivreid train` does."""
     from ivreid.config import make_config
     from ivreid.training import train
 
-    train(make_config(config), resume=resume)
+    train(make_config(config), resume=resume, minutes=minutes)

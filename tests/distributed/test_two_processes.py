@@ -23,6 +23,7 @@ from distributed_work import (
 from processes import finish, first_of, run_all, start, train_run, tree, write_people
 
 from double_precision import ROUNDING, SINGLE
+from ivreid.config import load_config
 from ivreid.datasets.features import read_features
 from ivreid.models import read_weights
 from ivreid.protocols import read_results
@@ -120,6 +121,20 @@ def straight(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("straight") / "run"
     run_all(train_run, tree(people, out, **EXACT), False)
     return out
+
+
+def test_two_processes_measure_together_and_then_count_the_same_steps(people: Path, tmp_path: Path) -> None:
+    changes = {**EXACT, "validation": {"select": "last", "every": 1}}
+    clock, counted = tmp_path / "clock", tmp_path / "counted"
+    run_all(train_run, tree(people, clock, **changes), False, 0.01)
+    steps = load_config(clock / "config.yaml").steps
+    assert steps is not None
+    assert load_state(clock / "checkpoints" / "last.safetensors").info["position"]["step"] == steps
+    run_all(train_run, tree(people, counted, **changes, steps=steps), False)
+    one, other = (load_state(run / "checkpoints" / "last.safetensors").tensors for run in (clock, counted))
+    assert all(torch.equal(one[key], value) for key, value in other.items())
+    run_all(train_run, tree(people, clock, **changes), True, 0.01)  # the same steps, and nothing left to do
+    assert load_config(clock / "config.yaml").steps == steps
 
 
 def assert_equal_runs(found: Path, expected: Path) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from trees import tiny_tree
 
-from ivreid.config import Config, load_config
+from ivreid.config import Config, load_config, make_config
 from ivreid.distributed.processes import SINGLE_PROCESS
 from ivreid.errors import CheckpointError, ConfigError, UsageError
+from ivreid.synthetic import synthesise
 from ivreid.training import load_state, read_log, train
 from ivreid.training import loop as training_loop
 from ivreid.training.batch_checks import _epochs
@@ -178,3 +180,12 @@ def test_the_first_steps_are_not_timed_and_no_more_than_a_share_of_the_minutes_i
     taken[0] = 0
     assert seconds_per_step(take_step, lambda: None, SINGLE_PROCESS, minutes=0.01) == pytest.approx(0.5)
     assert taken[0] == 2 + 3
+
+
+def test_a_run_on_drawn_people_goes_on(tmp_path: Path) -> None:
+    synthesise(tmp_path / "people", layout="sysu-mm01", identities=16, images=2, size=(32, 16), workers=1)
+    tree = {**tiny_tree(tmp_path / "people", tmp_path / "run"), "epochs": 1, "batch": {"identities": 2}}
+    steps = train(make_config(tree)).steps
+    info = load_state(tmp_path / "run" / "checkpoints" / "last.safetensors").info
+    assert info["dataset"]["synthetic"] is True
+    assert train(make_config({**tree, "epochs": 2}), resume=True).steps == 2 * steps

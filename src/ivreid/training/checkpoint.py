@@ -94,7 +94,7 @@ class _Resumable(_Strict):
     """What a state must say so that a run can go on from it."""
 
     config: dict[str, Any]
-    dataset: dict[str, str | int | None]
+    dataset: dict[str, str | int | bool | None]
     precision: str
     processes: PositiveInt = 1
     rounding: dict[str, str | int] = {}
