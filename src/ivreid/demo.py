@@ -9,6 +9,7 @@ from pathlib import Path
 from ivreid.config import Config
 from ivreid.errors import ConfigError
 from ivreid.evaluation import ResultsNotSaved, evaluate_run
+from ivreid.inference import explain_pairs
 from ivreid.protocols import Result
 from ivreid.report import write_report
 from ivreid.synthetic import SynthSummary
@@ -87,6 +88,6 @@ def run_demo(
             raise
     show_results(results)
     stage(4, STAGES[3])
-    report = write_report(training.folder)
+    report = write_report(training.folder, attention=explain_pairs(training.folder))
     notice(f"{report}: open it in a browser, it needs no network")
     return DemoSummary(people, training, tuple(results), report)

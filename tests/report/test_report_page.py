@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from report_fixture import CONFIG, embeddings, extras, metrics, picture, result, results, samples
 
-from ivreid.errors import ImageError
+from ivreid.errors import ImageError, UsageError
 from ivreid.report import ReportInput, build_report, choose_lists
 from ivreid.report.html import VOID
 from ivreid.types import Embeddings, ImageTable
@@ -260,6 +260,43 @@ def test_no_text_of_the_user_becomes_markup(whole):
     assert all(attrs["src"].startswith("data:image/jpeg") for attrs in page.all("img"))
     assert page.words.count(HOSTILE) > 10
     assert any(attrs.get("title", "").startswith(HOSTILE) for attrs in page.all("img"))
+
+
+def test_the_regions_that_decided_are_drawn_or_their_lack_is_told(whole):
+    asked = []
+
+    def explain(pairs):
+        asked.extend(pairs)
+        return [(np.ones((2, 1)), np.arange(8.0).reshape(4, 2)) for _ in pairs]
+
+    page = Page(build_report(replace(whole, attention=explain)))
+    shown = [a["alt"] for a in page.all("img") if a["alt"].endswith("with the regions that decided")]
+    assert len(shown) == 2 * len(asked) >= 4
+    assert all(query[1] and not met[1] for query, met in asked)
+    hits = [alt for alt in shown if alt.startswith("Rank 1, right")]
+    assert 0 < len(hits) <= 6 and sum(alt.startswith("Rank 1, wrong") for alt in shown) == len(asked) - len(
+        hits
+    )
+
+    def refuse(pairs):
+        raise UsageError("this network has no map")
+
+    assert (
+        "which regions decided: this network has no map."
+        in Page(build_report(replace(whole, attention=refuse))).words
+    )
+
+
+def test_a_map_is_light_where_it_decides():
+    from ivreid.report.attention import overlay
+
+    heat = np.zeros((4, 2))
+    heat[0] = 5.0
+    drawn = np.asarray(overlay(Image.new("RGB", (10, 20), (90, 90, 90)), heat).convert("L"), dtype=float)
+    assert drawn[:30].mean() > drawn[-60:].mean() + 40
+    flat = np.asarray(overlay(Image.new("RGB", (10, 20)), np.zeros((2, 2))))
+    assert (flat == flat[0, 0]).all()
+    assert (np.asarray(overlay(Image.new("RGB", (10, 20)), np.full((2, 2), -1.0))) == flat).all()
 
 
 def test_the_page_stays_small_even_with_noise_for_pictures(whole):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ivreid.cli.options import Plugins
 from ivreid.errors import UsageError
+
+if TYPE_CHECKING:
+    from ivreid.report.inputs import Attention
 
 
 def run(
@@ -33,6 +36,10 @@ def run(
     full: Annotated[
         bool, typer.Option("--full", help="All pictures, in the folder report_pictures beside the page")
     ] = False,
+    attention: Annotated[
+        bool,
+        typer.Option("--attention/--no-attention", help="Draw which regions decided; it needs the weights"),
+    ] = True,
     plugins: Plugins = None,
 ) -> None:
     """Write RUN_DIR/report.html: results, curves, ranked lists with pictures, failures, distances, settings.
@@ -55,5 +62,15 @@ def run(
     elif out is not None:
         raise UsageError("--out is for a page of several runs; that of one run is its report.html")
     else:
-        page = write_report(runs[0], data=data, full=full)
+        page = write_report(
+            runs[0], data=data, full=full, attention=_attention(runs[0]) if attention else None
+        )
     Terminal().print(str(page))
+
+
+def _attention(run_dir: Path) -> Attention | None:
+    if not (run_dir / "weights.safetensors").is_file():
+        return None
+    from ivreid.inference import explain_pairs
+
+    return explain_pairs(run_dir)

@@ -1,5 +1,6 @@
 """One `embed(images, modality)` behind which the network stands."""
 
+from ivreid.inference.attention import explain_pairs
 from ivreid.inference.embedder import Embedder
 from ivreid.inference.image_inputs import ImageLike
 from ivreid.inference.loading import load, weights_file
@@ -15,6 +16,7 @@ __all__ = [
     "ImageLike",
     "embed_folder",
     "embed_samples",
+    "explain_pairs",
     "find_samples",
     "flip_of",
     "fold_batch_norms",

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ivreid.errors import IvreidError
 from ivreid.report.html import Html, absent, el, join
-from ivreid.report.inputs import RankedQuery, ReportInput, ShownImage
+from ivreid.report.inputs import RankedQuery, ReportInput
 from ivreid.report.pictures import Pictures, encode, who
 
 SIZE = (96, 192)
@@ -24,11 +24,14 @@ def attention_section(report: ReportInput, pictures: Pictures) -> Html | None:
     rows = [row for row in report.ranked.sample if row.hits[0].right][:MOST] + list(
         report.ranked.worst[:MOST]
     )
-    rows = [row for row in rows if row.query.path and row.hits[0].image.path]
-    if not rows:
+    opened = [(row, *_open(row, pictures)) for row in rows]
+    ready = [(row, query, hit) for row, query, hit in opened if query is not None and hit is not None]
+    if not ready:
         return None
     try:
-        maps = report.attention([(row.query.path, row.hits[0].image.path) for row in rows])
+        maps = report.attention(
+            [((query, row.query.infrared), (hit, row.hits[0].image.infrared)) for row, query, hit in ready]
+        )
     except IvreidError as error:
         return absent(f"which regions decided: {error}")
     lead = (
@@ -36,35 +39,34 @@ def attention_section(report: ReportInput, pictures: Pictures) -> Html | None:
         "similarity (gradient times activation of the last feature map, negative shares left out), from none (blue) over "
         "green to most (yellow). Look for backgrounds, bags and edges that decide in place of the person."
     )
-    shown = [_pair(row, pair, pictures) for row, pair in zip(rows, maps, strict=True)]
+    shown = [
+        _pair(row, overlay(query, pair[0]), overlay(hit, pair[1]))
+        for (row, query, hit), pair in zip(ready, maps, strict=True)
+    ]
     return join([el("p", lead, class_="lead"), el("div", *shown, class_="deciders")])
 
 
-def _pair(
-    row: RankedQuery, maps: tuple[NDArray[np.float64], NDArray[np.float64]], pictures: Pictures
-) -> Html:
+def _open(row: RankedQuery, pictures: Pictures) -> tuple[Image.Image | None, Image.Image | None]:
+    return pictures.open(row.query.path), pictures.open(row.hits[0].image.path)
+
+
+def _pair(row: RankedQuery, query: Image.Image, met: Image.Image) -> Html:
     hit = row.hits[0]
     word, sign = ("right", "✓") if hit.right else ("wrong", "✗")
     sides = [
-        _side(row.query, maps[0], pictures, "Query", ""),
-        _side(hit.image, maps[1], pictures, f"Rank 1, {word}", word),
+        _side(query, f"Query: {who(row.query)}", "query"),
+        _side(met, f"Rank 1, {word}: {who(hit.image)}", word),
     ]
-    words = el(
-        "p", el("b", sign, class_="sign", aria_hidden="true"), f" distance {hit.distance:.3f}", class_="fine"
-    )
-    return el("div", el("div", *sides, class_="sides"), words, class_=f"decider {word}")
+    mark = el("b", sign, class_="sign", aria_hidden="true")
+    words = f" {row.query.pid} met {hit.image.pid}, distance {hit.distance:.3f}"
+    return el("div", el("div", *sides, class_="sides"), el("p", mark, words, class_="fine"), class_=word)
 
 
-def _side(image: ShownImage, heat: NDArray[np.float64], pictures: Pictures, role: str, word: str) -> Html:
-    opened = pictures.open(image.path)
-    alt = f"{role}: {who(image)}, with the regions that decided"
-    if opened is None:
-        return el("span", f"id {image.pid}", role="img", aria_label=alt, class_="blank")
-    return el(
-        "div",
-        el("img", src=encode(overlay(opened, heat), SIZE, 4000), alt=alt, loading="lazy"),
-        class_="frame",
+def _side(drawn: Image.Image, alt: str, word: str) -> Html:
+    shown = el(
+        "img", src=encode(drawn, SIZE, 4000), alt=f"{alt}, with the regions that decided", loading="lazy"
     )
+    return el("div", el("div", shown, class_="frame"), class_=word)
 
 
 def overlay(image: Image.Image, heat: NDArray[np.float64]) -> Image.Image:

@@ -16,9 +16,11 @@ ImageLoader = Callable[[str], Image.Image]
 """Opens the image of a relative path; raises `ivreid.errors.ImageError` where it cannot."""
 
 
-Attention = Callable[[Sequence[tuple[str, str]]], Sequence[tuple[NDArray[Any], NDArray[Any]]]]
-"""Takes pairs of relative paths (query, gallery image); gives for each a map of either picture, (h, w), 0 or more: how
-much each place adds to the similarity of the two."""
+Shown = tuple[Image.Image, bool]
+"""A picture, and whether it is infrared."""
+Attention = Callable[[Sequence[tuple[Shown, Shown]]], Sequence[tuple[NDArray[Any], NDArray[Any]]]]
+"""Takes pairs of pictures (query, gallery image); gives for each a map of either, (h, w): how much each place adds to
+the similarity of the two, as `ivreid.inference.explain_pairs` does."""
 
 
 @dataclass(frozen=True)
