@@ -13,11 +13,12 @@ import torch
 
 from ivreid.config import Config, load_config
 from ivreid.config.recipes import PUBLISHED
-from ivreid.datasets import DatasetReport, check_dataset, recognise
+from ivreid.datasets import Dataset, DatasetReport, check_dataset, load_dataset, recognise
 from ivreid.datasets.registry import get_reader
 from ivreid.distributed.processes import require_one_process
-from ivreid.errors import CheckpointError, DataError, UsageError, did_you_mean
+from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError, did_you_mean
 from ivreid.evaluation import evaluate_run
+from ivreid.evaluation.settings import choose_settings
 from ivreid.inference import Flip, flip_of, weights_file
 from ivreid.io import check_output, file_hash, json_with, write_json
 from ivreid.methods import Method, get_method
@@ -187,6 +188,9 @@ def reproduce(
             f"{report.root} cannot be used as {dataset}: {fatal[0].path}: {fatal[0].message} ({len(fatal)} such; "
             f"`ivreid data check {dataset} ROOT` lists them)"
         )
+    published, unserved = _servable(published, load_dataset(dataset, data_root, trial=trial), permutations)
+    for line in unserved:
+        notice(line)
     test = partial(
         evaluate_run,
         data_root=data_root,
@@ -214,7 +218,7 @@ def reproduce(
             with progress_bars("Embedding") as (tick,):
                 results = test(folder / RUN, progress=tick)
     rows = tuple(Compared(one, results[settings.index(_setting(one))]) for one in published)
-    reasons = _may_differ(kind, rows, made, report)
+    reasons = [*unserved, *_may_differ(kind, rows, made, report)]
     machine = describe_environment(device, torch.get_num_threads())
     found = Reproduction(name, dataset, made, rows, tuple(reasons), report, machine, file)
     write_json(file, found.to_json())
@@ -237,6 +241,27 @@ def _published(kind: type[Method], dataset: str | None, root: Path | str) -> tup
             f"no figures of {kind.name} on {dataset} are known here; {did_you_mean(dataset, there)}"
         )
     return rows
+
+
+def _servable(
+    published: Sequence[PublishedFigures], data: Dataset, permutations: Path | str | None
+) -> tuple[tuple[PublishedFigures, ...], list[str]]:
+    """The rows whose protocol the images can serve, and a line about each of the others; told before any work.
+
+    Raises:
+        IvreidError: There is none.
+    """
+    served, lines, last = [], [], None
+    for one in published:
+        try:
+            choose_settings([one.options] * 2, [None] * 2, data, permutations=permutations)
+            served.append(one)
+        except (UsageError, ProtocolError) as error:
+            last = error
+            lines.append(f"{one.setting} ({one.source}) is left out: {error}")
+    if last is not None and not served:
+        raise last
+    return tuple(served), lines
 
 
 def _published_flip(kind: type[Method], dataset: str) -> Flip:

@@ -14,7 +14,7 @@ import ivreid
 from ivreid.cli.main import build_app
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import METHODS
-from ivreid.methods.checkpoint_import import import_published
+from ivreid.methods.checkpoint_import import import_published, importers
 from ivreid.methods.describe import measure_cost
 from ivreid.methods.importer import Importer, looks_like
 from ivreid.methods.iv_reid import IVReID
@@ -140,3 +140,21 @@ def test_how_a_publication_is_cited() -> None:
     two = Publication("T", "Smith, Ann and Li, Bo", "CVPR", 2023)
     assert two.short == "Smith and Li, CVPR 2023"
     assert two.bibtex.startswith("@inproceedings{smith2023t,")
+
+
+@pytest.mark.parametrize("method", list(importers()))
+@pytest.mark.parametrize("asked", list(importers()))
+def test_a_checkpoint_of_another_method_is_named(asked: str, method: str, tmp_path: Path) -> None:
+    """Each method's telling tensors, imported as every other's; those of one family cannot be told apart."""
+    known = importers()
+    telling = {name: torch.ones(2, 2) for name in known[method].recognised_by}
+    if "DEE.FC11.weight" in telling:  # its files hold the family's shared network, too
+        telling["base_resnet.base.layer4.2.conv3.weight"] = torch.ones(2, 2)
+    if known[asked].recognised_by == known[method].recognised_by:
+        return
+    torch.save(telling, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="is not a checkpoint of") as caught:
+        import_published(tmp_path / "w.pth", asked)
+    looks = str(caught.value).partition("it looks like one of ")[2].partition(":")[0]
+    assert known[looks].recognised_by == known[method].recognised_by
+    assert f"--from {looks}" in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +166,33 @@ def test_llcm_and_figures_that_were_published_re_ranked(tmp_path: Path, sysu: Pa
     size = list(get_method("saai").small_size)
     weights = tmp_path / "saai.safetensors"
     write_weights(weights, network.state_dict(), {**network.card(), "preprocessing": {"size": size}})
-    with pytest.raises(UsageError, match=r"rand_perm_cam\.mat"):  # these figures are of the official draw
-        reproduce("saai", sysu, checkpoint=weights, out=tmp_path / "saai", device="cpu")
+    for words in (
+        {"checkpoint": weights},
+        {"overrides": TINY},
+    ):  # found before the work, be it days of training
+        with pytest.raises(UsageError, match=r"rand_perm_cam\.mat"):  # these figures are of the official draw
+            reproduce("saai", sysu, out=tmp_path / "saai", device="cpu", **words)
+    assert not (tmp_path / "saai" / "run").exists()
+
+
+def test_a_row_that_the_images_cannot_serve_is_told_and_the_others_are_measured(
+    sysu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paper = get_method("iv-reid").publication
+    assert paper is not None
+    official = replace(paper.figures[0], draw="official")
+    monkeypatch.setattr(
+        get_method("iv-reid"), "publication", replace(paper, figures=(official, *paper.figures))
+    )
+    network = build("iv-reid", {"backbone": "test_efficientnet", "pretrained": None}, 6, size=(32, 16))
+    weights = tmp_path / "w.safetensors"
+    write_weights(weights, network.state_dict(), {**network.card(), "preprocessing": {"size": [32, 16]}})
+    said: list[str] = []
+    found = reproduce(
+        "iv-reid", sysu, checkpoint=weights, out=tmp_path / "out", device="cpu", notice=said.append
+    )
+    assert [row.published.draw for row in found.rows] == ["iv-reid"]
+    assert said == [found.may_differ[0]] and "is left out" in said[0] and "rand_perm_cam.mat" in said[0]
 
 
 def test_what_cannot_be_reproduced_is_told_first(sysu: Path, tmp_path: Path) -> None:

@@ -115,14 +115,7 @@ def import_published(
     importer = kind.importer
     checkpoint = read_checkpoint(path)
     tensors = finite(checkpoint.tensors, str(path))
-    lacking = [name for name in importer.recognised_by if name not in tensors]
-    if lacking:
-        other = [name for name in looks_like(tensors, importers()) if name != source]
-        hint = f"; it looks like one of {other[0]}: --from {other[0]}" if other else ""
-        raise CheckpointError(
-            f"{path} is not a checkpoint of {source} on {dataset}: it lacks {lacking[0]!r} (it holds "
-            f"{', '.join(sorted(tensors)[:3])}, ...){hint}"
-        )
+    refuse_other(tensors, source, str(path), f"{source} on {dataset}")
     importer.check(tensors, str(path))
     renamed, ignored = importer.rename(tensors, str(path))
     settings = {"pretrained": None, **importer.settings(tensors, dataset)}
@@ -155,12 +148,7 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
     """
     checkpoint = read_checkpoint(path)
     source = finite(checkpoint.tensors, str(path))
-    if "base.conv1.weight" not in source or "share_classifier.weight" not in source:
-        lacking = next(n for n in ("base.conv1.weight", "share_classifier.weight") if n not in source)
-        raise CheckpointError(
-            f"{path} is not an IV-ReID checkpoint: it lacks {lacking!r} "
-            f"(it holds {', '.join(sorted(source)[:3])}, ...)"
-        )
+    refuse_other(source, "iv-reid", str(path), "IV-ReID")
     settings = {
         "backbone": _depth(source, str(path)),
         "pretrained": None,
@@ -181,6 +169,28 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
 def importers() -> dict[str, Importer]:
     """What `ivreid import --from` knows, by method."""
     return {name: kind.importer for name, kind in METHODS.items() if kind.importer is not None}
+
+
+def refuse_other(tensors: Tensors, method: str, path: str, called: str) -> None:
+    """Refuse tensors that are not a method's checkpoint, or are more like another's.
+
+    Raises:
+        CheckpointError: The message says what they look like.
+    """
+    known = importers()
+    likely = looks_like(tensors, known)
+    lacking = [name for name in known[method].recognised_by if name not in tensors]
+    if lacking:
+        why = f"it lacks {lacking[0]!r} (it holds {', '.join(sorted(tensors)[:3])}, ...)"
+    elif likely and len(known[likely[0]].recognised_by) > len(known[method].recognised_by):
+        told = next(
+            name for name in known[likely[0]].recognised_by if name not in known[method].recognised_by
+        )
+        why = f"it holds {told!r}"
+    else:
+        return
+    hint = f"; it looks like one of {likely[0]}: --from {likely[0]}" if likely else ""
+    raise CheckpointError(f"{path} is not a checkpoint of {called}: {why}{hint}")
 
 
 def finite(tensors: Tensors, path: str) -> dict[str, Tensor]:
