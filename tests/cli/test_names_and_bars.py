@@ -1,6 +1,7 @@
 """What a command says of itself: how to call it again, and how far it is."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,17 @@ def test_off_a_terminal_short_work_is_silent_and_a_falling_count_begins_anew(cap
     assert lines[0] == "Long: 2 of 8, 0:00:06 left"
     assert [line for line in lines if line.endswith(("8 of 8", "4 of 4"))] == ["Long: 8 of 8", "Long: 4 of 4"]
     assert not any(line.startswith("Short") for line in lines)
+
+
+def test_a_verbs_file_holds_options_and_printing_and_is_short() -> None:
+    """The work of a verb is a public call (docs/python.md), so its file stays small."""
+    import ivreid.cli
+    from ivreid.cli.main import VERBS
+
+    folder = Path(ivreid.cli.__file__).parent
+    lines = {
+        verb: len((folder / f"{'import_' if verb == 'import' else verb}.py").read_text().splitlines())
+        for verb in VERBS
+    }
+    open_ended = {"gallery", "search"}  # verbs of several verbs
+    assert {verb: count for verb, count in lines.items() if count >= 120 and verb not in open_ended} == {}

@@ -1,7 +1,7 @@
 """What is said about results: intervals, breakdown, verification, calibration, comparison, merging, tables."""
 
 from ivreid.analysis.comparisons import Comparisons, compare_results
-from ivreid.analysis.feature_files import score_features
+from ivreid.analysis.feature_files import score_features, score_settings
 from ivreid.analysis.full_evaluation import analyse, evaluate_in_full
 from ivreid.analysis.grid import FORMS, Grid
 from ivreid.analysis.per_query import QueryTable
@@ -20,4 +20,5 @@ __all__ = [
     "evaluate_in_full",
     "results_grid",
     "score_features",
+    "score_settings",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from ivreid.datasets.features import (
 from ivreid.errors import DataError, UsageError
 from ivreid.io import file_hash
 from ivreid.metrics.distances import MatrixProduct, product_on_cpu
-from ivreid.protocols import Precision, Protocol, Result
+from ivreid.protocols import Precision, Protocol, Result, every_setting
 from ivreid.protocols.fixed_trial import Scored
 from ivreid.protocols.in_memory import fields_of, prepare
 from ivreid.retrieval import parse_reranker
@@ -98,6 +98,41 @@ def score_features(
         queries.add(source, chosen, result.title, metric=metric, distance=reranker)
     vectors = [file for name, file in given.items() if name != "distances"]
     return result.marked_synthetic() if any(read_marks(file).synthetic for file in vectors) else result
+
+
+def score_settings(
+    features: File = None,
+    *,
+    protocol: str,
+    settings: Sequence[Mapping[str, Any]] = ({},),
+    every: bool = False,
+    permutations: File = None,
+    **given: Any,
+) -> list[Result]:
+    """`score_features` under several settings of a protocol, in their order.
+
+    Args:
+        features: As for `score_features`.
+        protocol: Its name.
+        settings: Options of `make_protocol` that differ; None is the protocol's default.
+        every: Under every mode, number of shots and direction that the settings leave open.
+        permutations: As for `make_protocol`.
+        **given: Everything else that `score_features` takes.
+
+    Raises:
+        IvreidError: As `score_features`.
+    """
+    asked = [
+        one
+        for setting in settings
+        for one in (
+            every_setting(protocol, permutations=permutations, **setting) if every else [dict(setting)]
+        )
+    ]
+    return [
+        score_features(features, protocol=protocol, permutations=permutations, **given, **one)
+        for one in asked
+    ]
 
 
 def _read(files: Mapping[str, Path], protocol: str, options: Mapping[str, Any]) -> tuple[Scored, Protocol]:

@@ -21,8 +21,7 @@ def run(
     ],
     *,
     fpr: Annotated[
-        float,
-        typer.Option(help="Share of pairs of two people that may pass as one person: 0.01 is one in 100"),
+        float, typer.Option(help="Share of pairs of two people that may pass as one: 0.01 is one in 100")
     ] = 0.01,
     fpir: Annotated[
         float | None,
@@ -40,9 +39,7 @@ def run(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            "--data", help="The dataset's folder, where it has moved since training", metavar="ROOT"
-        ),
+        typer.Option(metavar="ROOT", help="The dataset's folder, where it has moved since training"),
     ] = None,
     protocol: Annotated[
         str | None,
@@ -53,11 +50,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the resampling over people")] = 0,
     allow_leak: Annotated[
         bool,
-        typer.Option(
-            "--allow-leak",
-            help="Go on although identity numbers were trained on, and mark the threshold (right where the "
-            "numbers are another dataset's)",
-        ),
+        typer.Option("--allow-leak", help="Take identity numbers that were trained on; marks the threshold"),
     ] = False,
     allow_test: Annotated[
         bool, typer.Option("--allow-test", help="Take features of the test all the same; marks the threshold")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ivreid.cli import options
 from ivreid.errors import UsageError
-
-if TYPE_CHECKING:
-    from ivreid.protocols import Result
 
 
 def run(
@@ -66,18 +62,16 @@ def run(
     `ivreid report`); those of other images go to evaluations/NAME in it. A model is never tested on people it was
     trained on: RegDB's trial n needs the model of trial n.
     """
-    from ivreid.analysis.per_query import PER_QUERY, QueryTable
+    from ivreid.cli.outputs import check_outputs, query_table, show_and_write
     from ivreid.cli.rank_output import bar_of_rank_0, print_error
     from ivreid.cli.terminal import Terminal
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
     from ivreid.evaluation import ResultsNotSaved, RunFolder, configured_settings, evaluate_run
     from ivreid.inference import flip_of
-    from ivreid.io import check_output
-    from ivreid.protocols import RESULTS
 
     form = options.chosen_form(latex, markdown, csv)
-    queries = QueryTable() if per_query is not None else None
+    queries = query_table(per_query)
     asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
     if configured and any(value is not None for value in asked.values()):
         raise UsageError(
@@ -86,10 +80,8 @@ def run(
     process = process_from_environment()
     notices = Terminal(stderr=True, quiet=not process.is_main)
     with fail_once(process, print_error):
-        if json_out is not None and process.is_main:
-            check_output(json_out, RESULTS, inputs=[Path(path), RunFolder(Path(path)).results])
-        if per_query is not None and process.is_main:
-            check_output(per_query, PER_QUERY, inputs=[Path(path)])
+        if process.is_main:
+            check_outputs(json_out, per_query, [Path(path), RunFolder(Path(path)).results])
         try:
             with bar_of_rank_0("Embedding", process) as tick:
                 results = evaluate_run(
@@ -114,19 +106,7 @@ def run(
                     progress=tick,
                 )
         except ResultsNotSaved as error:
-            _show(error.results, json_out, form)
+            show_and_write(error.results, form, json_out)
             raise
         if process.is_main:
-            _show(results, json_out, form)
-        if per_query is not None and queries is not None and process.is_main:
-            queries.write(per_query)
-
-
-def _show(results: Sequence[Result], json_out: Path | None, form: str | None) -> None:
-    """Print first: whatever happens to the file, the figures are seen."""
-    from ivreid.cli.results_table import show_results
-    from ivreid.protocols import write_results
-
-    show_results(results, form)
-    if json_out is not None:
-        write_results(json_out, results[0] if len(results) == 1 else results)
+            show_and_write(results, form, json_out, per_query, queries)

@@ -30,9 +30,7 @@ def run(
     all_settings: options.AllSettings = False,
     cmc: Annotated[
         str | None,
-        typer.Option(
-            help="CMC rule, image or identity.  [default: identity for sysu-mm01 and llcm, else image]"
-        ),
+        typer.Option(help="CMC rule, image or identity; identity is sysu-mm01's and llcm's, image others'."),
     ] = None,
     trial: Annotated[
         int | None, typer.Option(help="RegDB: the split (1 to 10) these features are of.")
@@ -58,8 +56,7 @@ def run(
     test_ids: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="Score these identities only: test_id.mat of the official script, or test_id.txt.",
+            metavar="FILE", help="Score these identities only: the official test_id.mat, or test_id.txt."
         ),
     ] = None,
     rerank: options.Rerank = None,
@@ -86,51 +83,31 @@ def run(
     With --query and --gallery nothing is drawn: every query is compared with the whole gallery, under the
     protocol's camera and CMC rules; such files need `embeddings` and `pids` only.
     """
-    from ivreid.analysis import QueryTable, score_features
-    from ivreid.analysis.per_query import PER_QUERY
+    from ivreid.analysis import score_settings
+    from ivreid.cli.outputs import check_outputs, product_of, query_table, show_and_write
     from ivreid.cli.progress import progress_bar
-    from ivreid.cli.results_table import show_results
-    from ivreid.io import check_output
-    from ivreid.metrics.distances import MatrixProduct, product_on_cpu
-    from ivreid.protocols import RESULTS, every_setting, write_results
 
     form = options.chosen_form(latex, markdown, csv)
-    inputs = (features, query, gallery, distances, permutations, test_ids)
-    for out, kind in ((json_out, RESULTS), (per_query, PER_QUERY)):
-        if out is not None:
-            check_output(out, kind, inputs=[file for file in inputs if file is not None])
-    asked = {"mode": mode, "shots": shots, "draw": draw, "direction": direction}
-    settings = every_setting(protocol, permutations=permutations, **asked) if all_settings else [asked]
-    queries = QueryTable() if per_query is not None else None
-    product: MatrixProduct = product_on_cpu
-    if device != "cpu":
-        from ivreid.inference.device_products import product_on
-
-        product = product_on(device)
+    check_outputs(json_out, per_query, (features, query, gallery, distances, permutations, test_ids))
+    queries = query_table(per_query)
     with progress_bar("Scoring") as tick:
-        results = [
-            score_features(
-                features,
-                protocol=protocol,
-                query=query,
-                gallery=gallery,
-                distances=distances,
-                test_ids=test_ids,
-                metric=metric,
-                precision="single" if single else "double",
-                rerank=rerank,
-                product=product,
-                queries=queries,
-                progress=tick,
-                cmc=cmc,
-                permutations=permutations,
-                trial=trial,
-                **setting,
-            )
-            for setting in settings
-        ]
-    show_results(results, form)
-    if json_out is not None:
-        write_results(json_out, results[0] if len(results) == 1 else results)
-    if per_query is not None and queries is not None:
-        queries.write(per_query)
+        results = score_settings(
+            features,
+            protocol=protocol,
+            settings=[{"mode": mode, "shots": shots, "draw": draw, "direction": direction}],
+            every=all_settings,
+            query=query,
+            gallery=gallery,
+            distances=distances,
+            test_ids=test_ids,
+            metric=metric,
+            precision="single" if single else "double",
+            rerank=rerank,
+            product=product_of(device),
+            queries=queries,
+            progress=tick,
+            cmc=cmc,
+            permutations=permutations,
+            trial=trial,
+        )
+    show_and_write(results, form, json_out, per_query, queries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,9 +48,7 @@ def run(
     out: Annotated[Path | None, typer.Option(metavar="RUN_DIR", help="The run folder to make.")] = None,
     logger: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Log there too: wandb or mlflow, on this machine unless they are set up; repeatable."
-        ),
+        typer.Option(help="Log there too: wandb or mlflow, on this machine unless set up; repeatable."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the folder's last checkpoint, with its settings.")
@@ -77,9 +74,9 @@ def run(
     --trials and --seeds train AND test several models, each in a folder of its own below RUN_DIR, and print
     mean ± standard deviation. The same command goes on with an interrupted study: it needs no --resume.
     """
-    from ivreid.cli.invocation import command
     from ivreid.cli.rank_output import print_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
+    from ivreid.cli.training_summary import show_summary
     from ivreid.config import load_config
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
@@ -119,13 +116,4 @@ def run(
                 notice=console.print,
                 loggers=logger or (),
             )
-    stdout = Terminal(quiet=not process.is_main)
-    best = summary.best
-    kept = (
-        f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%)"
-        if best
-        else ""
-    )
-    stdout.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}")
-    stdout.print(f"{summary.folder / 'weights.safetensors'}")
-    stdout.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}{again(plugins)}")
+    show_summary(summary, Terminal(quiet=not process.is_main), again(plugins))

@@ -12,7 +12,6 @@ from ivreid.cli.options import Csv, Latex, Markdown, Plugins, again, chosen_form
 from ivreid.cli.terminal import Terminal
 
 if TYPE_CHECKING:
-    from ivreid.analysis.grid import Grid
     from ivreid.studies.tuning_result import TuningResult
 
 
@@ -97,27 +96,7 @@ def _show(found: TuningResult, more: str, form: str | None) -> None:
     if found.best is None:
         Terminal(stderr=form is not None).print("no trial is complete yet")
         return
-    show_grids([tuning_grid(found)], form)
+    show_grids([found.grid()], form)
     console = Terminal(stderr=form is not None)
     console.print(f"{found.out / 'tuning.png'}")
     console.print(f"next: {command()} train {shlex.quote(str(found.out / 'best.yaml'))}{more}")
-
-
-def tuning_grid(found: TuningResult) -> Grid:
-    """The best settings, those that mattered most first where it is known; there is a best."""
-    from ivreid.analysis.grid import Block, Cell, Grid
-
-    best = found.best
-    assert best is not None and best.score is not None
-    outcomes = [one.outcome for one in found.attempts]
-    counts = ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes))
-    caption = (
-        f"{found.metric} {100 * best.score:.2f}% on validation identities, trial {best.folder} ({counts})."
-    )
-    rows = []
-    for key in found.importance or found.space:
-        value = best.values[key]
-        share = [Cell(f"{100 * found.importance[key]:.0f}%")] if found.importance else []
-        rows.append((Cell(key), Cell(f"{value:.4g}" if isinstance(value, float) else str(value)), *share))
-    head = ("setting", "best", *(["importance"] if found.importance else []))
-    return Grid((caption,), head, (Block("", tuple(rows)),))
