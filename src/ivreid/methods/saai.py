@@ -38,16 +38,10 @@ from ivreid.errors import UsageError
 from ivreid.losses import centre_cluster_loss, diversity_loss, identity_loss, soft_identity_loss
 from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.importer import Importer
-from ivreid.methods.mpanet import (
-    BACKBONE_NAMES,
-    CLASSIFIERS,
-    AlleviatedBackbone,
-    alleviated,
-    decaying,
-)
+from ivreid.methods.mpanet import BACKBONE_NAMES, CLASSIFIERS, alleviated, decaying
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
-from ivreid.models import DualNorm, ModalityHeads, global_average, resize_table
+from ivreid.models import AlleviatedBackbone, DualNorm, ModalityHeads, global_average, resize_table
 from ivreid.tensors import without_autocast
 
 PUBLISHED_GRID = (18, 9)

@@ -1,5 +1,6 @@
 """Networks: backbones through timm, their parts, and weights read and written without executing anything."""
 
+from ivreid.models.alleviated import AlleviatedBackbone
 from ivreid.models.backbone import RESNETS, create_backbone
 from ivreid.models.ema_linear import EmaLinear
 from ivreid.models.foreign_checkpoint import read_checkpoint, read_tensors
@@ -23,6 +24,7 @@ from ivreid.models.weights import (
 __all__ = [
     "MAX_CLASSES",
     "RESNETS",
+    "AlleviatedBackbone",
     "BackboneStages",
     "ChannelGate",
     "DualNorm",
