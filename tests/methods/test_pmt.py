@@ -120,6 +120,12 @@ def test_what_is_no_such_checkpoint_is_refused(
     torch.save({k: v for k, v in {**state, **change}.items() if v is not None}, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=re.escape(message)):
         import_published(tmp_path / "x.pth", "pmt")
+    if not change:
+        with pytest.raises(
+            CheckpointError,
+            match="table of 210 places; images of 256x144 have 21x11 patches of stride 12: give",
+        ):
+            import_published(tmp_path / "x.pth", "pmt", size=(256, 144))
 
 
 def hard(x: Tensor, labels: Tensor, margin: float) -> float:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from ivreid.config import dump_config, load_config, make_config
 from ivreid.config.recipes import recipe_names
 from ivreid.errors import ConfigError
+from ivreid.methods import METHODS, get_method
 from ivreid.methods.recipe import merged
+from ivreid.synthetic import synthesise
+from ivreid.training import train
+from ivreid.training.precision import choose_precision
 
 
 def test_a_file_lies_above_its_recipe_and_set_above_both(tmp_path: Path) -> None:
@@ -56,6 +61,55 @@ def test_the_published_twin_selects_as_the_published_program_did() -> None:
     assert (sysu.data.train_on, sysu.validation.select) == ("train+val", "published-test")
     regdb = make_config({"recipe": "iv-reid-published", "data": {"dataset": "regdb"}})
     assert (regdb.data.train_on, regdb.validation.select) == ("train", "published-test")
+
+
+HALF = ("dns", "idkl", "mcja", "mpanet", "pmt", "saai")
+"""Methods whose authors trained in fp16."""
+
+
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.recipe])
+def test_every_recipe_runs_on_any_machine_and_its_published_twin_as_its_authors_did(name: str) -> None:
+    plain, published = (make_config({"recipe": name + end}).precision for end in ("", "-published"))
+    assert choose_precision(plain, torch.device("cpu")) == "fp32"
+    assert published == ("fp16" if name in HALF else plain)
+
+
+LAYOUTS = {"sysu-mm01": 20, "regdb": 16, "llcm": 12}
+"""People to draw: a few of each split."""
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def layout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    root = tmp_path_factory.mktemp(request.param) / "data"
+    synthesise(root, layout=request.param, identities=LAYOUTS[request.param], images=2, size=(64, 32))
+    return request.param, root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, kind in METHODS.items() if kind.recipe])
+def test_every_recipe_trains_on_every_layout(name: str, layout: tuple[str, Path], tmp_path: Path) -> None:
+    """Its sampler, augmentation, losses, groups and schedule, in a small network on small batches."""
+    dataset, root = layout
+    kind = get_method(name)
+    tree = {
+        "recipe": name,
+        "out": str(tmp_path / "run"),
+        "device": "cpu",
+        "steps": 1,
+        "data": {"dataset": dataset, "root": str(root), "size": list(kind.small_size), "workers": 0},
+        "batch": {"identities": 4, "instances": 2},
+        "method": {**kind.small},
+        "validation": {"select": "last"},
+    }
+    if make_config({"recipe": name}).batch.sampler == "identity":
+        tree["batch"] = {"identities": 4, "images": 8}
+    if "grey_epochs" in kind.small:
+        tree["augment"] = {"grey_epochs": kind.small["grey_epochs"]}
+    said: list[str] = []
+    done = train(make_config(tree, notice=said.append))
+    assert done.steps == 1
+    other = bool(kind.recipe.datasets) and dataset not in kind.recipe.datasets
+    assert any("published no settings for" in line for line in said) == other
 
 
 def test_settings_of_other_datasets_are_taken_and_said() -> None:

@@ -104,6 +104,7 @@ class MCJA(Method):
                 kind="transductive",
                 source="code",
                 draw="official",
+                rerank="mser",
             ),
         ),
         remarks=(

@@ -23,12 +23,14 @@ training images resized twice. The loader and the method must change phase toget
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from ivreid.distributed.gather import gather_rows
+from ivreid.errors import CheckpointError
 from ivreid.losses import (
     discriminative_centre_loss,
     identity_loss,
@@ -214,6 +216,22 @@ class PMT(Method):
             candidates=gather_rows(x),
             candidate_labels=gather_rows(labels),
         )
+
+    def check_tensors(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        """As of every method; of a position table for other images the message says so."""
+        held, wanted = tensors.get("backbone.pos_embed"), self.backbone.pos_embed
+        if (
+            held is not None
+            and held.ndim == 3
+            and held.shape != wanted.shape
+            and held.shape[2] == wanted.shape[2]
+        ):
+            (height, width), (rows, columns) = self.size, self.backbone.grid
+            raise CheckpointError(
+                f"{source} has a position table of {held.shape[1] - 1} places; images of {height}x{width} have "
+                f"{rows}x{columns} patches of stride {self.settings.stride}: give the size and stride of its training"
+            )
+        super().check_tensors(tensors, source)
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Patches and blocks, which are trained already, slower than the rest."""
