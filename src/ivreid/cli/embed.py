@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ivreid.cli.options import Flip, Plugins
-from ivreid.types import Modality
+from ivreid.errors import UsageError
+from ivreid.types import UNKNOWN_PID, Modality
+
+if TYPE_CHECKING:
+    from ivreid.cli.terminal import Terminal
+    from ivreid.scale import ShardedEmbedding
 
 
 def run(
@@ -49,6 +54,22 @@ def run(
             help="Go on where an image cannot be read; FEATURES.skipped.json names each with its reason",
         ),
     ] = False,
+    shards: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N|N",
+            help="Embed shard K of N, or all N one after another, into FEATURES.npz.shards; finished ones are skipped, the "
+            "last joins them, and unreadable images are listed as by --skip-bad",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With --shards N: let a Ray cluster embed them, whose machines see the same files (auto, HOST:PORT or "
+            "ray://HOST:PORT); needs pip install 'ivreid[ray]'",
+        ),
+    ] = None,
     plugins: Plugins = None,
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
@@ -62,26 +83,38 @@ def run(
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
-    from ivreid.inference import UNKNOWN_PID, embed_folder, flip_of
+    from ivreid.inference import embed_folder, flip_of
+    from ivreid.scale import embed_in_shards
 
-    notices = Terminal(stderr=True)
+    notices, flips = Terminal(stderr=True), flip_of(flip or "none")
+    if ray is not None and shards is None:
+        raise UsageError("--ray embeds in shards; say how many with --shards N")
     with progress_bar("Embedding") as tick:
-        embeddings = embed_folder(
-            model,
-            images,
-            modality,
-            device=device,
-            batch_size=batch_size,
-            workers=workers,
-            flip=flip_of(flip or "none"),
-            identity=identity,
-            skip_bad=skip_bad,
-            out=out,
-            notice=notices.print,
-            progress=tick,
-        )
+        given: dict[str, Any] = {
+            "device": device,
+            "batch_size": batch_size,
+            "workers": workers,
+            "flip": flips,
+        }
+        given |= {"identity": identity, "notice": notices.print, "progress": tick}
+        if shards is None:
+            embeddings = embed_folder(model, images, modality, out=out, skip_bad=skip_bad, **given)
+        else:
+            found = embed_in_shards(model, images, modality, out, shards=shards, ray=ray, **given)
+            _tell(found, notices)
+            if found.embeddings is None:
+                return
+            embeddings = found.embeddings
     known = set(embeddings.images.pids.tolist()) - {UNKNOWN_PID}
     Terminal().print(
         f"{len(embeddings):,} {modality.value} image(s) of {len(known):,} known identities, "
         f"{embeddings.vectors.shape[1]} values each -> {out}",
+    )
+
+
+def _tell(found: ShardedEmbedding, notices: Terminal) -> None:
+    notices.print(
+        f"{len(found.shards):,} shard(s), {sum(one.skipped for one in found.shards):,} of them finished before: "
+        f"{sum(one.rows for one in found.shards):,} image(s), {found.errors:,} that "
+        f"cannot be read; {len(found.waiting):,} shard(s) to do -> {found.folder}"
     )

@@ -1,0 +1,3 @@
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs pip install 'ivreid[export]'")
