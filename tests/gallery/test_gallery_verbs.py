@@ -73,7 +73,7 @@ def test_add_is_idempotent_and_search_is_what_the_model_says(
     assert found.keys() == {"searched", "results"} and found["searched"] == 6
     (result,) = found["results"]
     assert result.keys() == {"query", "hits"} and result["query"] == "night.png"
-    keys = {"id", "distance", "camera", "time", "modality", "source", "decision"}
+    keys = {"id", "distance", "camera", "time", "modality", "source", "decision", "interval", "why"}
     assert all(hit.keys() == keys for hit in result["hits"])
     model = ivreid.load(weights, device="cpu")
     files = sorted(here.glob("day/*.png"))

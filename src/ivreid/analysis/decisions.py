@@ -50,6 +50,7 @@ def decide(
     *,
     rows: int,
     tracklets: int | None = None,
+    crops: int = 1,
 ) -> Decision:
     """Say what a distance means in a search.
 
@@ -63,13 +64,17 @@ def decide(
         gallery: Modality of the hit.
         rows: Rows that the search went through after its filters, of either modality.
         tracklets: Tracklets among those, images without one counted each, where hits are tracklets.
+        crops: Of the query: where the distance is the smallest to any of several, each had its chance of coming upon a
+            stranger, and the rate's upper end is so many times that of one.
 
     Raises:
-        UsageError: A search of nothing.
+        UsageError: A search of nothing, or by no crop.
     """
     searched = rows if tracklets is None else tracklets
     if searched < 1:
         raise UsageError(f"a hit comes from a search of at least one row, got {searched}")
+    if crops < 1:
+        raise UsageError(f"a query has at least one crop, got {crops}")
     if calibration is None:
         return _no(
             "no calibration for searches; fit one: ivreid calibrate --fpir 0.01 --searched N", searched
@@ -84,17 +89,27 @@ def decide(
         why = f"{table.people:,} people promise nothing beyond searches of {table.most:,}; this one was of {searched:,}"
         return _no(why, searched)
     low, high = table.interval(distance, searched)
+    high = min(1.0, crops * high)
     word = UNCERTAIN
     if high <= calibration.fpir:
         word = LIKELY_SAME
     elif table.apart is not None and distance > table.apart.high:
         word = LIKELY_DIFFERENT
     unit = "rows" if tracklets is None else "tracklets"
+    by = f" by {crops:,} crops" if crops > 1 else ""
     why = (
-        f"of searches of {searched:,} {unit} for somebody absent, {low:.2%} to {high:.2%} come upon a stranger this "
+        f"of searches of {searched:,} {unit}{by} for somebody absent, {low:.2%} to {high:.2%} come upon a stranger this "
         f"near ({calibration.confidence:.0%} interval, {table.people:,} people)"
     )
     return Decision(word, low, high, calibration.confidence, searched, why)
+
+
+def mean_of(crops: int, searched: int) -> Decision:
+    """The decision on a distance to the mean of several crops, which no calibration was fitted for."""
+    return _no(
+        f"calibrations hold for single crops, and this is the mean of {crops:,}; `best` is calibrated",
+        searched,
+    )
 
 
 def _no(why: str, searched: int) -> Decision:

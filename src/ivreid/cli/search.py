@@ -14,6 +14,7 @@ from ivreid.types import Modality
 
 if TYPE_CHECKING:
     from ivreid.gallery import Answer, Gallery
+    from ivreid.gallery.answer import Match
     from ivreid.gallery.searching import Query
 
 
@@ -45,6 +46,17 @@ def run(
             help="The queries' camera, for --exclude-same-camera; of ids it is known", metavar="NAME"
         ),
     ] = None,
+    query_time: Annotated[
+        str | None,
+        typer.Option(help="When the queries were taken, for --topology; of ids it is known", metavar="TIME"),
+    ] = None,
+    topology: Annotated[
+        Path | None,
+        typer.Option(help="Travel times between cameras: says of each hit whether there was time"),
+    ] = None,
+    travel_gate: Annotated[
+        bool, typer.Option("--travel-gate", help="Leave out hits that --topology finds too soon or too late")
+    ] = False,
     k: Annotated[int, typer.Option(help="Hits a query", min=1)] = 10,
     fuse: Annotated[
         str | None,
@@ -81,6 +93,7 @@ def run(
     from ivreid.cli.terminal import Terminal
     from ivreid.errors import UsageError
     from ivreid.gallery import Gallery
+    from ivreid.gallery.topology import read_topology
     from ivreid.io import check_output
     from ivreid.report.search_page import PAGE
 
@@ -88,11 +101,14 @@ def run(
         raise UsageError("--json and --csv are two answers to one question; give one")
     if by not in (None, "crop", "tracklet"):
         raise UsageError(f"a hit is a crop or a tracklet, not {by!r}")
+    if travel_gate and topology is None:
+        raise UsageError("--travel-gate needs the travel times: --topology FILE.yaml")
     where = the_filter(cameras=camera, modality=gallery_modality, start=start, stop=stop, zone=zone)
     if html is not None:
         check_output(html, PAGE, inputs=[one for one in queries if Path(one).exists()])
     with Gallery.open(gallery, model=model, device=device) as opened:
         asked = _asked(opened, queries, modality, query_camera, exclude_same_camera)
+        asked = _seen(asked, query_camera, query_time)
         answer = opened.search_vectors(
             asked,
             where=where,
@@ -100,6 +116,8 @@ def run(
             fuse=fuse,
             by_tracklet=None if by is None else by == "tracklet",
             purpose=purpose,
+            topology=None if topology is None else read_topology(topology),
+            travel_gate=travel_gate,
         )
         console, notices = Terminal(), Terminal(stderr=True)
         for note in answer.notes:
@@ -135,6 +153,20 @@ def _asked(
     return asked + (gallery.known_queries(ids, other_cameras=other_cameras) if ids else [])
 
 
+def _seen(asked: list[Query], camera: str | None, time: str | None) -> list[Query]:
+    """Pictures with the place and time that were given for them; crops of the gallery have their own."""
+    from dataclasses import replace
+
+    from ivreid.gallery.patterns import parse_time
+    from ivreid.gallery.record import checked_time
+    from ivreid.gallery.topology import Sighting
+
+    if camera is None or time is None:
+        return asked
+    sighting = Sighting(camera, checked_time(parse_time(time, where="--query-time"), "--query-time"))
+    return [query if query.sighting is not None else replace(query, sighting=sighting) for query in asked]
+
+
 def _files(queries: list[str]) -> list[str]:
     from ivreid.datasets.found_pictures import find_pictures
     from ivreid.paths import user_path
@@ -157,13 +189,20 @@ def _print(console: object, answer: Answer) -> None:
             crop = hit.crop
             track = f"  tracklet {crop.tracklet}" if crop.tracklet else ""
             console.print(
-                f"{rank:>4}  {hit.distance:.4f}  {hit.decision.decision}  {crop.camera}  {crop.time.isoformat()}  "
+                f"{rank:>4}  {hit.distance:.4f}  {_word(hit)}  {crop.camera}  {crop.time.isoformat()}  "
                 f"{crop.modality}{track}  {crop.source}  {crop.id}"
+                + ("" if hit.travel is None else f"  [{hit.travel.why}]")
             )
         whys = {hit.decision.why for hit in one.hits if hit.decision.low is None}
         for why in sorted(whys):
             console.print(f"      {why}")
     console.print("nearest is not same: a person decides")
+
+
+def _word(hit: Match) -> str:
+    """The decision with the interval of its rate."""
+    said = hit.decision
+    return said.decision if said.low is None else f"{said.decision} ({said.low:.2%} to {said.high:.2%})"
 
 
 def _csv(answer: Answer) -> str:
@@ -173,11 +212,13 @@ def _csv(answer: Answer) -> str:
     out = io.StringIO()
     names = ("query", "rank", "id", "distance", "camera", "time", "modality", "source", "decision")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "searched"])
+    writer.writerow([*names, "searched", "low", "high", "travel"])
     for one in answer.results:
         for rank, hit in enumerate(one.hits, start=1):
             values = {"query": one.query, "rank": rank, **hit.to_json()}
-            writer.writerow([_cell(values[name]) for name in names] + [one.searched])
+            travel = "" if hit.travel is None else hit.travel.why
+            more = (one.searched, hit.decision.low, hit.decision.high, _cell(travel))
+            writer.writerow([*(_cell(values[name]) for name in names), *more])
     return out.getvalue()
 
 
@@ -197,7 +238,7 @@ def _write_page(out: Path, gallery: Gallery, answer: Answer, queries: list[str])
                 picture=gallery.store.picture(hit.crop.address),
                 distance=hit.distance,
                 decision=hit.decision.decision,
-                why=hit.decision.why,
+                why=hit.decision.why + ("" if hit.travel is None else f"; travel: {hit.travel.why}"),
                 camera=hit.crop.camera,
                 time=hit.crop.time.isoformat(),
                 modality=hit.crop.modality.value,

@@ -8,6 +8,7 @@ from typing import Any
 from ivreid.analysis.decisions import Decision
 from ivreid.gallery.record import Crop
 from ivreid.gallery.store import Store
+from ivreid.gallery.topology import Travel
 from ivreid.gallery.where import EVERYTHING, Where
 
 
@@ -19,11 +20,13 @@ class Match:
         crop: What is known of it.
         distance: 1 - cosine.
         decision: What it is said to be, with the interval and why.
+        travel: Whether there was time to come from the query's camera; None where no travel times were given.
     """
 
     crop: Crop
     distance: float
     decision: Decision
+    travel: Travel | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The hit as plain JSON values."""
@@ -35,6 +38,9 @@ class Match:
             "modality": self.crop.modality.value,
             "source": self.crop.source,
             "decision": self.decision.decision,
+            "interval": self.decision.to_json()["fpir"],
+            "why": self.decision.why,
+            **({} if self.travel is None else {"travel": self.travel.to_json()}),
         }
 
 

@@ -10,9 +10,10 @@ from ivreid.analysis.search_calibration import SearchCalibration
 from ivreid.inference import Embedder
 from ivreid.types import Modality
 
-Decide = Callable[[Sequence[float], int, str], list[Decision]]
+Decide = Callable[[Sequence[float], int, str, int], list[Decision]]
 """Takes the distances of some hits of one query; how many tracklets were compared where hits are tracklets, else how
-many crops; and the kind of the comparison, "visible-visible", "infrared-infrared" or "across"."""
+many crops; the kind of the comparison, "visible-visible", "infrared-infrared" or "across"; and how many crops the query
+has, where the distance is the smallest to any of them."""
 
 ACROSS = "across"
 
@@ -34,9 +35,12 @@ def by_calibration(model: Embedder, by_tracklet: bool) -> Decide:
     except NoCalibration:
         calibration = None
 
-    def decided(distances: Sequence[float], searched: int, kind: str) -> list[Decision]:
+    def decided(distances: Sequence[float], searched: int, kind: str, crops: int = 1) -> list[Decision]:
         sides = tuple(Modality) if kind == ACROSS else (Modality(kind.partition("-")[0]),) * 2
         tracklets = searched if by_tracklet else None
-        return [decide(calibration, gap, *sides, rows=searched, tracklets=tracklets) for gap in distances]
+        return [
+            decide(calibration, gap, *sides, rows=searched, tracklets=tracklets, crops=crops)
+            for gap in distances
+        ]
 
     return decided

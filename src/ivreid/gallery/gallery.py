@@ -20,6 +20,8 @@ from ivreid.gallery.pictures import encoded
 from ivreid.gallery.record import Crop, pixel_digest
 from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
+from ivreid.gallery.topology import Sighting, Topology
+from ivreid.gallery.travelling import with_travel
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
@@ -323,11 +325,20 @@ class Gallery:
         by_tracklet: bool | None = None,
         purpose: str = "",
         decide: Decide | None = None,
+        topology: Topology | None = None,
+        travel_gate: bool = False,
     ) -> Answer:
-        """As `search`, for vectors of this gallery's model."""
+        """As `search`, for vectors of this gallery's model.
+
+        With a `topology` every hit carries whether there was time to come from the query's `sighting`; with
+        `travel_gate` hits for which there was none, or too much, are left out, and a note says how many.
+        """
         tracklets = self.has_tracklets() if by_tracklet is None else by_tracklet
         rule = decide or by_calibration(self.model, tracklets)
         answer = search(self.store, queries, where, k, by_tracklet=tracklets, fuse=fuse, decide=rule)
+        if topology is not None:
+            seen = [query.sighting for query in queries]
+            answer = with_travel(answer, topology, seen, self.store.cameras(), gated=travel_gate)
         self.store.record(
             "search",
             purpose=purpose,
@@ -349,7 +360,14 @@ class Gallery:
         for crops, rows, _ in self.store.iterate(Where(ids=frozenset(ids))):
             for crop, row in zip(crops, rows, strict=True):
                 camera = crop.camera if other_cameras else None
-                found[crop.id] = Query(crop.id, row[None].astype("float32"), crop.modality, camera, crop.id)
+                found[crop.id] = Query(
+                    crop.id,
+                    row[None].astype("float32"),
+                    crop.modality,
+                    camera,
+                    itself=crop.id,
+                    sighting=Sighting(crop.camera, crop.time),
+                )
         for name in ids:
             if name not in found:
                 raise UsageError(f"{self.store.address} has no crop {name}")

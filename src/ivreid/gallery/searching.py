@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ivreid.analysis.decisions import Decision
+from ivreid.analysis.decisions import Decision, mean_of
 from ivreid.errors import UsageError, did_you_mean
 from ivreid.gallery.answer import Answer, Answered, Match, why_empty
 from ivreid.gallery.decide import Decide, kind_of
 from ivreid.gallery.store import Found, Hit, Store
+from ivreid.gallery.topology import Sighting
 from ivreid.gallery.where import Where
 from ivreid.types import FloatArray, Modality
 
@@ -28,6 +29,7 @@ class Query:
         modality: Of those crops.
         camera: Whose crops are left out of the answer; None without such a wish.
         itself: The id of a crop of the gallery that is the query, and no answer to it.
+        sighting: Where and when it was seen, for travel times; None where that is not known.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Query:
     modality: Modality
     camera: str | None = None
     itself: str | None = None
+    sighting: Sighting | None = None
 
 
 def search(
@@ -64,6 +67,9 @@ def search(
     """
     check_cameras(store, (where.cameras or frozenset()) | (where.not_cameras or frozenset()))
     if fuse is not None:
+        together = sum(len(query.vectors) for query in queries)
+        if fuse == "mean" and together > 1:
+            decide = _of_means(together)
         queries = [_fused(queries, fuse)]
     groups: dict[Where, list[int]] = {}
     for row, query in enumerate(queries):
@@ -162,11 +168,16 @@ def _first_of_each(hits: Sequence[Hit]) -> list[Hit]:
     return out
 
 
+def _of_means(crops: int) -> Decide:
+    return lambda distances, searched, kind, _: [mean_of(crops, searched) for _ in distances]
+
+
 def _decided(query: Query, hits: Sequence[Hit], units: int, decide: Decide) -> tuple[Match, ...]:
     words: dict[str, Decision] = {}
     for modality in Modality:
         theirs = [hit for hit in hits if hit.crop.modality == modality]
         if theirs:
-            said = decide([hit.distance for hit in theirs], units, kind_of(query.modality, modality))
+            kind = kind_of(query.modality, modality)
+            said = decide([hit.distance for hit in theirs], units, kind, len(query.vectors))
             words |= {hit.crop.id: word for hit, word in zip(theirs, said, strict=True)}
     return tuple(Match(hit.crop, hit.distance, words[hit.crop.id]) for hit in hits)
