@@ -88,6 +88,7 @@ class Catalogue:
             self._check_kind()
         execute("PRAGMA secure_delete = ON")
         execute("PRAGMA cache_size = -65536")
+        execute("PRAGMA wal_autocheckpoint = 8000")  # pages; each costs two syncs of the disk
         (mode,) = execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise DataError(

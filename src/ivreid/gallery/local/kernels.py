@@ -19,7 +19,7 @@ Part = tuple[HalfArray, Run]
 """A matrix and rows of it."""
 BLOCK = 512
 """Rows that become float32 at a time: they fit the cache of a core."""
-BATCH_BLOCK = 4096
+BATCH_BLOCK = 2048
 HEAP = 4096
 """faiss keeps the best in a heap, which is slow for more."""
 
@@ -44,7 +44,7 @@ def candidates(
     faiss = _faiss()
     if faiss is not None and len(queries) < 4 and wanted <= HEAP:
         return [_by_faiss(faiss, parts, query, wanted) for query in queries]
-    return _by_torch(parts, queries, wanted, total)
+    return _by_torch(parts, queries, wanted)
 
 
 def _faiss() -> Any:
@@ -83,14 +83,14 @@ def _pointer(faiss: Any, codes: NDArray[np.uint8]) -> Any:
 
 
 def _by_torch(
-    parts: Sequence[Part], queries: NDArray[np.float32], wanted: int, total: int
+    parts: Sequence[Part], queries: NDArray[np.float32], wanted: int
 ) -> list[tuple[NDArray[np.int64], float]]:
     import torch
 
     height = BATCH_BLOCK if len(queries) > 1 else BLOCK
-    scores = torch.empty((len(queries), total))
     columns = torch.from_numpy(np.ascontiguousarray(queries.T))
     buffer = torch.empty((height, queries.shape[1]))
+    best = _Best(len(queries), wanted)
     done = 0
     with torch.inference_mode():
         for matrix, (start, stop) in parts:
@@ -98,8 +98,45 @@ def _by_torch(
                 piece = matrix[at : min(at + height, stop)]
                 rows = buffer[: len(piece)]
                 rows.copy_(torch.from_numpy(piece))
-                scores[:, done : done + len(piece)] = (rows @ columns).T
+                best.take((rows @ columns).numpy(), done)
                 done += len(piece)
-        best = torch.topk(scores, wanted, dim=1, sorted=False)
-    floors = best.values.min(dim=1).values.tolist()
-    return [(rows.numpy(), floor) for rows, floor in zip(best.indices, floors, strict=True)]
+    return best.result()
+
+
+class _Best:
+    """The largest products of each query so far. Of a block only what beats them is looked at, which is little."""
+
+    def __init__(self, queries: int, wanted: int) -> None:
+        self._wanted, self._limit = wanted, 8 * queries * wanted
+        self._floors = np.full(queries, -np.inf, dtype=np.float32)
+        self._query = np.empty(0, dtype=np.int64)
+        self._row = np.empty(0, dtype=np.int64)
+        self._product = np.empty(0, dtype=np.float32)
+
+    def take(self, products: NDArray[np.float32], first: int) -> None:
+        """Look at the (rows, queries) products of a block whose first row has this number."""
+        rows, queries = np.nonzero(products > self._floors)
+        self._query = np.concatenate([self._query, queries])
+        self._row = np.concatenate([self._row, rows + first])
+        self._product = np.concatenate([self._product, products[rows, queries]])
+        if len(self._row) > self._limit:
+            self._keep_best()
+
+    def _keep_best(self) -> None:
+        order = np.lexsort((-self._product, self._query))
+        query = self._query[order]
+        place = np.arange(len(query)) - np.searchsorted(query, query)  # within its query
+        order = order[place < self._wanted]
+        self._query, self._row, self._product = self._query[order], self._row[order], self._product[order]
+        full = np.flatnonzero(np.bincount(self._query, minlength=len(self._floors)) == self._wanted)
+        lasts = np.searchsorted(self._query, full, side="right") - 1
+        self._floors[full] = self._product[lasts]
+
+    def result(self) -> list[tuple[NDArray[np.int64], float]]:
+        """For each query its rows, and what the others do not exceed."""
+        self._keep_best()
+        ends = np.searchsorted(self._query, np.arange(len(self._floors) + 1))
+        return [
+            (self._row[a:b], float(floor))
+            for a, b, floor in zip(ends[:-1], ends[1:], self._floors, strict=True)
+        ]
