@@ -1,6 +1,8 @@
 """Find the person of an infrared picture among visible ones:
 
 python examples/search_own_pictures.py runs/demo night.png day/*.png
+
+For pictures that keep coming, of many cameras, there is a gallery: docs/gallery.md.
 """
 
 from __future__ import annotations

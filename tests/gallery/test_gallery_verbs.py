@@ -228,6 +228,14 @@ def test_tables_exif_and_times_of_files(here: Path) -> None:
         (name,) = gallery.add("list.csv").added
         crop = gallery.store.get([name])[name]
         assert (crop.camera, crop.pid, crop.quality, crop.modality) == ("north", 7, 0.5, "visible")
+        # as `ivreid crop` lists what it has cut out
+        draw(here / "cut" / "crops" / "00000001-001.png", 600)
+        columns = "path,camera,time,modality,tracklet,quality,source"
+        row = "crops/00000001-001.png,gate,2026-03-01T22:00:00.040000+00:00,infrared,12,0.7,film.mp4#1"
+        (here / "cut" / "manifest.csv").write_text(f"{columns}\n{row}\n")
+        (name,) = gallery.add("cut").added
+        crop = gallery.store.get([name])[name]
+        assert (crop.tracklet, crop.source, crop.quality) == ("12", "film.mp4#1", 0.7)
         exif = Image.Exif()
         exif.get_ifd(0x8769)[0x9003] = "2026:05:06 07:08:09"
         draw(here / "e.jpg", 500, exif=exif)

@@ -10,7 +10,7 @@ import pytest
 from galleries import START, crop, make_local, reopen_local
 
 from ivreid.gallery import Binding, Store, Where
-from ivreid.gallery.local import kernels, view
+from ivreid.gallery.local import kernels, nearest, view
 from ivreid.gallery.vectors import distances, stored
 from ivreid.types import Modality
 
@@ -72,6 +72,18 @@ def test_search_is_exact(
     assert found.searched == sum(where.matches(crop(n)) for n in range(N))
     for probe, hits in zip(probes, found.hits, strict=True):
         assert [(hit.crop.id, hit.distance) for hit in hits] == expected(rows, probe, where, k)
+
+
+def test_many_short_runs_are_searched_as_one(
+    filled: tuple[Path, np.ndarray], kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "MANY_RUNS", 2)
+    folder, rows = filled
+    store = reopen_local(folder)
+    where = Where(pids=frozenset([1]))
+    hits = store.search(rows[:1], where, 10).hits[0]
+    store.close()
+    assert [(hit.crop.id, hit.distance) for hit in hits] == expected(rows, rows[0], where, 10)
 
 
 def test_rows_added_and_removed_one_by_one_are_followed(

@@ -25,7 +25,7 @@ from ivreid.gallery.travelling import with_travel
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
-from ivreid.io import read_image
+from ivreid.io import read_image, to_rgb
 from ivreid.types import Modality, Progress
 
 log = logging.getLogger(__name__)
@@ -232,10 +232,8 @@ class Gallery:
             yield min(start + size, len(crops)), taken
 
     def _read(self, one: NewCrop) -> tuple[Crop, Any]:
-        image = one.image
-        if isinstance(image, Path):
-            image = read_image(image, self.model.preprocessing.value_range)
-        image = image.convert("RGB")
+        rule = self.model.preprocessing.value_range
+        image = read_image(one.image, rule) if isinstance(one.image, Path) else to_rgb(one.image, rule)
         crop = Crop(
             pixels=pixel_digest(image),
             camera=one.camera,

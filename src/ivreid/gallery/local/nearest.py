@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.gallery.local.blocks import Block, Run, as_runs, rows_of
-from ivreid.gallery.local.kernels import candidates
+from ivreid.gallery.local.kernels import Part, candidates
 from ivreid.gallery.vectors import HalfArray, distances, rounding
 from ivreid.gallery.where import Where
 from ivreid.types import IntArray
 
+MANY_RUNS, SHORT_RUN = 256, 128
 Decided = list[tuple[int, float]]
 """Numbers of rows in the catalogue and their distances, nearest first, ties by id."""
 
@@ -52,7 +53,7 @@ def nearest(
     if not parts:
         return [[] for _ in queries]
     numbers = np.concatenate([block.seq[start:stop] for block, (start, stop) in parts])
-    pieces = [(block.matrix, run) for block, run in parts]
+    pieces = _pieces(parts)
     error, deviation = rounding(queries.shape[1])
     found: list[Decided] = [[] for _ in queries]
     left, wanted = list(range(len(queries))), 2 * k + 64
@@ -67,6 +68,14 @@ def nearest(
                 unproven.append(query)
         left, wanted = unproven, wanted * 8
     return found
+
+
+def _pieces(parts: Sequence[tuple[Block, Run]]) -> list[Part]:
+    """What products are taken of: the runs themselves, or one copy of many short ones."""
+    rows = sum(stop - start for _, (start, stop) in parts)
+    if len(parts) < MANY_RUNS or rows / len(parts) > SHORT_RUN:
+        return [(block.matrix, run) for block, run in parts]
+    return [(np.concatenate([block.matrix[start:stop] for block, (start, stop) in parts]), (0, rows))]
 
 
 def _closest(product: float, deviation: float, query: HalfArray) -> float:

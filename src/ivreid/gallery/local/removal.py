@@ -54,7 +54,10 @@ class Removal:
     def expire(self, older_than: datetime) -> Receipt:
         """Remove rows and bytes of crops taken before a time."""
         where = Where(stop=checked_time(older_than))
-        return self._receipt("expire", self._remove("expire", where, bytes_too=True))
+        crops = self._remove("expire", where, bytes_too=True)
+        if not crops:  # a nightly job mostly finds nothing
+            return Receipt("expire", 0, datetime.now(UTC), ("no crop is so old",), BEYOND)
+        return self._receipt("expire", crops)
 
     def _remove(self, action: str, where: Where, *, bytes_too: bool = False, refuse: bool = False) -> int:
         wanted, values = condition(where)
@@ -67,7 +70,7 @@ class Removal:
                 db.executemany(f"DELETE FROM {table} WHERE seq = ?", numbers)
             if found:
                 note_change(db, len(found))
-            if bytes_too:
+            if bytes_too and (found or refuse):
                 db.execute("UPDATE meta SET value = 1 WHERE name = 'unfinished'")
             write_audit(db, action, "", {"crops": len(found), "where": str(where)})
         return len(found)

@@ -28,6 +28,7 @@ from ivreid.gallery.record import Crop, from_microseconds
 from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
 from ivreid.gallery.vectors import HalfArray, stored
 from ivreid.gallery.where import EVERYTHING, Where
+from ivreid.io import atomic_write
 from ivreid.types import Modality, Progress
 
 WEIGHTS = "weights"
@@ -82,7 +83,8 @@ class LocalStore:
             with tempfile.TemporaryDirectory(prefix=f".{root.name}.", dir=root.parent) as scratch:
                 made = Path(scratch) / "gallery"
                 made.mkdir()
-                shutil.copyfile(weights, made / f"{WEIGHTS}{weights.suffix}")
+                with weights.open("rb") as given, atomic_write(made / f"{WEIGHTS}{weights.suffix}") as kept:
+                    shutil.copyfileobj(given, kept)
                 catalogue = Catalogue(made / FILE, create=True)
                 meta = {
                     "fingerprint": binding.fingerprint,

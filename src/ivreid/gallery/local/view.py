@@ -18,7 +18,7 @@ from ivreid.types import IntArray
 CHUNK = 4096
 MANY_BLOCKS = 16
 LOOSE = 16_384
-"""Rows in memory or dead before a new file is worth its writing; an eighth of a larger gallery."""
+"""Rows in memory or dead before a search writes a new file; an eighth of a larger gallery."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class Views:
         """The view of the catalogue as it is now.
 
         Args:
-            compact: Have everything in the cache's file.
+            compact: Have all but a few rows in the cache's file.
         """
         with self._catalogue.reading() as db:
             stamp = _stamp(db)
@@ -54,9 +54,10 @@ class Views:
                 view = View(loaded[0], (loaded[1],))
             if view is None or not _is_past(db, view.stamp):
                 view = self._built(db, stamp)
-            elif view.stamp != stamp:
-                view = self._followed(db, view, stamp)
-            few = 0 if compact else max(LOOSE, len(view.blocks[0]) // 8)
+            few = _few(len(view.blocks[0]), compact)
+            if view.stamp != stamp:
+                much = stamp.last - view.stamp.last > few
+                view = self._built(db, stamp) if much else self._followed(db, view, stamp)
             if view.loose > few or (compact and not self._cache.path.is_file()):
                 view = self._built(db, stamp)
             self._view = view
@@ -102,6 +103,13 @@ class Views:
         order, places = arrange(seq, time, cameras, modalities)
         matrix = np.concatenate(list(_vectors(db, after, self._dimension)))[order]
         return Block(matrix, seq[order], time[order], places, np.empty(0, dtype=np.int64))
+
+
+def _few(rows: int, compact: bool) -> int:
+    """How many rows may lie beside a file of so many, before it is written anew."""
+    if compact:
+        return rows // 32 if rows > LOOSE else 0
+    return max(LOOSE, rows // 8)
 
 
 def _stamp(db: sqlite3.Connection) -> Stamp:
