@@ -161,8 +161,8 @@ def test_days_are_no_people_and_may_count_them_anew(tmp_path: Path) -> None:
             for n in (0, 1)
         ],
     )
-    assert "--person" in str(asked(root))
-    assert "same: one person, whatever the day" in str(asked(root, person="folder 3"))
+    for given in ({}, {"person": "folder 3"}):
+        assert "same: one person, whatever the day" in str(asked(root, **given))
     same = init_dataset(root, answers=Answers(person="folder 3", across_days="same"))
     assert same.people == 2
     apart = init_dataset(root, answers=Answers(person="folder 3", across_days="apart"), overwrite=True)
@@ -353,3 +353,21 @@ def test_the_command_says_what_it_understood_or_names_the_option(
     assert shown.count(": person ") == 3
     assert "training divides the people by identity" in shown and str(root / "people.yaml") in shown
     assert call("data", "check", root) == 0
+
+
+def test_a_wrong_answer_in_a_terminal_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = pictures(
+        tmp_path,
+        [f"{k}/{pid}/{t}/{n}.jpg" for k in ("vis", "ir") for pid in (1, 2) for t in (5, 6) for n in (0, 1)],
+    )
+    answers = iter(["folder 9", "folder 2", "none"])
+    monkeypatch.setattr("typer.prompt", lambda _: next(answers))
+    for stream in ("stdin", "stdout"):
+        monkeypatch.setattr(f"sys.{stream}.isatty", lambda: True)
+    with pytest.raises(SystemExit) as leave:
+        main(["init", str(root)])
+    assert leave.value.code in (0, None)
+    assert "--person 'folder 9' is no answer here" in capsys.readouterr().out
+    assert load_dataset("csv", root / "people.csv").pids("test") == (1, 2)

@@ -20,14 +20,14 @@ QUICK = ["--set", "epochs=1", "--set", "method.backbone=resnet10t", "--set", "me
 
 @pytest.fixture
 def crops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Sixteen people in mixed folders: cameras in names, modality in folders, days, a stray text and a broken name."""
+    """Sixteen people in mixed folders: cameras in names, modality in folders, sequences, a stray text."""
     rng, names = np.random.default_rng(0), random.Random(0)
     root = tmp_path / "crops"
     for pid in range(1, 17):
         colours = rng.integers(0, 256, 3)
         for camera, kind in ((1, "RGB cameras"), (2, "RGB cameras"), (3, "Thermal-IR")):
             for _ in range(2):
-                folder = root / f"2024-0{names.randrange(1, 4)}-11" / kind
+                folder = root / f"seq{names.randrange(1, 4)}" / kind
                 folder.mkdir(parents=True, exist_ok=True)
                 pixels = np.clip(colours + rng.integers(-20, 21, (40, 20, 3)), 0, 255).astype(np.uint8)
                 name = f"{pid:04d}_c{camera}s1_{names.randrange(10**6):06d}_00.jpg"

@@ -125,7 +125,7 @@ def test_the_same_people_in_another_table_are_no_test(tmp_path: Path) -> None:
         lines[number + 1] = ",".join([f"{number}.png", str(90 - NAMES.index(pid)), *rest])
     (again / "t.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(ProtocolError, match="the model has seen"):
-        evaluate_run(folder, data_root=again / "t.csv", dataset="csv")
+        evaluate_run(folder, data_root=again / "t.csv")
 
 
 def test_names_keep_their_numbers(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.errors import UsageError
+
 if TYPE_CHECKING:
     from ivreid.cli.terminal import Terminal
     from ivreid.owndata import Ask, InitSummary, Question
@@ -59,9 +61,7 @@ def run(
     A folder's first level is "folder 1", the parts of a file's name between _ - . and spaces are "name 1", "name 2".
     Names such as 0001_c1s1_000151_01.jpg, folders of people, cameras (cam2), days, tracklets and modalities (RGB, NIR,
     thermal...) are understood; what may mean two things is asked, or without a terminal refused with the option that
-    answers it. Examples:
-
-    ivreid init crops
+    answers it. Example:
 
     ivreid init crops --person "folder 2" --infrared night --camera none
     """
@@ -82,10 +82,18 @@ def run(
 
 
 def _asking(console: Terminal) -> Ask:
+    """Asks in the terminal, again where the answer is none of the choices."""
+    from ivreid.owndata.answers import check_answer
+
     def ask(question: Question) -> str:
         for line in question.lines():
             console.print(line)
-        return str(typer.prompt(f"--{question.option}"))
+        while True:
+            answer = str(typer.prompt(question.option))
+            try:
+                return check_answer(question.option, answer, [one for one, _ in question.choices])
+            except UsageError as error:
+                console.print(str(error))
 
     return ask
 

@@ -164,7 +164,6 @@ def evaluate_run(
         ]
         target = folder
         if folder is not None and process.is_main:
-            drop_older_models(folder, subject.fingerprint, notice)
             target = evaluation_folder(folder, subject.embedder.card, images, Path(data_root or images.root))
             if target != folder:
                 notice(f"these are not the run's own images: features and results go to {target.path}")
@@ -185,7 +184,8 @@ def evaluate_run(
             for one, result in zip(chosen, results, strict=True):
                 source = embeddings if one.spectra else plain
                 queries.add(source, one.protocol, result.title, metric=metric, distance=one.reranker)
-        if target is not None:
+        if folder is not None and target is not None:
+            drop_older_models(folder, subject.fingerprint, notice)
             mirrored = flip not in ("none", flip_of(configured_flip(path)))
             save_results(target, plain, results, mirrored=mirrored, synthetic=images.synthetic)
         return results
@@ -240,7 +240,7 @@ def open_model_on_dataset(
     file = weights_file(path)
     embedder = load(file, device=device, batch_size=batch_size, workers=workers, flip=flip, spectra=spectra)
     trained_on = embedder.card.get("dataset") or {}
-    name = dataset or (recognise(data_root) if data_root else None) or trained_on.get("name")
+    name = dataset or (_recognised(data_root) if data_root else None) or trained_on.get("name")
     if name is None:
         raise UsageError(
             f"{file} does not say which dataset it was trained on; say which to test on with --data ROOT, and "
@@ -259,6 +259,11 @@ def open_model_on_dataset(
         *changes(embedder.card.get("plugins")),
     ]
     return ModelOnDataset(embedder, data, embedder.fingerprint or "", tuple(notes))
+
+
+def _recognised(root: Path | str) -> str | None:
+    """The dataset that a folder's layout tells, or that a table is."""
+    return "csv" if Path(root).suffix.lower() == ".csv" and Path(root).is_file() else recognise(root)
 
 
 def configured_settings(path: Path | str) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ def person_of(
     """
     candidates = _candidates(pictures, modalities)
     if answers.person is None and (sure := _sure(pictures, candidates, modalities)):
-        return sure
+        return _across_days(pictures, sure, answers, ask)
     folders = [part for part in candidates if not part.startswith("name ")]
     choices = tuple((part, f"such as {_some(pictures.values(part))}") for part in folders or candidates)
     if not choices:
@@ -61,7 +61,7 @@ def person_of(
             f"{len(lacking):,} of {len(pictures.rows):,} pictures have no {part}, first {lacking[0]}: move them, or choose "
             "another part with --person"
         )
-    return _across_days(pictures, {row.path: row.parts[part] for row in pictures.rows}, part, answers, ask)
+    return _across_days(pictures, {row.path: row.parts[part] for row in pictures.rows}, answers, ask)
 
 
 def _candidates(pictures: Pictures, modalities: Mapping[str, Modality]) -> list[str]:
@@ -98,19 +98,14 @@ def _sure(
     market = _by_market(pictures.rows)
     folders = [part for part in candidates if part.startswith("folder")]
     if len(said) == 1 and market is None:
-        return _whole(pictures, _taken(pictures.rows, said[0]))
+        return _taken(pictures.rows, said[0])
     if market is not None:
         others = [_taken(pictures.rows, part) for part in folders]
         return market if all(_same(market, one) for one in others) else None
     if len(folders) == 1 and not said:
         found = _taken(pictures.rows, folders[0])
-        return _whole(pictures, found) if found and _in_both(found, modalities) else None
+        return found if found and _in_both(found, modalities) else None
     return None
-
-
-def _whole(pictures: Pictures, found: dict[str, str] | None) -> dict[str, str] | None:
-    """Nothing where one number stands under several days: that is a question."""
-    return None if found is None or _days(pictures, found) else found
 
 
 def _taken(rows: Iterable[Picture], part: str) -> dict[str, str] | None:
@@ -155,14 +150,14 @@ def _days(pictures: Pictures, found: Mapping[str, str]) -> dict[str, str]:
 
 
 def _across_days(
-    pictures: Pictures, found: dict[str, str], part: str, answers: Answers, ask: Ask | None
+    pictures: Pictures, found: dict[str, str], answers: Answers, ask: Ask | None
 ) -> dict[str, str]:
     day = {} if pictures.columns else _days(pictures, found)
     if not day:
         return found
     question = Question(
         "across-days",
-        f"The same {part} stands under several days. Is it the same person?",
+        f"Person {next(iter(found.values()))} and others stand under several days. Is that the same person each time?",
         (("same", "one person, whatever the day"), ("apart", "each day counts its people anew")),
     )
     if answers.get(question, ask) == "same":
