@@ -224,5 +224,6 @@ def test_every_published_row_is_a_setting_that_the_protocol_has() -> None:
                 options.pop("draw")  # asks for a file
             assert make_protocol(one.dataset, **options), one
             assert one.dataset in TEST_IDENTITIES
+            assert (one.kind == "plain") == (not one.rerank), one
             if one.rerank:
-                assert parse_reranker(one.rerank) and one.kind != "plain"
+                assert "transductive" in parse_reranker(one.rerank).label

@@ -108,7 +108,7 @@ def _page(console: Terminal, kind: type[Method]) -> None:
     console.rule("published, not measured here", align="left", characters="-")
     for one in paper.figures:
         inp = "" if one.mean_inp is None else f", mINP {one.mean_inp:.1f}"
-        draw = f", draw {one.draw}" if one.draw else ""
+        draw = (f", draw {one.draw}" if one.draw else "") + (f", {one.rerank}" if one.rerank else "")
         console.print(
             f"{one.dataset}, {one.setting}: Rank-1 {one.rank1:.1f}, mAP {one.mean_ap:.1f}{inp} ({one.kind}; from "
             f"{one.source}{draw})",
