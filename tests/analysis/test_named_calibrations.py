@@ -132,6 +132,10 @@ def test_features_of_the_test_are_refused_unless_asked_for(run, tmp_path):
     assert found.origin["tested_on"] == 32
     write_features(tmp_path / "others.npz", features(100))  # the same shape, other people
     assert "tested_on" not in ivreid.calibrate(tmp_path / "others.npz", fpr=0.1, weights=run).origin
+    write_features(tmp_path / "moved.npz", features(100), split="test")  # away from its run, and still marked
+    with pytest.raises(ProtocolError, match="holds the test images of a dataset"):
+        ivreid.calibrate(tmp_path / "moved.npz", fpr=0.1)
+    assert ivreid.calibrate(tmp_path / "moved.npz", fpr=0.1, allow_test=True).origin["tested_on"] == 48
     shutil.copytree(run, run / "evaluations" / "night" / "run")
     write_features(run / "evaluations" / "night" / "features.npz", features(100))
     with pytest.raises(ProtocolError, match="night"):

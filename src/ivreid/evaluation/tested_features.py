@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ivreid.datasets.features import read_features
+from ivreid.datasets.features import read_features, read_marks
 from ivreid.errors import ProtocolError
 from ivreid.types import Embeddings
 
@@ -15,7 +15,7 @@ from ivreid.types import Embeddings
 def refuse_test_features(
     embeddings: Embeddings, path: Path, folders: Iterable[Path], *, allow_test: bool = False
 ) -> int:
-    """Refuse features of a run's test images.
+    """Refuse features of test images: by the mark that an evaluation leaves in its file, or by the images themselves.
 
     Args:
         embeddings: What was read from `path`.
@@ -30,7 +30,13 @@ def refuse_test_features(
         ProtocolError: There are some, and `allow_test` is not set.
         DataError: A run folder whose features cannot be read.
     """
-    most = 0
+    most = len(embeddings) if read_marks(path).split == "test" else 0
+    if most and not allow_test:
+        raise ProtocolError(
+            f"{path} holds the test images of a dataset: a threshold fitted on them flatters every figure of that test; "
+            "give features of other people, calibrate the run itself (ivreid calibrate RUN_DIR), or say --allow-test, "
+            "which marks it"
+        )
     for folder in dict.fromkeys(folders):
         tests = [folder / "features.npz", *sorted((folder / "evaluations").glob("*/features.npz"))]
         for file in tests if (folder / "weights.safetensors").is_file() else ():
