@@ -117,6 +117,15 @@ class Baseline(Method):
             "ema": 0.999,
         },
         {"sysu-mm01": {}, "regdb": {}, "llcm": {}},
+        compact={  # in minutes from random weights more steps are worth more than harder images
+            "batch": {"views": {"visible": 1}},
+            "augment": {
+                "erasing": 0.0,
+                "visible": {"jitter": 0.0, "channel_exchange": 0.5},
+                "infrared": {"jitter": 0.0},
+            },
+            "method": {"triplet_weight": 0.1},
+        },
     )
 
     settings: BaselineSettings
