@@ -11,7 +11,9 @@ import pytest
 import torch
 import yaml
 from trees import tiny_tree
+from typer.testing import CliRunner
 
+from ivreid.cli.main import build_app
 from ivreid.config import Config, load_config, make_config
 from ivreid.distributed.processes import SINGLE_PROCESS
 from ivreid.errors import CheckpointError, ConfigError, UsageError
@@ -189,3 +191,21 @@ def test_a_run_on_drawn_people_goes_on(tmp_path: Path) -> None:
     info = load_state(tmp_path / "run" / "checkpoints" / "last.safetensors").info
     assert info["dataset"]["synthetic"] is True
     assert train(make_config({**tree, "epochs": 2}), resume=True).steps == 2 * steps
+
+
+def test_the_same_command_with_resume_goes_on(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_loop, "measure_step", lambda *_: 60 / 2.5)
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(tiny_tree(tiny, tmp_path / "run")))
+    words = ["train", str(file), "--minutes", "1"]
+    for more in ([], ["--resume"], ["--resume"]):
+        done = CliRunner().invoke(build_app("train"), [*words, *more])
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert "2 steps in" in done.output
+    clock = load_config(tmp_path / "run" / "config.yaml")
+    assert clock.steps == 2
+    assert train(clock, minutes=1, resume=True).steps == 2  # its own number is no second answer
+    with pytest.raises(UsageError, match="steps = 3 both say how long"):
+        train(clock.model_copy(update={"steps": 3}), minutes=1, resume=True)

@@ -43,19 +43,19 @@ def settle_steps(
         notice: Called with what was found.
 
     Raises:
-        UsageError: No time, or a configuration that says how many steps it has.
+        UsageError: No time, or a configuration that says how many steps it has, others than the run began with.
         ConfigError: The folder's configuration cannot be read.
     """
     if not 0 < minutes < math.inf:
         raise UsageError(f"--minutes {minutes:g}: it must be a number above 0")
-    if config.steps is not None:
-        raise UsageError(
-            f"--minutes {minutes:g} and steps = {config.steps} both say how long the run is; leave one out"
-        )
     recorded = None
     if process.is_main and resume and folder.config.exists():
         recorded = load_config(folder.config).steps
     steps = broadcast(process, recorded)
+    if config.steps not in (None, steps):
+        raise UsageError(
+            f"--minutes {minutes:g} and steps = {config.steps} both say how long the run is; leave one out"
+        )
     if steps is None:
         seconds = broadcast(process, measure())
         steps = max(1, int(60 * minutes / seconds))
