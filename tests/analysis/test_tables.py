@@ -5,6 +5,7 @@ import io
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -238,6 +239,41 @@ def test_a_row_fits_a_narrow_terminal(npz, capsys, monkeypatch):
     assert sum("SYSU-MM01" in line for line in lines if not line.startswith("note:")) == 1
     rows = [line for line in table if re.search(r"(all|indoor)-search", line)]
     assert len(rows) == 2 and all(len(re.findall(r"\d+\.\d\d", row)) == 6 for row in rows)
+
+
+def test_settings_that_the_images_cannot_serve_are_told_and_left_out(npz, capsys):
+    status, out, err = call(capsys, "score", npz, "--protocol", "sysu-mm01", "--all-settings")
+    assert status == 0 and "all-search" in out and "indoor-search" in out and "multi-shot" not in out
+    assert err.count("left out, these images cannot serve it: ") == 2 and "10 shots asked for, 3 image" in err
+    assert call(capsys, "score", npz, "--protocol", "sysu-mm01", "--shots", 10, "--draw", "seeded")[0] == 2
+
+
+def test_a_table_of_drawn_people_says_so(three):
+    marked = three["near"].marked_synthetic()
+    assert any("SYNTHETIC" in words for words in compare_runs([marked, three["far"]])[0].grid().caption)
+    assert not any(
+        "SYNTHETIC" in words for words in compare_runs([three["near"], three["far"]])[0].grid().caption
+    )
+
+
+def test_what_a_search_found_is_a_table_as_well():
+    from ivreid.studies.tuning_result import TuningResult
+
+    attempts = [SimpleNamespace(outcome=word) for word in ("complete", "complete", "pruned")]
+    best = SimpleNamespace(
+        score=0.4321, folder="0001", values={"optimizer.lr": 0.00123456, "schedule.name": "cosine"}
+    )
+    found = SimpleNamespace(
+        best=best,
+        attempts=attempts,
+        metric="mAP",
+        space=best.values,
+        importance={"schedule.name": 0.7, "optimizer.lr": 0.1},
+    )
+    first, row = csv.DictReader(io.StringIO(FORMS["csv"]([TuningResult.grid(found)])))
+    assert (first["setting"], first["best"], first["importance"]) == ("schedule.name", "cosine", "70%")
+    assert (row["setting"], row["best"], row["importance"]) == ("optimizer.lr", "0.001235", "10%")
+    assert "43.21%" in row["table"] and "2 complete, 1 pruned" in row["table"]
 
 
 def test_compare_of_three_files_by_the_command(three, tmp_path, capsys):

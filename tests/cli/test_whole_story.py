@@ -59,6 +59,17 @@ def test_scoring_the_run_s_features_gives_the_same_figures(ivreid, tiny_run, tin
     assert {"pids", "camids", "frames"} <= set(stored.files)
 
 
+def test_evaluate_in_every_setting_as_a_table_with_every_query(ivreid, tiny_run, tmp_path):
+    out = tmp_path / "q.csv"
+    done = ivreid("evaluate", tiny_run, "--all-settings", "--markdown", "--per-query", out)
+    assert done.status == 0, done.err
+    rows = [line for line in done.out.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 2 and "indoor-search" in rows[3]  # ten shots of four images cannot be had
+    assert "10 shots" in done.err
+    lines = out.read_text().splitlines()
+    assert lines[0].startswith("setting,trial,query,") and (len(lines) - 1) % 20 == 0
+
+
 def test_embed_then_search_in_python(ivreid, tiny_run, tiny_data, tmp_path):
     done = ivreid(
         "embed", tiny_run, tiny_data / "cam3", "--modality", "infrared", "--out", tmp_path / "f.npz"

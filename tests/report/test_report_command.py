@@ -6,12 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from report_fixture import embeddings, result, samples, write_features, write_run
 
 from ivreid import write_report
 from ivreid.analysis.full_evaluation import analyse
 from ivreid.datasets.features import read_features
 from ivreid.errors import ConfigError, DataError, UsageError
+from ivreid.models import write_weights
 from ivreid.protocols import evaluate, make_protocol, write_results
 from ivreid.types import Embeddings, ImageTable
 
@@ -81,6 +83,23 @@ def test_the_ranked_lists_are_those_of_the_first_trial(run):
     shown = set(re.findall(r"<br>AP ([\d.]+)%", page(run)))
     assert len(shown) >= 8
     assert shown <= {f"{100 * q.average_precision:.1f}" for q in lists.sample}
+
+
+def test_stored_thresholds_are_drawn_into_the_distances(run):
+    block = {"kind": "pairs", "threshold": 0.5, "fpr": 0.01, "metric": "cosine"}
+    card = {"method": "iv-reid", "settings": {}, "num_classes": 2, "calibrations": {"gate7": block}}
+    write_weights(run / "weights.safetensors", {"a": torch.zeros(2)}, card)
+    text = page(run)
+    across, within = (re.sub("<.*?>", "", part) for part in text.split("Within a modality</h3>"))
+    assert "gate7: 0.500" in across and "gate7" not in within.split("Verification")[0]
+    from ivreid.report.geometry import pair_distances
+
+    pairs, _ = pair_distances(read_features(run / "features.npz"))
+    accepted = [100 * (side <= 0.5).mean() for side in (pairs.same, pairs.different)]
+    told = f"accepts {accepted[0]:.1f}% of these same-person pairs and {accepted[1]:.2f}% of the others"
+    assert told in across
+    (run / "weights.safetensors").write_bytes(b"no weights at all")
+    assert "gate7" not in page(run)
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ from ivreid.datasets.features import (
     read_matrix,
     read_pids,
 )
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError, ProtocolError, UsageError
 from ivreid.io import file_hash
 from ivreid.metrics.distances import MatrixProduct, product_on_cpu
 from ivreid.protocols import Precision, Protocol, Result, every_setting
 from ivreid.protocols.fixed_trial import Scored
 from ivreid.protocols.in_memory import fields_of, prepare
 from ivreid.retrieval import parse_reranker
-from ivreid.types import ImageTable, Progress
+from ivreid.types import ImageTable, Notice, Progress
 
 SYSU_TEST_IDENTITIES = 96
 File = Path | str | None
@@ -107,6 +107,7 @@ def score_settings(
     settings: Sequence[Mapping[str, Any]] = ({},),
     every: bool = False,
     permutations: File = None,
+    notice: Notice = lambda _: None,
     **given: Any,
 ) -> list[Result]:
     """`score_features` under several settings of a protocol, in their order.
@@ -117,10 +118,11 @@ def score_settings(
         settings: Options of `make_protocol` that differ; None is the protocol's default.
         every: Under every mode, number of shots and direction that the settings leave open.
         permutations: As for `make_protocol`.
+        notice: Called with a line for each setting that these images cannot serve, where there are several.
         **given: Everything else that `score_features` takes.
 
     Raises:
-        IvreidError: As `score_features`.
+        IvreidError: As `score_features`; of several settings only where the images serve none.
     """
     asked = [
         one
@@ -129,10 +131,20 @@ def score_settings(
             every_setting(protocol, permutations=permutations, **setting) if every else [dict(setting)]
         )
     ]
-    return [
-        score_features(features, protocol=protocol, permutations=permutations, **given, **one)
-        for one in asked
-    ]
+    found, refused = [], None
+    for one in asked:
+        try:
+            found.append(
+                score_features(features, protocol=protocol, permutations=permutations, **given, **one)
+            )
+        except ProtocolError as error:
+            refused = error
+            if len(asked) > 1:
+                words = ", ".join(f"{key} {value}" for key, value in one.items() if value is not None)
+                notice(f"left out, these images cannot serve it: {words}: {error}")
+    if not found and refused is not None:
+        raise refused
+    return found
 
 
 def _read(files: Mapping[str, Path], protocol: str, options: Mapping[str, Any]) -> tuple[Scored, Protocol]:

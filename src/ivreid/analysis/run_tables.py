@@ -72,7 +72,9 @@ class SettingTable:
         """The table: means with intervals (or the spread over trials), the best bold."""
         rows = [row for block in self.blocks for row in block.rows]
         shared = list(dict.fromkeys(", ".join(counts(row.result)) for row in rows))
+        drawn = any(row.result.synthetic for row in rows)
         caption = [f"{self.title}, {shared[0]}." if len(shared) == 1 else f"{self.title}."]
+        caption += ["SYNTHETIC people: figures of drawn pictures."] if drawn else []
         caption.append(self._reading(rows))
         names = {row.name: len(shared) > 1 for row in rows}
         blocks = tuple(

@@ -86,6 +86,7 @@ def run(
     from ivreid.analysis import score_settings
     from ivreid.cli.outputs import check_outputs, product_of, query_table, show_and_write
     from ivreid.cli.progress import progress_bar
+    from ivreid.cli.terminal import Terminal
 
     form = options.chosen_form(latex, markdown, csv)
     check_outputs(json_out, per_query, (features, query, gallery, distances, permutations, test_ids))
@@ -96,6 +97,7 @@ def run(
             protocol=protocol,
             settings=[{"mode": mode, "shots": shots, "draw": draw, "direction": direction}],
             every=all_settings,
+            notice=Terminal(stderr=True).print,
             query=query,
             gallery=gallery,
             distances=distances,

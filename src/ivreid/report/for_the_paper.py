@@ -38,6 +38,8 @@ def paper_sentence(result: Mapping[str, Any], environment: Mapping[str, Any]) ->
         low, high = 100 * float(interval["low"]), 100 * float(interval["high"])
         words += f" The {100 * float(interval['confidence']):g}% interval of Rank-1 over query identities is "
         words += f"{low:.1f} to {high:.1f}%."
+    if result.get("synthetic"):
+        words += " The people are synthetic: the figures say nothing about real data."
     if not is_plain(result):
         words += " This is not a plain ranking and does not compare with one."
     return f"{words} {_versions(result, environment)}"
