@@ -50,8 +50,7 @@ def run(
     skip_bad: Annotated[
         bool,
         typer.Option(
-            "--skip-bad",
-            help="Go on where an image cannot be read; FEATURES.skipped.json names each with its reason",
+            "--skip-bad", help="Go on where an image cannot be read; FEATURES.skipped.json says why"
         ),
     ] = False,
     shards: Annotated[

@@ -41,9 +41,7 @@ def run(
     ] = None,
     same_cameras: Annotated[
         str | None,
-        typer.Option(
-            metavar="shared|apart", help="A camera number in both modalities: one device, or numbered apart"
-        ),
+        typer.Option(metavar="shared|apart", help="A camera number in both modalities: one device, or two"),
     ] = None,
     across_days: Annotated[
         str | None,
