@@ -54,7 +54,7 @@ def run(
         bool, typer.Option("--overwrite", help="Replace a table and configuration that are there.")
     ] = False,
 ) -> None:
-    """Look at pictures of your own, say what their names tell, ask what they do not, write a table for training.
+    """Make a table for training of pictures of your own: say what names tell, ask what they do not.
 
     A folder's first level is "folder 1", the parts of a file's name between _ - . and spaces are "name 1", "name 2".
     Names such as 0001_c1s1_000151_01.jpg, folders of people, cameras (cam2), days, tracklets and modalities (RGB, NIR,
@@ -67,12 +67,13 @@ def run(
     from ivreid.owndata import Answers, init_dataset
 
     console = Terminal()
+    asking = sys.stdin.isatty() and sys.stdout.isatty()
     made = init_dataset(
         source,
         out=out,
         config=config,
         answers=Answers(person, camera, infrared, same_cameras, across_days),
-        ask=_asking(console) if sys.stdin.isatty() and sys.stdout.isatty() else None,
+        ask=_asking(console) if asking else None,
         scratch=scratch,
         overwrite=overwrite,
     )
@@ -102,10 +103,9 @@ def _show(made: InitSummary, console: Terminal) -> None:
     kinds = ", ".join(f"{count:,} {modality}" for modality, count in sorted(made.modalities.items()))
     cameras = f"{len(made.cameras)} cameras" if made.cameras else "cameras unknown"
     console.print(f"{made.pictures:,} pictures of {made.people:,} people: {kinds}; {cameras}")
-    for line in made.examples:
-        console.print(f"  {line}")
+    console.print("\n".join(f"  {line}" for line in made.examples))
     if made.cameras and made.without_camera:
-        console.print(f"{made.without_camera:,} pictures have no camera: no camera rule holds for them")
+        console.print(f"{made.without_camera:,} without a camera: no camera rule holds for them")
     if any(name != str(number) for name, number in made.cameras.items()):
         console.print("cameras: " + ", ".join(f"{name} is {number}" for name, number in made.cameras.items()))
     shares = ", ".join(f"{count} {name}" for name, count in made.splits.items())
@@ -114,6 +114,5 @@ def _show(made: InitSummary, console: Terminal) -> None:
     )
     for note in made.notes:
         console.print(f"note: {note}")
-    console.print(f"{made.table}\n{made.config}")
-    me, table, settings = command(), shlex.quote(str(made.table)), shlex.quote(str(made.config))
-    console.print(f"next: {me} data check {table}, then {me} train {settings}")
+    me, table, config = command(), shlex.quote(str(made.table)), shlex.quote(str(made.config))
+    console.print(f"{made.table}\n{made.config}\nnext: {me} data check {table}, then {me} train {config}")
