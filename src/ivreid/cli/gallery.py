@@ -200,7 +200,7 @@ def info(gallery: Address, json: Json = False) -> None:
             "tracklets": summary.tracklets, "first": first, "last": last, "bytes": summary.bytes,
             "model": bound.name, "weights_fingerprint": bound.fingerprint, "dimension": bound.dimension,
         }  # fmt: skip
-        console.print(json_text.dumps(values, indent=1, ensure_ascii=False))
+        console.print(json_text.dumps(values, indent=1))
         return
     console.print(
         f"{summary.crops:,} crop(s), {summary.tracklets:,} tracklet(s), {summary.bytes / 1e6:,.1f} MB"
@@ -242,7 +242,7 @@ def show(
                 "number": row.number, "time": row.time.isoformat(), "action": row.action,
                 "purpose": row.purpose, **row.detail,
             }  # fmt: skip
-            console.print(json_text.dumps(values, ensure_ascii=False))
+            console.print(json_text.dumps(values))
         store.close()
         return
     where = the_filter(
@@ -260,7 +260,7 @@ def show(
     if missing := set(ids or ()) - {crop.id for crop in crops}:
         raise UsageError(f"{gallery} has no crop {sorted(missing)[0]}")
     if json:
-        console.print(json_text.dumps([crop.to_json() for crop in crops], indent=1, ensure_ascii=False))
+        console.print(json_text.dumps([crop.to_json() for crop in crops], indent=1))
         return
     for crop in crops:
         more = [f"tracklet {crop.tracklet}"] if crop.tracklet else []
@@ -397,7 +397,7 @@ def verify(gallery: Address, json: Json = False) -> None:
     console = Terminal()
     if json:
         values = {"crops": report.crops, "problems": list(report.problems), "notes": list(report.notes)}
-        console.print(json_text.dumps(values, indent=1, ensure_ascii=False))
+        console.print(json_text.dumps(values, indent=1))
     else:
         for line in (*report.problems, *report.notes):
             console.print(line)

@@ -123,7 +123,7 @@ def run(
         for note in answer.notes:
             notices.print(note)
         if json:
-            console.print(json_text.dumps(answer.to_json(), indent=1, ensure_ascii=False))
+            console.print(json_text.dumps(answer.to_json(), indent=1))
         elif csv:
             console.print(_csv(answer), end="")
         else:
