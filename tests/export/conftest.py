@@ -20,4 +20,4 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
 @pytest.fixture(scope="session")
 def model(models: Models) -> Path:
     """A small IV-ReID, exported; its weights lie beside it."""
-    return models.exported("iv-reid", backbone="test_efficientnet")
+    return models.exported("iv-reid")

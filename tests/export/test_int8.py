@@ -34,7 +34,7 @@ def run(models: Models, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("int8")
     synthesise(folder / "data", layout="sysu-mm01", identities=24, images=2, size=(32, 16), seed=1, workers=1)
     dataset = load_dataset("sysu-mm01", folder / "data")
-    tensors, card = read_weights(models.weights("iv-reid", backbone="test_efficientnet"))
+    tensors, card = read_weights(models.weights("iv-reid"))
     card |= {
         "dataset": {"name": "sysu-mm01", "fingerprint": dataset.fingerprint, "trial": None},
         "train_pids": list(dataset.pids("train")),
