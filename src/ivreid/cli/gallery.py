@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.gallery_moves import copy, export
 from ivreid.cli.gallery_options import (
     Address,
     BatchSize,
     Cameras,
     Device,
     From,
-    Ids,
     Json,
     OfModality,
     Pids,
@@ -22,15 +22,14 @@ from ivreid.cli.gallery_options import (
     Tracklets,
     Workers,
     Zone,
-    now,
     the_filter,
     the_time,
     the_zone,
 )
+from ivreid.cli.gallery_removal import delete, erase, expire
 from ivreid.types import Modality
 
 if TYPE_CHECKING:
-    from ivreid.gallery import Receipt
     from ivreid.gallery.intake import Told
 
 HELP = "Keep crops of many cameras, with their vectors, to search in."
@@ -270,117 +269,6 @@ def show(
 
 
 @app.command()
-def delete(
-    gallery: Address,
-    ids: Ids = None,
-    camera: Cameras = None,
-    modality: OfModality = None,
-    start: From = None,
-    stop: To = None,
-    zone: Zone = None,
-    tracklet: Tracklets = None,
-    pid: Pids = None,
-) -> None:
-    """Take crops out of every answer; they may be added again. `erase` also removes their bytes."""
-    from ivreid.cli.terminal import Terminal
-    from ivreid.errors import UsageError
-    from ivreid.gallery import Where
-    from ivreid.gallery.opening import open_store
-
-    where = the_filter(
-        cameras=camera,
-        modality=modality,
-        start=start,
-        stop=stop,
-        zone=zone,
-        tracklets=tracklet,
-        pids=pid,
-        ids=ids,
-    )
-    if where == Where():
-        raise UsageError("say what to delete: --id, --camera, --from, --to, --tracklet, --pid or --modality")
-    store = open_store(gallery)
-    count = store.delete(where)
-    store.close()
-    Terminal().print(f"{count:,} crop(s) deleted from {gallery}: {where}")
-
-
-@app.command()
-def erase(
-    gallery: Address,
-    ids: Ids = None,
-    camera: Cameras = None,
-    modality: OfModality = None,
-    start: From = None,
-    stop: To = None,
-    zone: Zone = None,
-    tracklet: Tracklets = None,
-    pid: Pids = None,
-    json: Json = False,
-) -> None:
-    """Remove crops so that no file of the gallery holds their vectors or pictures, and refuse their pixels ever after.
-
-    Prints a receipt: what was done, and what it cannot reach. Exit status 1 where something is left to be done.
-    """
-    from ivreid.gallery.opening import open_store
-
-    where = the_filter(
-        cameras=camera,
-        modality=modality,
-        start=start,
-        stop=stop,
-        zone=zone,
-        tracklets=tracklet,
-        pids=pid,
-        ids=ids,
-    )
-    store = open_store(gallery)
-    receipt = store.erase(where)
-    store.close()
-    _print_receipt(receipt, json)
-
-
-@app.command()
-def expire(
-    gallery: Address,
-    older_than: Annotated[
-        str, typer.Option(help="30d, 12h, 4w, or a time; crops taken before it go", metavar="AGE|TIME")
-    ],
-    zone: Zone = None,
-    json: Json = False,
-) -> None:
-    """Remove old crops and their bytes, as `erase` does; for a nightly job."""
-    from ivreid.gallery.intake import with_zone
-    from ivreid.gallery.opening import open_store
-    from ivreid.gallery.patterns import parse_age
-
-    before = with_zone(parse_age(older_than, now()), the_zone(zone))
-    store = open_store(gallery)
-    receipt = store.expire(before)
-    store.close()
-    _print_receipt(receipt, json)
-
-
-def _print_receipt(receipt: Receipt, json: bool) -> None:
-    from ivreid.cli.terminal import Terminal
-
-    console = Terminal()
-    if json:
-        console.print(json_text.dumps(receipt.to_json(), indent=1))
-    else:
-        console.print(f"{receipt.action}, {receipt.time.isoformat(timespec='seconds')}")
-        for title, lines in (
-            ("done", receipt.done),
-            ("left", receipt.left),
-            ("out of reach", receipt.beyond),
-        ):
-            for line in lines:
-                console.print(f"  {title}: {line}")
-    if receipt.left:
-        raise typer.Exit(1)
-
-
-@app.command()
 def verify(gallery: Address, json: Json = False) -> None:
     """Compare every row, vector and picture with what was written, and the cache byte by byte.
 
@@ -406,53 +294,5 @@ def verify(gallery: Address, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
-def export(
-    gallery: Address,
-    out: Annotated[Path, typer.Option(help="The file to write (.parquet)", metavar="OUT.parquet")],
-    camera: Cameras = None,
-    modality: OfModality = None,
-    start: From = None,
-    stop: To = None,
-    zone: Zone = None,
-    pictures: Annotated[bool, typer.Option("--pictures", help="Write the pictures too")] = False,
-) -> None:
-    """Write crops with their vectors as a Parquet file; needs pyarrow (pip install 'ivreid[parquet]')."""
-    from ivreid.cli.progress import progress_bar
-    from ivreid.cli.terminal import Terminal
-    from ivreid.gallery.move import export as write
-    from ivreid.gallery.opening import open_store
-
-    where = the_filter(cameras=camera, modality=modality, start=start, stop=stop, zone=zone)
-    store = open_store(gallery)
-    with progress_bar("Exporting") as tick:
-        count = write(store, out, where, pictures=pictures, progress=tick)
-    store.close()
-    Terminal().print(f"{count:,} crop(s) -> {out}")
-
-
-@app.command()
-def copy(
-    gallery: Address,
-    target: Annotated[
-        str, typer.Argument(help="A folder or URL; made where it is not there", metavar="TARGET")
-    ],
-    camera: Cameras = None,
-    modality: OfModality = None,
-    start: From = None,
-    stop: To = None,
-    zone: Zone = None,
-) -> None:
-    """Copy crops with vectors, pictures and what is refused into another store; may be repeated or resumed."""
-    from ivreid.cli.progress import progress_bar
-    from ivreid.cli.terminal import Terminal
-    from ivreid.gallery.move import copy as move
-    from ivreid.gallery.opening import open_store
-
-    where = the_filter(cameras=camera, modality=modality, start=start, stop=stop, zone=zone)
-    store = open_store(gallery)
-    with progress_bar("Copying") as tick:
-        added, erased = move(store, target, where, progress=tick)
-    store.close()
-    refused = f", {erased:,} refused, for they were erased there" if erased else ""
-    Terminal().print(f"{added:,} new crop(s){refused} -> {target}")
+for _verb in (delete, erase, expire, export, copy):
+    app.command()(_verb)

@@ -19,10 +19,11 @@ from ivreid.gallery.store import (
     Store,
     Summary,
 )
+from ivreid.gallery.taken import Taken
 from ivreid.gallery.where import EVERYTHING, Where
 
 if TYPE_CHECKING:
-    from ivreid.gallery.gallery import Gallery, Taken
+    from ivreid.gallery.gallery import Gallery
     from ivreid.gallery.intake import NewCrop
 
 __all__ = [
@@ -50,7 +51,6 @@ __all__ = [
 
 _HOMES = {
     "Gallery": "ivreid.gallery.gallery",
-    "Taken": "ivreid.gallery.gallery",
     "NewCrop": "ivreid.gallery.intake",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from ivreid.gallery.pictures import encoded
 from ivreid.gallery.record import Crop, pixel_digest
 from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
+from ivreid.gallery.taken import Taken
 from ivreid.gallery.topology import Sighting, Topology
 from ivreid.gallery.travelling import with_travel
 from ivreid.gallery.where import EVERYTHING, Where
@@ -29,31 +29,6 @@ from ivreid.io import read_image, to_rgb
 from ivreid.types import Modality, Progress
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What became of pictures that were given.
-
-    Attributes:
-        added: New crops, by id.
-        known: How many were there already.
-        erased: How many were refused, for their pixels were erased.
-        bad: What could not be read, a sentence each.
-    """
-
-    added: tuple[str, ...] = ()
-    known: int = 0
-    erased: int = 0
-    bad: tuple[str, ...] = ()
-
-    def __add__(self, other: Taken) -> Taken:
-        return Taken(
-            self.added + other.added,
-            self.known + other.known,
-            self.erased + other.erased,
-            self.bad + other.bad,
-        )
 
 
 class Gallery:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ivreid.datasets.found_pictures import find_pictures
 from ivreid.errors import DataError
-from ivreid.gallery.gallery import Gallery, Taken
+from ivreid.gallery.gallery import Gallery
 from ivreid.gallery.intake import Told, crops_of
+from ivreid.gallery.taken import Taken
 from ivreid.types import Notice
 
 Seen = tuple[int, int]
