@@ -11,13 +11,14 @@ endif
 COUNT ?= 200
 FIRST ?= 0
 
-.PHONY: mutants help install demo test quick campaign lint types format clean
+.PHONY: docs mutants help install demo test quick campaign lint types format clean
 
 help:
 	@echo "make demo     synthetic data -> train -> evaluate -> report   (about 10 minutes with installation)"
 	@echo "make test     every gate: format, lint, types, imports, tests"
 	@echo "make quick    the fast tests only"
 	@echo "make campaign long random campaigns: SEED=7 COUNT=1000 ONLY=name   (hours; docs/testing.md)"
+	@echo "make docs     the documentation site, in site/"
 	@echo "make install  the environment in $(VENV), with the command $(BIN)/ivreid"
 
 install: $(STAMP)
@@ -61,3 +62,8 @@ format: install
 
 clean:
 	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+docs: install
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@$(BIN)/python -m mkdocs build --strict
+	@echo "site/index.html opens in any browser"

@@ -30,15 +30,25 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is there
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "ivreid"
 
+SAMPLING = [
+    "tests/data/test_sampler.py",
+    "tests/data/test_method_samplers.py",
+    "tests/data/test_as_pytorch.py",
+]
+AUGMENTATION = [
+    "tests/data/test_augment.py",
+    "tests/data/test_augment_views.py",
+    "tests/training/test_exact_steps.py",
+]
 TESTS = {
     "metrics": ["tests/metrics", "tests/protocols", "tests/analysis"],
     "protocols": ["tests/protocols"],
     "losses": ["tests/losses"],
-    "data/sampler": ["tests/data/test_sampler.py"],
-    "data/planning": ["tests/data/test_sampler.py", "tests/data/test_as_pytorch.py"],
-    "data/augment": ["tests/data/test_augment.py", "tests/training/test_exact_steps.py"],
-    "data/erasing": ["tests/data/test_augment.py", "tests/training/test_exact_steps.py"],
-    "training/schedule": ["tests/training/test_parts.py"],
+    "data/sampler": SAMPLING,
+    "data/planning": SAMPLING,
+    "data/augment": AUGMENTATION,
+    "data/erasing": AUGMENTATION,
+    "training/schedule": ["tests/training/test_parts.py", "tests/training/test_recipes.py"],
 }
 """Modules where a wrong figure would be silent, and the tests that must notice."""
 
