@@ -31,6 +31,7 @@ VERBS = {
     "export": "Write trained weights as one ONNX file for onnxruntime.",
     "gallery": "Keep crops of many cameras, with their vectors, to search in.",
     "search": "Find the people of some pictures in a gallery.",
+    "serve": "Serve a gallery: a page to search in, and an interface for programs.",
     "methods": "List the methods: paper, cost, published figures; or print one's page.",
     "reproduce": "Put a method's published figures beside those reached here.",
     "import": "Convert a published checkpoint to safe weights, executing nothing.",

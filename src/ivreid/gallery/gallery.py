@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -300,11 +300,13 @@ class Gallery:
         decide: Decide | None = None,
         topology: Topology | None = None,
         travel_gate: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> Answer:
         """As `search`, for vectors of this gallery's model.
 
         With a `topology` every hit carries whether there was time to come from the query's `sighting`; with
-        `travel_gate` hits for which there was none, or too much, are left out, and a note says how many.
+        `travel_gate` hits for which there was none, or too much, are left out, and a note says how many. What is `told`
+        goes into the audit, too.
         """
         tracklets = self.has_tracklets() if by_tracklet is None else by_tracklet
         rule = decide or by_calibration(self.model, tracklets)
@@ -315,7 +317,13 @@ class Gallery:
         self.store.record(
             "search",
             purpose=purpose,
-            detail={"queries": len(queries), "searched": answer.searched, "k": k, "where": str(where)},
+            detail={
+                "queries": len(queries),
+                "searched": answer.searched,
+                "k": k,
+                "where": str(where),
+                **(told or {}),
+            },
         )
         return answer
 

@@ -22,6 +22,7 @@ from ivreid.io.images import (
     MAX_PIXELS,
     read_image,
     read_image_bytes,
+    size_in_header,
     to_rgb,
     value_range_of,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "read_image",
     "read_image_bytes",
     "remove_leftovers",
+    "size_in_header",
     "starting_with",
     "to_grey",
     "to_rgb",

@@ -56,16 +56,43 @@ def read_image(path: Path | str, value_range: ValueRange = REFUSE) -> Image.Imag
         return to_rgb(open_image(path).image, value_range)
 
 
-def read_image_bytes(data: bytes, value_range: ValueRange = REFUSE) -> Image.Image:
+def read_image_bytes(
+    data: bytes, value_range: ValueRange = REFUSE, *, kinds: tuple[str, ...] | None = None
+) -> Image.Image:
     """Decode an image file's content, as `read_image` does the file itself.
+
+    Args:
+        data: The content.
+        value_range: How values of more than eight bits become grey.
+        kinds: Those that may be read (JPEG, PNG, BMP, WebP, TIFF); by default those of a file without a suffix.
 
     Raises:
         ImageError: As `read_image`; the message names no file.
     """
     try:
-        return to_rgb(_opened(data, readable_kinds(Path())).image, value_range)
+        return to_rgb(_opened(data, kinds or readable_kinds(Path())).image, value_range)
     except ImageError:
         raise
+    except Exception as error:  # Pillow raises many kinds on hostile bytes
+        raise ImageError(f"not a readable image ({error})") from error
+
+
+def size_in_header(data: bytes, kinds: tuple[str, ...]) -> tuple[int, int]:
+    """Width and height as an image file's header says them; no pixel is decoded.
+
+    Args:
+        data: The file's content.
+        kinds: Those that may be read.
+
+    Raises:
+        ImageError: Empty, of another kind, or a damaged header; the message names no file.
+    """
+    _check_size(len(data))
+    kind = kind_of(data[:START])
+    if kind not in kinds:
+        raise ImageError(f"not a {', '.join(kinds[:-1])} or {kinds[-1]} image")
+    try:
+        return _class(kind)(io.BytesIO(data)).size
     except Exception as error:  # Pillow raises many kinds on hostile bytes
         raise ImageError(f"not a readable image ({error})") from error
 
