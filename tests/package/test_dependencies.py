@@ -21,6 +21,8 @@ MODULES = {
     "pillow": "PIL",
     "pyyaml": "yaml",
     "huggingface-hub": "huggingface_hub",
+    "prometheus-client": "prometheus_client",
+    "python-multipart": "python_multipart",
 }
 """Modules whose distribution has another name."""
 
@@ -47,8 +49,12 @@ def required() -> dict[str, set[str]]:
 def test_every_import_is_required_and_every_requirement_imported() -> None:
     lists = {extra: names for extra, names in required().items() if extra not in ("dev", "docs", "browser")}
     everything = set().union(*lists.values())
-    brought = {"huggingface_hub", "click"}  # by timm and typer
-    behind = {"alembic", "onnxscript"}  # what mlflow writes its database with, what torch exports with
+    brought = {"huggingface_hub", "click", "starlette"}  # by timm, typer and fastapi
+    behind = {
+        "alembic",
+        "onnxscript",
+        "python_multipart",
+    }  # of mlflow's database, torch's export, fastapi's forms
     assert imported() - everything <= brought
     assert lists[""] <= imported()
     assert everything - behind <= imported()
