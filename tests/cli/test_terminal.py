@@ -141,7 +141,7 @@ def test_a_verb_that_runs_out_of_memory_leaves_with_a_sentence(ivreid, features,
     def much(*_, **__):
         raise MemoryError("Unable to allocate 8.00 EiB for an array")
 
-    monkeypatch.setattr("ivreid.analysis.score_features", much)
+    monkeypatch.setattr("ivreid.analysis.score_settings", much)
     found = ivreid("score", features, "--protocol", "sysu-mm01")
     assert found.status == 2
     assert found.err.startswith("error: out of memory (Unable to allocate 8.00 EiB for an array)")

@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -40,10 +41,31 @@ class Terminal(Console):
             stderr=stderr, soft_wrap=not wrap, markup=False, emoji=False, highlight=False, **options
         )
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does; lines for stderr go above the bars that are shown there, which they would else destroy."""
+        bars = _shown_bars[-1] if _shown_bars and self.stderr and self._file is None else self
+        options.setdefault("soft_wrap", self.soft_wrap)
+        if not self.quiet:
+            super(Terminal, bars).print(*objects, **options)
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does, with every control character of the text replaced."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
+
+
+_shown_bars: list[Terminal] = []
+"""The consoles of the bars on the screen, the innermost last."""
+
+
+@contextmanager
+def above_bars(console: Terminal) -> Iterator[None]:
+    """While bars are shown on `console`, every line for stderr is printed through it."""
+    _shown_bars.append(console)
+    try:
+        yield
+    finally:
+        _shown_bars.remove(console)
 
 
 def visible(text: str) -> str:

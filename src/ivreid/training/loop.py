@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def train(
         minutes: Train for so long: the steps that fit are measured first and become `config.steps`, so that
             from then on only steps count; a resumed run goes on with the number it began with.
         preparing: Called with (done, total) while images are drawn or decoded before the first step.
-        progress: Called with (batches done, batches in all).
+        progress: Called with (steps done, steps in all); the second may move a little, for epochs differ in length.
         notice: Called with a line for people: validations, and where a resumed run stands.
         on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
             stops the run, which can be resumed.
@@ -230,14 +231,16 @@ class Run:
                     self.position, batch=self.position.batch + len(group), step=self.position.step + 1
                 )
                 if self.progress is not None:
-                    self.progress(*self.done_of(epoch * total, self.config.epochs * total))
+                    self.progress(*self.done_of(epoch, total))
                 self.between_steps()
 
-    def done_of(self, batches_before: int, batches: int) -> tuple[int, int]:
-        """Batches done and batches in all; where `steps` say how long the run is, steps."""
+    def done_of(self, epoch: int, batches: int) -> tuple[int, int]:
+        """Optimiser steps done and in all; epochs to come, which may differ by a few, count as this one does."""
+        step, at_once = self.position.step, self.config.accumulate
         if self.config.steps is not None:
-            return self.position.step, self.config.steps
-        return batches_before + self.position.batch, batches
+            return step, self.config.steps
+        here = ceil((batches - self.position.batch) / at_once)
+        return step, step + here + (self.config.epochs - epoch - 1) * ceil(batches / at_once)
 
     def step(self, group: list[Batch], epoch: int, batches: int) -> None:
         """One optimiser step on the mean loss of a group of batches."""
