@@ -14,6 +14,7 @@ from ivreid.protocols import Result
 from ivreid.report import write_report
 from ivreid.synthetic import SynthSummary
 from ivreid.training import Summary, draw_people, train
+from ivreid.training.start import StartSummary
 from ivreid.types import Notice, ProgressBars, no_progress_bars
 
 STAGES = (
@@ -48,6 +49,7 @@ def run_demo(
     notice: Notice = lambda line: None,
     show_results: Callable[[Sequence[Result]], None] = lambda results: None,
     progress_bars: ProgressBars = no_progress_bars,
+    on_start: Callable[[StartSummary], None] | None = None,
 ) -> DemoSummary:
     """Draw people, train, evaluate by the SYSU-MM01 protocol, write a report.
 
@@ -59,6 +61,7 @@ def run_demo(
         notice: Called with a line for people.
         show_results: Called with the results as soon as they are there.
         progress_bars: Called with labels; gives a progress callable for each.
+        on_start: As for `ivreid.train`.
 
     Raises:
         ConfigError: No folder for the run.
@@ -75,7 +78,14 @@ def run_demo(
     stage(2, STAGES[1])
     with progress_bars("Preparing images", "Training") as (preparing, tick):
         training = train(
-            config, resume=config.out.is_dir(), preparing=preparing, progress=tick, notice=notice
+            config,
+            resume=config.out.is_dir(),
+            preparing=preparing,
+            progress=tick,
+            notice=notice,
+            on_start=lambda start: notice(
+                "\n".join(f"{word:<8} {sentence}" for word, sentence in start.lines())
+            ),
         )
     stage(3, STAGES[2])
     with progress_bars("Embedding") as (tick,):

@@ -119,3 +119,38 @@ def test_a_console_with_a_file_of_its_own_and_a_quiet_one_stay_what_they_are(mon
         logging.getLogger("ivreid").debug("no level for this")
     assert file.getvalue() == "to a file\n"
     assert "nobody" not in terminal.getvalue() and "to a file" not in terminal.getvalue()
+
+
+def test_a_run_says_what_it_is_in_lines_that_break_at_words(monkeypatch, tmp_path):
+    from ivreid.cli.training_summary import show_start
+    from ivreid.training.start import StartSummary
+
+    start = StartSummary(
+        dataset="sysu-mm01 in data/some/rather/long/folder",
+        people=90,
+        images=7_200,
+        validation=(30, 2_000),
+        batch=64,
+        batches=50,
+        epochs=24,
+        step=0,
+        steps=1_200,
+        method="iv-reid with resnet10t",
+        parameters=5_500_000,
+        machine="cpu, 2 threads, fp32",
+        step_seconds=0.5,
+        seconds=700.0,
+        folder=tmp_path,
+        folder_bytes=150_000_000,
+        folder_free=60_000_000_000,
+        cache=None,
+        cache_bytes=0,
+    )
+    terminal = open_terminal(monkeypatch, "60")
+    show_start(start)
+    lines = screen(terminal.getvalue())
+    assert lines[:2] == [
+        "data     sysu-mm01 in data/some/rather/long/folder: 90",
+        "         people, 7,200 images; validation on 30 people,",
+    ]
+    assert "time     about 12 min, validations included (0.5 s a step" in lines

@@ -45,6 +45,7 @@ def run(
     from ivreid.cli.progress import progress_bars
     from ivreid.cli.results_table import show_results
     from ivreid.cli.terminal import Terminal
+    from ivreid.cli.training_summary import show_start
     from ivreid.config import load_config
     from ivreid.config.recipes import COMPACT, PUBLISHED
     from ivreid.demo import STAGES, run_demo
@@ -63,6 +64,7 @@ def run(
         notice=console.print,
         show_results=show_results,
         progress_bars=progress_bars,
+        on_start=show_start,
     )
     _next(made.training.folder, settings, console)
 

@@ -76,7 +76,7 @@ def run(
     """
     from ivreid.cli.rank_output import print_error, training_bars
     from ivreid.cli.studies import check_study_options, study_and_show
-    from ivreid.cli.training_summary import show_summary
+    from ivreid.cli.training_summary import show_start, show_summary
     from ivreid.config import load_config
     from ivreid.distributed.failure import fail_once
     from ivreid.distributed.processes import process_from_environment
@@ -86,7 +86,6 @@ def run(
 
     process = process_from_environment()
     console = Terminal(stderr=True, quiet=not process.is_main)
-
     with fail_once(process, print_error):
         check_study_options(trial, trials)
         words: list[str | tuple[str, Any]] = list(overrides or [])
@@ -114,6 +113,7 @@ def run(
                 preparing=preparing,
                 progress=tick,
                 notice=console.print,
+                on_start=show_start,
                 loggers=logger or (),
             )
     show_summary(summary, Terminal(quiet=not process.is_main), again(plugins))

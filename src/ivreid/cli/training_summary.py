@@ -1,8 +1,10 @@
-"""What `ivreid train` says at the end of one run."""
+"""What `ivreid train` says before the first step of a run, and at its end."""
 
 from __future__ import annotations
 
 import shlex
+import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 from ivreid.cli.invocation import command
@@ -10,6 +12,19 @@ from ivreid.cli.terminal import Terminal
 
 if TYPE_CHECKING:
     from ivreid.training import Summary
+    from ivreid.training.start import StartSummary
+
+INDENT = 9
+"""Columns of the subject before a sentence."""
+
+
+def show_start(start: StartSummary) -> None:
+    """What the run is, a line a subject; on a terminal a long one goes on under its beginning, broken at words."""
+    console = Terminal(stderr=True)
+    width = max(console.width - INDENT, INDENT) if console.is_terminal else sys.maxsize
+    for word, sentence in start.lines():
+        first, *more = textwrap.wrap(sentence, width, break_long_words=False, break_on_hyphens=False)
+        console.print("\n".join([f"{word:<{INDENT}}{first}", *(" " * INDENT + line for line in more)]))
 
 
 def show_summary(summary: Summary, console: Terminal, more: str) -> None:

@@ -29,6 +29,7 @@ from ivreid.io.images import (
 from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
 from ivreid.io.outputs import OutputKind, check_output, json_with, starting_with
+from ivreid.io.sizes import folder_bytes, free_bytes, size_in_words
 from ivreid.io.value_range import REFUSE, ValueRange, parse_value_range, to_grey
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "check_output",
     "file_hash",
     "fingerprint",
+    "folder_bytes",
+    "free_bytes",
     "inspect_image",
     "is_leftover",
     "is_picture",
@@ -55,6 +58,7 @@ __all__ = [
     "read_image_bytes",
     "remove_leftovers",
     "size_in_header",
+    "size_in_words",
     "starting_with",
     "to_grey",
     "to_rgb",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,9 @@ from ivreid.types import Notice
 
 WARM_STEPS, FIRST_STEPS = 2, 3
 """Steps that are not timed, and those that tell how many more to time."""
+
+QUICK_STEPS = 12
+"""At most, for a rough answer."""
 
 SHARE = 0.05
 """Of the minutes, what measuring may take where steps are short; it comes on top of them."""
@@ -88,3 +92,23 @@ def seconds_per_step(
     roughly = timed(FIRST_STEPS)
     more = int(broadcast(process, SHARE * 60 * minutes / max(roughly, 1e-9))) - FIRST_STEPS
     return timed(more) if more > FIRST_STEPS else roughly
+
+
+def quick_seconds(
+    take_step: Callable[[], object], wait: Callable[[], object], *, spend: float = 1.5
+) -> float:
+    """How long a step takes, roughly: the first is not counted unless it alone takes longer than may be spent.
+
+    Args:
+        take_step: Takes one.
+        wait: Returns when the device has done what it was given.
+        spend: Seconds in all.
+    """
+    times: list[float] = []
+    began = time.perf_counter()
+    while not times or (time.perf_counter() - began < spend and len(times) < QUICK_STEPS):
+        started = time.perf_counter()
+        take_step()
+        wait()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[1:] or times)

@@ -8,11 +8,12 @@ In several processes all take every step together and hold the same state after 
 
 from __future__ import annotations
 
+import copy
 import itertools
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil
@@ -38,19 +39,20 @@ from ivreid.machine import naming_memory
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
 from ivreid.training.batch_checks import check_batch
-from ivreid.training.budget import seconds_per_step, settle_steps
+from ivreid.training.budget import quick_seconds, seconds_per_step, settle_steps
 from ivreid.training.health import Diverged
 from ivreid.training.log import Callback
 from ivreid.training.loggers import check_loggers
-from ivreid.training.optimizer import set_rates
+from ivreid.training.optimizer import make_optimizer, set_rates
 from ivreid.training.precision import autocast
 from ivreid.training.random_state import own_random_state, seed_step
 from ivreid.training.resuming import check_same_everywhere
 from ivreid.training.run_lock import open_run_folder
 from ivreid.training.saving import LoopState, Position, Saver
 from ivreid.training.schedule import progress, rate_factor, tell_what_is_late
-from ivreid.training.setup import build_run_parts, settle_range, tell_division
+from ivreid.training.setup import RunParts, build_run_parts, settle_range, tell_division
 from ivreid.training.signals import StopSignal, TrainingStopped
+from ivreid.training.start import StartSummary, describe_start
 from ivreid.training.step_log import StepLog, open_log
 from ivreid.types import Progress
 
@@ -80,6 +82,7 @@ def train(
     preparing: Progress | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] = lambda _: None,
+    on_start: Callable[[StartSummary], None] | None = None,
     on_validation: Callable[[dict[str, Any]], None] | None = None,
     loggers: Sequence[str | Callback] = (),
 ) -> Summary:
@@ -95,6 +98,8 @@ def train(
         preparing: Called with (done, total) while images are drawn or decoded before the first step.
         progress: Called with (steps done, steps in all); the second may move a little, for epochs differ in length.
         notice: Called with a line for people: validations, and where a resumed run stands.
+        on_start: Called with what the run is before its first step. How long it will take is measured for it, in one
+            process: a second or two, or a step or two where those take longer.
         on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
             stops the run, which can be resumed.
         loggers: Where else the log goes: "wandb", "mlflow", or callables that receive every row as a
@@ -146,6 +151,10 @@ def train(
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)
             with naming_memory(saver.what_to_lower):
+                if on_start is not None and process.is_main and not run.position.is_end(config):
+                    epoch, seconds = run.position.epoch, quick_measure(config, parts, folder)
+                    done = run.done_of(epoch, parts.loader.batches_in(epoch))
+                    on_start(describe_start(config, parts, folder, done, epoch, seconds))
                 run.fit()
         return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
 
@@ -158,11 +167,34 @@ def measure_step(
     Every random number of a run comes from its seed, so the run itself is the same with and without.
     """
     parts = build_run_parts(config, process, initial_weights=False, progress=preparing)
+    with trial_steps(config, parts, folder) as (take_step, wait):
+        return seconds_per_step(take_step, wait, process, minutes)
+
+
+def quick_measure(config: Config, parts: RunParts, folder: RunFolder) -> float | None:
+    """Seconds of a step, of a copy's, in a second or two; None for several processes, and for what cannot be copied."""
+    if not parts.process.is_single or config.compile:
+        return None
+    try:
+        network = copy.deepcopy(parts.network)
+    except (RuntimeError, TypeError):
+        return None
+    optimizer = make_optimizer(config.optimizer, network.parameter_groups(config.optimizer.lr), parts.device)
+    scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.scaler.is_enabled())
+    copied = replace(parts, network=network, optimizer=optimizer, average=None, scaler=scaler)
+    with trial_steps(config, copied, folder) as (take_step, wait):
+        return quick_seconds(take_step, wait)
+
+
+@contextmanager
+def trial_steps(
+    config: Config, parts: RunParts, folder: RunFolder
+) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
+    """Steps that no one keeps: what takes one, and what waits for the device."""
     saver = Saver(config, parts, folder)
-    state = saver.beginning()
-    log = StepLog(None, state.health, parts.device, scaled=parts.scaler.is_enabled())
-    run = Run(saver, state, log, StopSignal(process), lambda _: None)
-    run.model = data_parallel(process, parts.network)
+    log = StepLog(None, saver.beginning().health, parts.device, scaled=parts.scaler.is_enabled())
+    run = Run(saver, saver.beginning(), log, StopSignal(parts.process), lambda _: None)
+    run.model = data_parallel(parts.process, parts.network)
     parts.network.begin_epoch(0)
 
     def wait() -> None:
@@ -170,11 +202,7 @@ def measure_step(
             torch.cuda.synchronize(parts.device)
 
     with closing(run.batches()) as batches, naming_memory(saver.what_to_lower):
-
-        def take_step() -> None:
-            run.step(list(islice(batches, config.accumulate)), 0, 1)
-
-        return seconds_per_step(take_step, wait, process, minutes)
+        yield lambda: run.step(list(islice(batches, config.accumulate)), 0, 1), wait
 
 
 class Run:
