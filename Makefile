@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ivreid needs Python 3.11 or newer; say make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): PyTorch is large, this takes a minute or two the first time."
-	@$(BIN)/python -m pip install --quiet --progress-bar on --constraint constraints.txt --editable '.[dev,tune,tensorboard,wandb,mlflow,video,export,search,parquet,serve]'
+	@$(BIN)/python -m pip install --quiet --progress-bar on --constraint constraints.txt --editable '.[dev,tune,tensorboard,wandb,mlflow,video,export,search,parquet,serve,postgres]'
 	@touch $@
 
 demo: install

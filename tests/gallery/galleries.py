@@ -8,9 +8,11 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+from postgres_server import server
 
 from ivreid.gallery import Binding, Crop, Store
 from ivreid.gallery.local import LocalStore
+from ivreid.gallery.postgres import PostgresStore
 from ivreid.types import Modality
 
 DIMENSION = 8
@@ -28,8 +30,22 @@ def reopen_local(folder: Path) -> Store:
     return LocalStore(folder / "gallery")
 
 
+def make_postgres(folder: Path, binding: Binding = BINDING) -> Store:
+    weights, url = folder / "given.safetensors", server().url()
+    weights.write_bytes(b"weights")
+    (folder / "url").write_text(url)
+    return PostgresStore.create(url, binding, weights)
+
+
+def reopen_postgres(folder: Path) -> Store:
+    return PostgresStore((folder / "url").read_text())
+
+
 Maker = Callable[[Path], Store]
-STORES: dict[str, tuple[Maker, Maker]] = {"local": (make_local, reopen_local)}
+STORES: dict[str, tuple[Maker, Maker]] = {
+    "local": (make_local, reopen_local),
+    "postgres": (make_postgres, reopen_postgres),
+}
 """How a store is made in a folder, and opened again."""
 
 

@@ -25,8 +25,10 @@ def forms(vector: np.ndarray) -> list[bytes]:
     ]
 
 
-def remains(folder: Path, things: Sequence[bytes], ids: Sequence[str] = ()) -> list[str]:
-    """The files that hold a part of any of these, or an id as text or bytes."""
+def remains(
+    folder: Path, things: Sequence[bytes], ids: Sequence[str] = (), *, since: float = 0.0
+) -> list[str]:
+    """The files, of those changed since a time, that hold a part of any of these, or an id as text or bytes."""
     wanted = [part for one in things for part in needles(one)]
     wanted += [part for one in ids for part in (one.encode(), bytes.fromhex(one))]
     by_start: dict[int, list[bytes]] = {}
@@ -35,7 +37,8 @@ def remains(folder: Path, things: Sequence[bytes], ids: Sequence[str] = ()) -> l
     starts = np.array(list(by_start), dtype=np.uint64)
     found = []
     for path in sorted(folder.rglob("*")):
-        data = path.read_bytes() if path.is_file() else b""
+        looked_at = path.is_file() and path.stat().st_mtime >= since
+        data = path.read_bytes() if looked_at else b""
         for shift in range(8):  # every offset, eight bytes at a time
             words = np.frombuffer(data[shift:], dtype=np.uint64, count=max(0, len(data) - shift) // 8)
             for at in np.flatnonzero(np.isin(words, starts)):

@@ -260,3 +260,10 @@ def test_making_a_gallery_is_whole_or_nothing(tmp_path: Path, monkeypatch: pytes
     made = make_local(tmp_path)
     made.close()
     assert reopen_local(tmp_path).binding == BINDING
+
+
+def test_a_quality_that_is_a_whole_number_is_no_damage(tmp_path: Path) -> None:
+    store = make_local(tmp_path)
+    store.add([crop(1, quality=1), crop(2, quality=0), crop(3, quality=-0.0)], vectors([1, 2, 3]))
+    assert store.verify().problems == ()
+    store.close()

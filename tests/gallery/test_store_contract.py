@@ -69,7 +69,8 @@ class Galleries(RuleBasedStateMachine):
         self.store: Store = self.make(Path(self.folder.name))
 
     def teardown(self) -> None:
-        self.store.close()
+        if hasattr(self, "store"):  # a server may not be there to begin with
+            self.store.close()
         self.folder.cleanup()
 
     @rule(numbers=st.lists(NUMBERS, max_size=12))

@@ -11,7 +11,22 @@ from ivreid.gallery.store import Binding, Store
 from ivreid.paths import user_path
 from ivreid.reading import clean
 
-SCHEMES: dict[str, tuple[Callable[[str], Store], Callable[[str, Binding, Path], Store]]] = {}
+
+def _open_postgres(url: str) -> Store:
+    from ivreid.gallery.postgres import PostgresStore
+
+    return PostgresStore(url)
+
+
+def _create_postgres(url: str, binding: Binding, weights: Path) -> Store:
+    from ivreid.gallery.postgres import PostgresStore
+
+    return PostgresStore.create(url, binding, weights)
+
+
+SCHEMES: dict[str, tuple[Callable[[str], Store], Callable[[str, Binding, Path], Store]]] = dict.fromkeys(
+    ("postgresql", "postgres"), (_open_postgres, _create_postgres)
+)
 """For each scheme of a URL, what opens a store there and what makes one."""
 
 

@@ -64,3 +64,9 @@ def rounding(dimension: int) -> tuple[float, float]:
     """
     length = 2.0**-11 + dimension**0.5 * 2.0**-25
     return (dimension + 2) * 2.0**-24 * (1 + length) ** 2, length
+
+
+def closest(product: float, deviation: float, query: HalfArray) -> float:
+    """The smallest distance from a stored query (D,) that a stored row may have whose product with it is at most this."""
+    length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
+    return 1 - product / (length * (1 - deviation if product > 0 else 1 + deviation)) - 1e-12

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ivreid.gallery.local.blocks import Block, Run, as_runs, rows_of
 from ivreid.gallery.local.kernels import Part, candidates
-from ivreid.gallery.vectors import HalfArray, distances, rounding
+from ivreid.gallery.vectors import HalfArray, closest, distances, rounding
 from ivreid.gallery.where import Where
 from ivreid.types import IntArray
 
@@ -64,7 +64,7 @@ def nearest(
         for query, (places, floor) in zip(left, proposed, strict=True):
             decided, last = _decided(rows, numbers[places], queries[query], k)
             found[query] = decided
-            if floor > -np.inf and not last < _closest(floor + error, deviation, queries[query]):
+            if floor > -np.inf and not last < closest(floor + error, deviation, queries[query]):
                 unproven.append(query)
         left, wanted = unproven, wanted * 8
     return found
@@ -76,12 +76,6 @@ def _pieces(parts: Sequence[tuple[Block, Run]]) -> list[Part]:
     if len(parts) < MANY_RUNS or rows / len(parts) > SHORT_RUN:
         return [(block.matrix, run) for block, run in parts]
     return [(np.concatenate([block.matrix[start:stop] for block, (start, stop) in parts]), (0, rows))]
-
-
-def _closest(product: float, deviation: float, query: HalfArray) -> float:
-    """The smallest distance that a row with at most this product may have."""
-    length = float(np.sqrt(np.square(query.astype(np.float64)).sum()))
-    return 1 - product / (length * (1 - deviation if product > 0 else 1 + deviation)) - 1e-12
 
 
 class _Rows:

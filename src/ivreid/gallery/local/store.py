@@ -21,10 +21,11 @@ from ivreid.gallery.local.database import FILE, Catalogue, note_change
 from ivreid.gallery.local.nearest import Changed, Decided, nearest, runs_of
 from ivreid.gallery.local.refusals import erasures, inherit, refused
 from ivreid.gallery.local.removal import Removal
-from ivreid.gallery.local.rows import INSERT, SELECT, condition, row_digest, to_crop, to_row
+from ivreid.gallery.local.rows import INSERT, condition
 from ivreid.gallery.local.verify import verify
 from ivreid.gallery.local.view import Views
 from ivreid.gallery.record import Crop, from_microseconds
+from ivreid.gallery.rows import SELECT, row_digest, to_crop, to_row
 from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
 from ivreid.gallery.vectors import HalfArray, stored
 from ivreid.gallery.where import EVERYTHING, Where

@@ -10,8 +10,8 @@ import numpy as np
 from ivreid.errors import IvreidError
 from ivreid.gallery.local.cache import Cache
 from ivreid.gallery.local.database import Catalogue
-from ivreid.gallery.local.rows import SELECT, row_digest, to_crop
 from ivreid.gallery.local.view import Views
+from ivreid.gallery.rows import SELECT, row_digest, to_crop
 from ivreid.gallery.store import Report
 from ivreid.types import Progress
 

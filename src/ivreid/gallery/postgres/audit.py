@@ -1,0 +1,33 @@
+"""A row of the audit, written in the transaction of what it tells of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ivreid.gallery.postgres.connections import Session
+from ivreid.gallery.record import from_microseconds, microseconds
+from ivreid.gallery.store import AuditRow
+
+
+def write_audit(session: Session, action: str, purpose: str, detail: Mapping[str, Any]) -> None:
+    """Add a row within the transaction at hand."""
+    session.run(
+        "INSERT INTO audit (time, action, purpose, detail) VALUES (:time, :action, :purpose, :detail)",
+        time=microseconds(datetime.now(UTC)),
+        action=action,
+        purpose=purpose,
+        detail=json.dumps(detail, ensure_ascii=True, allow_nan=False),
+    )
+
+
+def read_audit(session: Session, last: int | None) -> tuple[AuditRow, ...]:
+    """The rows, oldest first."""
+    sql = "SELECT number, time, action, purpose, detail FROM audit ORDER BY number DESC LIMIT CAST(:last AS bigint)"
+    rows = session.run(sql, last=last)
+    return tuple(
+        AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
+        for number, time, action, purpose, detail in reversed(rows)
+    )
