@@ -14,6 +14,7 @@ from ivreid.protocols import Result
 from ivreid.report import write_report
 from ivreid.synthetic import SynthSummary
 from ivreid.training import Summary, draw_people, train
+from ivreid.training.estimate import estimate_run
 from ivreid.training.start import StartSummary
 from ivreid.types import Notice, ProgressBars, no_progress_bars
 
@@ -69,6 +70,8 @@ def run_demo(
     """
     if config.out is None:
         raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
+    if not config.out.is_dir() and (expected := estimate_run(config)) is not None:
+        notice(f"this will take {expected}")
     stage(1, STAGES[0])
     with progress_bars("Drawing") as (drawing,):
         people = draw_people(config.data, drawing)

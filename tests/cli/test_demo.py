@@ -27,13 +27,15 @@ def test_the_call_tells_each_stage_and_the_command_uses_what_it_made(ivreid, tmp
         show_results=shown.extend,
     )
     assert stages == list(enumerate(STAGES, start=1))
-    assert made.people.identities == 16 and f"{made.people.images:,} pictures of 16 people" in lines[0]
+    assert lines[0].startswith("this will take about ") and "drawing, " in lines[0]
+    assert made.people.identities == 16 and f"{made.people.images:,} pictures of 16 people" in lines[1]
     assert list(made.results) == shown and shown[0].options["draw"] == "agw"
     assert made.report == tmp_path / "run" / "report.html" and str(made.report) in lines[-1]
     weights = (tmp_path / "run" / "weights.safetensors").read_bytes()
 
     done = ivreid("demo", *(word for one in words for word in ("--set", one)))
     assert done.status == 0, done.err
+    assert "this will take" not in done.err  # nothing is left to do
     assert "already there" in done.err and "4 of 4  Report" in done.err
     assert done.err.index("What to try next") > done.err.index("report.html: open it in a browser")
     assert "Rank-1" in done.out

@@ -39,8 +39,9 @@ def run(
 ) -> None:
     """The whole story on synthetic data: draw people, train, evaluate by the SYSU-MM01 protocol, report.
 
-    Takes about ten minutes on two cores. What is already there is used again: stop it with Ctrl-C and the same
-    command goes on from where it stood. To begin anew, delete the run folder.
+    Takes about ten minutes on two cores; how long it takes here is measured and said first. What is already there
+    is used again: stop it with Ctrl-C and the same command goes on from where it stood. To begin anew, delete the
+    run folder.
     """
     from ivreid.cli.progress import progress_bars
     from ivreid.cli.results_table import show_results

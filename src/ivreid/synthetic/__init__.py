@@ -2,6 +2,13 @@
 
 from ivreid.synthetic.contact_sheet import write_contact_sheet
 from ivreid.synthetic.dataset_request import DEFAULT_GAP
-from ivreid.synthetic.generate import SynthSummary, synthesise
+from ivreid.synthetic.generate import SynthSummary, is_drawn, picture_identities, synthesise
 
-__all__ = ["DEFAULT_GAP", "SynthSummary", "synthesise", "write_contact_sheet"]
+__all__ = [
+    "DEFAULT_GAP",
+    "SynthSummary",
+    "is_drawn",
+    "picture_identities",
+    "synthesise",
+    "write_contact_sheet",
+]

@@ -26,6 +26,7 @@ from ivreid.synthetic.dataset_request import DEFAULT_GAP, DatasetRequest
 from ivreid.synthetic.layouts import LAYOUTS
 from ivreid.synthetic.render import draw_moment, render
 from ivreid.synthetic.streams import generator
+from ivreid.synthetic.surface import Band
 from ivreid.types import Progress
 
 SUMMARY, UNFINISHED = SYNTHETIC, "synthetic.unfinished.json"
@@ -65,6 +66,24 @@ def _identity(seed: int, pid: int) -> Identity:
 def plan_dataset(request: DatasetRequest) -> DatasetPlan:
     """Everything the requested dataset holds."""
     return LAYOUTS[request.layout].plan(request.seed, request.identities, request.images)
+
+
+def picture_identities(
+    layout: str, identities: int, images: int, seed: int = 0
+) -> tuple[list[int], list[bool]]:
+    """Whom each picture of a dataset will show, and whether by infrared; nothing is drawn.
+
+    Raises:
+        UsageError: As `synthesise`.
+    """
+    planned = plan_dataset(DatasetRequest(layout, identities, images, (128, 64), seed, DEFAULT_GAP))
+    infrared = [planned.cameras[one.camera].band is not Band.VISIBLE for one in planned.pictures]
+    return [one.pid for one in planned.pictures], infrared
+
+
+def is_drawn(root: Path | str) -> bool:
+    """Whether a whole drawn dataset lies there."""
+    return Path(root, SUMMARY).is_file()
 
 
 def draw_picture(request: DatasetRequest, planned: DatasetPlan, picture: PlannedPicture) -> Image.Image:
