@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ivreid.export import export_model
     from ivreid.gallery import Gallery
     from ivreid.inference import Embedder, embed_folder, load
+    from ivreid.inventory import list_runs
     from ivreid.methods import register_method
     from ivreid.methods.checkpoint_import import import_checkpoint
     from ivreid.owndata import Answers, init_dataset
@@ -63,6 +64,7 @@ _HOMES = {
     "export_model": "ivreid.export",
     "import_checkpoint": "ivreid.methods.checkpoint_import",
     "init_dataset": "ivreid.owndata",
+    "list_runs": "ivreid.inventory",
     "load": "ivreid.inference",
     "load_config": "ivreid.config",
     "load_dataset": "ivreid.datasets",
@@ -114,6 +116,7 @@ __all__ = [
     "export_model",
     "import_checkpoint",
     "init_dataset",
+    "list_runs",
     "load",
     "load_config",
     "load_dataset",

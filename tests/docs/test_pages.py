@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,7 @@ def test_every_verb_is_a_public_call():
     assert {verb.split()[0] for verb in rows} == set(VERBS)
     for verb, row in rows.items():
         calls = re.findall(r"ivreid\.(\w+)", row)
-        assert calls and all(hasattr(ivreid, call) for call in calls), verb
+        assert calls and all(hasattr(ivreid, call) or find_spec(f"ivreid.{call}") for call in calls), verb
     rooms = {entry.name for entry in PACKAGE.iterdir()} | {entry.stem for entry in PACKAGE.iterdir()}
     assert not set(ivreid.__all__) & rooms  # a public name never hides a room, nor a room a name
 

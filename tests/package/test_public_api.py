@@ -33,6 +33,7 @@ NAMES = [
     "export_model",
     "import_checkpoint",
     "init_dataset",
+    "list_runs",
     "load",
     "load_config",
     "load_dataset",

@@ -22,6 +22,7 @@ VERBS = {
     "train": "Train a model from a configuration file (YAML, or the published INI).",
     "config": "Look at configurations: packaged ones, and every key.",
     "tune": "Search for better hyper-parameters on validation identities.",
+    "runs": "List the runs in a folder: state, best figures, size.",
     "evaluate": "Evaluate a trained model by its dataset's protocol.",
     "score": "Score anyone's features file by a protocol; needs no model.",
     "compare": "Compare two results files: difference, interval, warnings.",
