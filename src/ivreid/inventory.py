@@ -18,6 +18,9 @@ from ivreid.training.run_lock import LOCK
 from ivreid.yaml_text import read_yaml
 
 SEARCH = "study.db"
+Figures = tuple[float | None, float | None, str]
+"""Rank-1, mAP, and what they were measured on."""
+NO_FIGURES: Figures = (None, None, "")
 
 
 @dataclass(frozen=True)
@@ -85,14 +88,16 @@ def _entries(folder: Path) -> Iterator[RunEntry]:
 def _run(path: Path) -> RunEntry:
     folder = RunFolder(path)
     tree = _tree(folder.config)
-    figures = _tested(folder.results) or _validated(folder.metrics)
+    rank1, mean_ap, measured_on = _tested(folder.results) or _validated(folder.metrics) or NO_FIGURES
     return RunEntry(
         path,
         "run",
         str(_part(tree, "method").get("name", "")),
         str(_part(tree, "data").get("dataset", "")),
         _state(folder, tree),
-        *(figures or (None, None, "")),
+        rank1,
+        mean_ap,
+        measured_on,
         folder_bytes(path),
         _changed(path),
     )
@@ -102,17 +107,20 @@ def _several(path: Path, kind: str) -> RunEntry:
     below = sorted(path.glob("trials/*" if kind == "search" else "*"))
     runs = [one for one in below if (one / "config.yaml").is_file()]
     tree = _tree(runs[0] / "config.yaml") if runs else {}
-    figures = _tested(path / "results.json")
+    figures: Figures = _tested(path / "results.json") or NO_FIGURES
     if kind == "search":
         scores = [found for one in runs if (found := _validated(one / "metrics.jsonl"))]
-        figures = max(scores, key=lambda found: found[0], default=None)
+        figures = max(scores, key=lambda found: found[0] or 0.0, default=NO_FIGURES)
+    rank1, mean_ap, measured_on = figures
     return RunEntry(
         path,
         kind,
         str(_part(tree, "method").get("name", "")),
         str(_part(tree, "data").get("dataset", "")),
         f"{len(runs)} run{'s' * (len(runs) != 1)}",
-        *(figures or (None, None, "")),
+        rank1,
+        mean_ap,
+        measured_on,
         folder_bytes(path),
         _changed(path),
     )
@@ -163,7 +171,7 @@ def _part(tree: dict[str, Any], key: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _tested(results: Path) -> tuple[float, float, str] | None:
+def _tested(results: Path) -> Figures | None:
     """Rank-1 and mAP of the first result, which is the one asked for first."""
     try:
         first = read_results(results)[0]
@@ -172,7 +180,7 @@ def _tested(results: Path) -> tuple[float, float, str] | None:
     return first.mean["rank1"], first.mean["mAP"], "test"
 
 
-def _validated(metrics: Path) -> tuple[float, float, str] | None:
+def _validated(metrics: Path) -> Figures | None:
     try:
         rows = [row for row in read_log(metrics) if row.get("kind") == "validation"]
         best = max(rows, key=lambda row: float(row["rank1"]), default=None)

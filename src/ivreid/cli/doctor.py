@@ -17,6 +17,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="List the image caches, in PATH or where they are by default.")
+    ] = False,
+    clean: Annotated[
+        bool, typer.Option("--clean", help="With --cache: delete those that no run will read again.")
+    ] = False,
+    clean_all: Annotated[
+        bool, typer.Option("--clean-all", help="With --cache: delete all; runs build them anew.")
+    ] = False,
 ) -> None:
     """Say what this machine offers, or verify what lies on disk.
 
@@ -26,7 +35,16 @@ def run(
     With PATH: every file is read whole and compared with the digests and checksums it was written with. Exit
     status: 0 all sound, 1 something is damaged or outdated, 2 nothing to verify.
     """
-    if paths:
+    from ivreid.errors import UsageError
+
+    if (clean or clean_all) and not cache:
+        raise UsageError("--clean and --clean-all go with --cache: ivreid doctor --cache --clean")
+    if cache:
+        from ivreid.cli.cache_text import show_caches
+
+        for folder in [*paths] if paths else [None]:
+            show_caches(folder, clean=clean, everything=clean_all)
+    elif paths:
         _verify(paths)
     else:
         _examine()

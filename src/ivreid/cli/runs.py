@@ -34,8 +34,8 @@ def run(
     table.add_column("folder", overflow="fold", min_width=12)
     table.add_column("method", overflow="fold")
     table.add_column("state", overflow="fold")
-    for name in ("Rank-1", "mAP", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for head in ("Rank-1", "mAP", "size"):
+        table.add_column(head, justify="right", no_wrap=True)
     for one in found:
         mark = " val" if one.measured_on == "validation" else ""
         name = one.path.relative_to(folder) if one.path != folder else one.path

@@ -2,6 +2,7 @@
 
 from ivreid.data.augment import Augmented, Augmenter
 from ivreid.data.cache import CacheKey, ImageCache, build_cache, default_cache_folder, open_cache
+from ivreid.data.cache_folder import CacheEntry, clean_caches, list_caches
 from ivreid.data.loader import Batch, TrainingSet, TrainLoader, open_training_set
 from ivreid.data.pixels import decode, exchange_channels, normalise, resize, to_tensor
 from ivreid.data.planning import BatchSampler, EpochPlan, check_world_size
@@ -33,6 +34,7 @@ __all__ = [
     "Batch",
     "BatchSampler",
     "BatchSettings",
+    "CacheEntry",
     "CacheKey",
     "CrossModalityBatchSampler",
     "DecodedImages",
@@ -50,10 +52,12 @@ __all__ = [
     "available_cores",
     "build_cache",
     "check_world_size",
+    "clean_caches",
     "decode",
     "default_cache_folder",
     "exchange_channels",
     "find_unreadable",
+    "list_caches",
     "make_sampler",
     "measure_value_range",
     "normalise",

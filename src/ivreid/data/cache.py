@@ -23,7 +23,7 @@ from ivreid.data.cache_file import MARK, CacheFile, write_cache_file
 from ivreid.data.pixels import Filter, Pixels, decode
 from ivreid.data.workers import prefetch
 from ivreid.errors import DataError, ImageError
-from ivreid.io import REFUSE, ValueRange, fingerprint, remove_leftovers, try_lock
+from ivreid.io import REFUSE, ValueRange, fingerprint, free_bytes, remove_leftovers, size_in_words, try_lock
 from ivreid.paths import user_path
 from ivreid.types import BoolArray, Progress
 
@@ -209,10 +209,11 @@ def build_cache(
         The unreadable images: relative path -> reason. Their rows are black and marked.
 
     Raises:
-        DataError: The file cannot be written (full disk, read-only folder).
+        DataError: The file cannot be written (full disk, read-only folder), or will not fit.
     """
     height, width = key.size
     count = len(key.paths)
+    _refuse_without_room(path.parent, count * height * width * 3)
     problems: dict[str, str] = {}
 
     def make(row: int) -> tuple[Pixels, str]:
@@ -231,6 +232,16 @@ def build_cache(
 
     write_cache_file(path, key.metadata(), key.paths, key.size, rows())
     return problems
+
+
+def _refuse_without_room(folder: Path, needed: int) -> None:
+    free = free_bytes(folder)
+    if needed > free:
+        raise DataError(
+            f"the image cache needs {size_in_words(needed)} in {folder}, where {size_in_words(free)} are free; make room "
+            "(ivreid doctor --cache --clean), name another folder (IVREID_CACHE=DIR), or go without (--set "
+            "data.cache=false)"
+        )
 
 
 def open_cache(
