@@ -12,7 +12,7 @@ from postgres_server import server
 
 from ivreid.gallery import Binding, Crop, Store
 from ivreid.gallery.local import LocalStore
-from ivreid.gallery.postgres import PostgresStore
+from ivreid.gallery.postgres import PostgresStore, ShardedStore
 from ivreid.types import Modality
 
 DIMENSION = 8
@@ -41,10 +41,22 @@ def reopen_postgres(folder: Path) -> Store:
     return PostgresStore((folder / "url").read_text())
 
 
+def make_shards(folder: Path, binding: Binding = BINDING) -> Store:
+    weights, urls = folder / "given.safetensors", ",".join(server().url() for _ in range(3))
+    weights.write_bytes(b"weights")
+    (folder / "url").write_text(urls)
+    return ShardedStore.create(urls, binding, weights)
+
+
+def reopen_shards(folder: Path) -> Store:
+    return ShardedStore((folder / "url").read_text())
+
+
 Maker = Callable[[Path], Store]
 STORES: dict[str, tuple[Maker, Maker]] = {
     "local": (make_local, reopen_local),
     "postgres": (make_postgres, reopen_postgres),
+    "shards": (make_shards, reopen_shards),
 }
 """How a store is made in a folder, and opened again."""
 

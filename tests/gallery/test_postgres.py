@@ -12,14 +12,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from galleries import BINDING, START, crop, make_local, make_postgres, picture, reopen_postgres, vectors
+from galleries import (
+    BINDING,
+    START,
+    crop,
+    make_local,
+    make_postgres,
+    make_shards,
+    picture,
+    reopen_postgres,
+    vectors,
+)
 from gallery_bytes import forms, remains
 from postgres_server import PostgresServer, server
 
 from ivreid.errors import CheckpointError, DataError, UsageError
 from ivreid.gallery import Binding, Crop, Where
 from ivreid.gallery.move import copy
-from ivreid.gallery.postgres import PostgresStore
+from ivreid.gallery.opening import open_store
+from ivreid.gallery.postgres import PostgresStore, ShardedStore
 from ivreid.gallery.vectors import stored
 from ivreid.types import Modality
 
@@ -44,10 +55,11 @@ def own() -> Iterator[PostgresServer]:
     made.stop()
 
 
-def test_answers_equal_the_local_stores_to_the_last_tie(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharded", [False, True])
+def test_answers_equal_the_local_stores_to_the_last_tie(tmp_path: Path, sharded: bool) -> None:
     binding = Binding("f", D, "test")
-    crops, rows = crops_and_vectors(1200)
-    near, far = make_local(tmp_path, binding), make_postgres(tmp_path, binding)
+    crops, rows = crops_and_vectors(900)
+    near, far = make_local(tmp_path, binding), (make_shards if sharded else make_postgres)(tmp_path, binding)
     for store in (near, far):
         store.add(crops, rows)
     queries = np.concatenate([rows[:6], np.random.default_rng(8).standard_normal((6, D))])
@@ -344,3 +356,50 @@ def test_a_lock_that_somebody_holds_ends_the_erasure_and_nothing_is_erased(
     assert store.count() == 2 and store.known([crop(1)]).known == (crop(1).id,)
     assert store.erase(Where(ids=frozenset([crop(1).id]))).crops == 1
     store.close()
+
+
+def test_a_shard_that_does_not_answer_is_named(tmp_path: Path, own: PostgresServer) -> None:
+    (tmp_path / "given.safetensors").write_bytes(b"weights")
+    urls = [server().url(), own.url()]
+    store = ShardedStore.create(",".join(urls), BINDING, tmp_path / "given.safetensors")
+    numbers = list(range(40))
+    store.add([crop(n) for n in numbers], vectors(numbers))
+    assert all(shard.count() > 5 for shard in store._shards)
+    again = ShardedStore(",".join(reversed(urls)))  # in any order
+    assert [h.crop.id for h in again.search(vectors([3]), k=40).hits[0]] == [
+        h.crop.id for h in store.search(vectors([3]), k=40).hits[0]
+    ]
+    again.close()
+    with pytest.raises(UsageError, match="is one of 2 shards of a gallery; give the addresses of all"):
+        open_store(urls[0])
+    with pytest.raises(DataError, match=r"these are the shards \[1\] of a gallery of 2"):
+        ShardedStore(urls[0])
+    lone = PostgresStore.create(server().url(), BINDING, tmp_path / "given.safetensors")
+    with pytest.raises(DataError, match="are no shards of one gallery"):
+        ShardedStore(f"{urls[0]},{server().url(lone.server.schema)}")
+    lone.close()
+    own.kill()
+    for ask in (
+        lambda: store.search(vectors([1])),
+        store.count,
+        lambda: store.delete(Where(cameras=frozenset(["gate"]))),
+        lambda: ShardedStore(",".join(urls)),
+    ):
+        with pytest.raises(DataError, match=f"{own.home}.*the server does not answer"):
+            ask()
+    own.start()
+    left = sum(crop(n).camera != "gate" for n in numbers)
+    store.delete(Where(cameras=frozenset(["gate"])))  # repeated when it is back
+    assert store.count() == left and store.verify().problems == ()
+    store.close()
+    with pytest.raises(DataError, match="the gallery is closed"):
+        store.count()
+
+
+def test_shards_are_made_on_all_servers_or_on_none(tmp_path: Path) -> None:
+    (tmp_path / "given.safetensors").write_bytes(b"weights")
+    first, taken = server().url(), server().url()
+    PostgresStore.create(taken, BINDING, tmp_path / "given.safetensors").close()
+    with pytest.raises(UsageError, match="there is a schema"):
+        ShardedStore.create(f"{first},{taken}", BINDING, tmp_path / "given.safetensors")
+    ShardedStore.create(f"{first},{server().url()}", BINDING, tmp_path / "given.safetensors").close()

@@ -178,7 +178,9 @@ class Galleries(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", STORES)
 def test_a_store_answers_as_a_dictionary_would(kind: str) -> None:
     machine = type(f"{kind.title()}Galleries", (Galleries,), {"kind": kind})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=20))
+    run_state_machine_as_test(
+        machine, settings=settings(max_examples=10 if kind == "shards" else 25, stateful_step_count=20)
+    )
 
 
 @pytest.fixture(params=STORES)

@@ -13,15 +13,24 @@ from ivreid.reading import clean
 
 
 def _open_postgres(url: str) -> Store:
-    from ivreid.gallery.postgres import PostgresStore
+    from ivreid.gallery.postgres import PostgresStore, ShardedStore
 
-    return PostgresStore(url)
+    if "," in url:
+        return ShardedStore(url)
+    store = PostgresStore(url)
+    if "shards" in store.meta:
+        store.close()
+        raise UsageError(
+            f"{store.address} is one of {store.meta['shards']} shards of a gallery; give the addresses of all, with "
+            "commas between"
+        )
+    return store
 
 
 def _create_postgres(url: str, binding: Binding, weights: Path) -> Store:
-    from ivreid.gallery.postgres import PostgresStore
+    from ivreid.gallery.postgres import PostgresStore, ShardedStore
 
-    return PostgresStore.create(url, binding, weights)
+    return (ShardedStore if "," in url else PostgresStore).create(url, binding, weights)
 
 
 SCHEMES: dict[str, tuple[Callable[[str], Store], Callable[[str, Binding, Path], Store]]] = dict.fromkeys(

@@ -24,16 +24,16 @@ BEYOND = (
 )
 
 
-def delete(connections: Connections, where: Where) -> int:
+def delete(connections: Connections, where: Where, step: str = "") -> int:
     """Take rows out of every answer; their bytes stay until the server's vacuum comes by."""
     wanted, values = condition(where)
     with connections.writing() as session:
         rows = session.run(f"DELETE FROM crop WHERE {wanted} RETURNING 1", **values)
-        write_audit(session, "delete", "", {"crops": len(rows), "where": str(where)})
+        write_audit(session, "delete", "", _detail(len(rows), where, step))
     return len(rows)
 
 
-def erase(connections: Connections, where: Where) -> Receipt:
+def erase(connections: Connections, where: Where, step: str = "") -> Receipt:
     """Remove rows and bytes, and refuse the pixels ever after.
 
     Raises:
@@ -43,15 +43,15 @@ def erase(connections: Connections, where: Where) -> Receipt:
         raise UsageError(
             "nothing says what to erase; name ids, a tracklet, a person, a camera or a time, or drop the whole schema"
         )
-    return _removed(connections, "erase", where, refuse=True)
+    return _removed(connections, "erase", where, step, refuse=True)
 
 
-def expire(connections: Connections, older_than: datetime) -> Receipt:
+def expire(connections: Connections, older_than: datetime, step: str = "") -> Receipt:
     """Remove rows and bytes of crops taken before a time."""
-    return _removed(connections, "expire", Where(stop=checked_time(older_than)), refuse=False)
+    return _removed(connections, "expire", Where(stop=checked_time(older_than)), step, refuse=False)
 
 
-def _removed(connections: Connections, action: str, where: Where, *, refuse: bool) -> Receipt:
+def _removed(connections: Connections, action: str, where: Where, step: str, *, refuse: bool) -> Receipt:
     """One transaction: every day that loses a row gets a new table with those that stay, and the old one is dropped.
 
     The server removes a dropped table's files when it commits, and a killed one does so when it starts again.
@@ -63,7 +63,7 @@ def _removed(connections: Connections, action: str, where: Where, *, refuse: boo
             refuse_pixels(session, {pixels for _, pixels in found})
         days = {time // DAY for time, _ in found}
         _rewrite(session, days, wanted, values)
-        write_audit(session, action, "", {"crops": len(found), "where": str(where)})
+        write_audit(session, action, "", _detail(len(found), where, step))
     now = datetime.now(UTC)
     if not found and not refuse:
         return Receipt(action, 0, now, ("no crop is so old",), BEYOND)
@@ -73,6 +73,17 @@ def _removed(connections: Connections, action: str, where: Where, *, refuse: boo
         *(("their pixels are refused from now on",) if refuse else ()),
     )
     return Receipt(action, len(found), now, done, BEYOND)
+
+
+def _detail(crops: int, where: Where, step: str) -> dict[str, object]:
+    """What the audit keeps of a removal.
+
+    Args:
+        crops: How many went.
+        where: Which.
+        step: Names a removal that shards make together; empty without shards.
+    """
+    return {"crops": crops, "where": str(where), **({"step": step} if step else {})}
 
 
 def _rewrite(session: Session, days: Collection[int], wanted: str, values: dict[str, object]) -> None:

@@ -164,9 +164,12 @@ class PostgresStore:
         """The nearest crops, see `Store.search`."""
         if k < 1:
             raise UsageError(f"k is {k}; it must be 1 or more")
-        half = stored(queries, self.binding.dimension, "queries")
+        return self.search_stored(stored(queries, self.binding.dimension, "queries"), where, k)
+
+    def search_stored(self, queries: HalfArray, where: Where, k: int) -> Found:
+        """As `search`, for queries (Q, D) that `vectors.stored` has made already."""
         with self._connections.reading() as session:
-            return Found(*nearest(session, where, half, k))
+            return Found(*nearest(session, where, queries, k))
 
     def get(self, ids: Collection[str]) -> dict[str, Crop]:
         """Crops by id, see `Store.get`."""
@@ -250,13 +253,13 @@ class PostgresStore:
         modalities = {kind.value: kinds.get(kind.value, 0) for kind in Modality}
         return Summary(sum(cameras.values()), cameras, modalities, tracklets, first, last, int(size))
 
-    def delete(self, where: Where) -> int:
+    def delete(self, where: Where, *, step: str = "") -> int:
         """Take crops out of every answer, see `Store.delete`."""
-        return removal.delete(self._connections, where)
+        return removal.delete(self._connections, where, step)
 
-    def erase(self, where: Where) -> Receipt:
+    def erase(self, where: Where, *, step: str = "") -> Receipt:
         """Remove crops and their bytes for good, see `Store.erase`."""
-        return removal.erase(self._connections, where)
+        return removal.erase(self._connections, where, step)
 
     def erasures(self) -> tuple[Erasures, ...]:
         """What it refuses, see `Store.erasures`."""
@@ -268,9 +271,9 @@ class PostgresStore:
         with self._connections.writing() as session:
             inherit(session, erasures)
 
-    def expire(self, older_than: datetime) -> Receipt:
+    def expire(self, older_than: datetime, *, step: str = "") -> Receipt:
         """Remove old crops and their bytes, see `Store.expire`."""
-        return removal.expire(self._connections, older_than)
+        return removal.expire(self._connections, older_than, step)
 
     def verify(self, *, progress: Progress | None = None) -> Report:
         """Compare everything with what was written, see `Store.verify`."""
@@ -290,6 +293,11 @@ class PostgresStore:
         """The audit's rows, oldest first."""
         with self._connections.reading() as session:
             return read_audit(session, last)
+
+    def drop(self) -> None:
+        """Remove the gallery with everything in it; for one that was just made in vain."""
+        with self._connections.writing() as session:
+            session.run(f'DROP SCHEMA "{self.server.schema}" CASCADE')
 
     def close(self) -> None:
         """Let go of the connections."""

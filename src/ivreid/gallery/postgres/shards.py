@@ -1,0 +1,318 @@
+"""A gallery over several databases: each holds the crops whose pixels fall to it, all are asked at once."""
+
+from __future__ import annotations
+
+import heapq
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ivreid.errors import DataError, UsageError
+from ivreid.gallery.postgres.store import PostgresStore
+from ivreid.gallery.record import Crop
+from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
+from ivreid.gallery.vectors import HalfArray, stored
+from ivreid.gallery.where import EVERYTHING, Where
+from ivreid.types import Progress, as_array
+
+T = TypeVar("T")
+
+
+def urls_of(address: str) -> list[str]:
+    """The URLs of an address, which commas separate."""
+    return [url.strip() for url in address.split(",")]
+
+
+class ShardedStore:
+    """A store whose crops lie in several databases.
+
+    A crop's pixels decide where it lies, so that what refuses erased pixels is beside them. A shard that does not
+    answer is an error that names it. What is added or removed is whole on each shard, not over all of them: after an
+    error the call may be repeated.
+
+    Args:
+        address: The URLs of all shards, in any order, with commas between.
+
+    Raises:
+        DataError: A shard does not answer, is missing, or is of another gallery.
+    """
+
+    def __init__(self, address: str) -> None:
+        opened: list[PostgresStore] = []
+        try:
+            for url in urls_of(address):
+                opened.append(PostgresStore(url))
+            self._shards = _ordered(opened)
+        except BaseException:
+            for shard in opened:
+                shard.close()
+            raise
+        self.binding: Binding = self._shards[0].binding
+        self._closed = False
+        self._pool = ThreadPoolExecutor(len(opened), thread_name_prefix="shard")
+
+    @classmethod
+    def create(cls, address: str, binding: Binding, weights: Path | str) -> ShardedStore:
+        """Make a gallery on all shards or on none, and open it.
+
+        Raises:
+            UsageError: Something is there, or one address twice.
+            DataError: A shard does not answer, or lacks something.
+        """
+        urls, name = urls_of(address), secrets.token_hex(8)
+        made: list[PostgresStore] = []
+        try:
+            for number, url in enumerate(urls):
+                extra = {"gallery": name, "shard": str(number), "shards": str(len(urls))}
+                made.append(PostgresStore.create(url, binding, weights, extra))
+        except BaseException:
+            for shard in made:
+                with suppress(DataError):
+                    shard.drop()
+            raise
+        finally:
+            for shard in made:
+                shard.close()
+        return cls(address)
+
+    @property
+    def address(self) -> str:
+        """All URLs, without passwords."""
+        return ",".join(shard.address for shard in self._shards)
+
+    def weights(self) -> Path:
+        """The model's weights, fetched once for each machine."""
+        return self._shards[0].weights()
+
+    def _all(self, ask: Callable[[PostgresStore], T]) -> list[T]:
+        """What every shard says; the first error only after all have finished."""
+        if self._closed:
+            raise DataError(f"{self.address}: the gallery is closed; open it again")
+        futures = [self._pool.submit(ask, shard) for shard in self._shards]
+        errors = [error for future in futures if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
+        return [future.result() for future in futures]
+
+    def _of(self, pixels: str) -> int:
+        return int(pixels[-8:], 16) % len(self._shards)
+
+    def add(
+        self, crops: Sequence[Crop], vectors: Any, pictures: Sequence[bytes | None] | None = None
+    ) -> Added:
+        """Add crops, each to its shard, see `Store.add`."""
+        if not crops:
+            return Added()
+        half = stored(vectors, self.binding.dimension)  # all are looked at before any is added
+        raw = np.atleast_2d(as_array(vectors, "vectors"))
+        pictures = [None] * len(crops) if pictures is None else pictures
+        if not len(crops) == len(half) == len(pictures):
+            raise DataError(
+                f"{len(crops)} crops, {len(half)} vectors and {len(pictures)} pictures; give one each"
+            )
+        rows = self._rows(crops)
+        chosen = [[pictures[at] for at in mine] for mine in rows]
+
+        def add(shard: PostgresStore) -> Added:
+            number = self._shards.index(shard)
+            mine = rows[number]
+            return shard.add([crops[at] for at in mine], raw[mine], chosen[number]) if mine else Added()
+
+        return _merged(crops, self._all(add))
+
+    def _rows(self, crops: Sequence[Crop]) -> list[list[int]]:
+        rows: list[list[int]] = [[] for _ in self._shards]
+        for at, crop in enumerate(crops):
+            rows[self._of(crop.pixels)].append(at)
+        return rows
+
+    def known(self, crops: Sequence[Crop]) -> Added:
+        """What `add` would say, see `Store.known`."""
+        rows = self._rows(crops)
+        return _merged(
+            crops, self._all(lambda shard: shard.known([crops[at] for at in rows[self._shards.index(shard)]]))
+        )
+
+    def search(self, queries: Any, where: Where = EVERYTHING, k: int = 20) -> Found:
+        """The nearest crops of all shards, by distance and id, see `Store.search`."""
+        if k < 1:
+            raise UsageError(f"k is {k}; it must be 1 or more")
+        half = stored(queries, self.binding.dimension, "queries")
+        found = self._all(lambda shard: shard.search_stored(half, where, k))
+
+        def best(query: int) -> tuple[Hit, ...]:
+            hits = (hit for one in found for hit in one.hits[query])
+            return tuple(heapq.nsmallest(k, hits, key=lambda hit: (hit.distance, hit.crop.id)))
+
+        return Found(tuple(map(best, range(len(half)))), sum(one.searched for one in found))
+
+    def get(self, ids: Collection[str]) -> dict[str, Crop]:
+        """Crops by id, see `Store.get`."""
+        return {name: crop for part in self._all(lambda shard: shard.get(ids)) for name, crop in part.items()}
+
+    def picture(self, address: str) -> bytes | None:
+        """A picture by its crop's address, see `Store.picture`."""
+        found = self._all(lambda shard: shard.picture(address))
+        return next((one for one in found if one is not None), None)
+
+    def iterate(
+        self, where: Where = EVERYTHING, *, batch: int = 1000
+    ) -> Iterator[tuple[tuple[Crop, ...], HalfArray, tuple[bytes | None, ...]]]:
+        """Every crop that passes, one shard after the other, see `Store.iterate`."""
+        for shard in self._shards:
+            yield from shard.iterate(where, batch=batch)
+
+    def count(self, where: Where = EVERYTHING, *, tracklets: bool = False) -> int:
+        """How many pass, see `Store.count`."""
+        if not tracklets:
+            return sum(self._all(lambda shard: shard.count(where)))
+        parts = self._all(lambda shard: shard.tracklets(where))
+        return len(set().union(*(names for names, _ in parts))) + sum(loose for _, loose in parts)
+
+    def cameras(self) -> tuple[str, ...]:
+        """The cameras' names, sorted."""
+        return tuple(sorted(set().union(*self._all(lambda shard: shard.cameras()))))
+
+    def has_tracklets(self) -> bool:
+        """Whether any crop has a tracklet."""
+        return any(self._all(lambda shard: shard.has_tracklets()))
+
+    def summary(self) -> Summary:
+        """What all hold, see `Store.summary`."""
+        parts = self._all(lambda shard: shard.summary())
+        names = self._all(lambda shard: shard.tracklets()[0])
+        return Summary(
+            sum(one.crops for one in parts),
+            _added_up([one.cameras for one in parts]),
+            _added_up([one.modalities for one in parts]),
+            len(set().union(*names)),
+            min((one.first for one in parts if one.first is not None), default=None),
+            max((one.last for one in parts if one.last is not None), default=None),
+            sum(one.bytes for one in parts),
+        )
+
+    def delete(self, where: Where) -> int:
+        """Take crops out of every answer, see `Store.delete`."""
+        step = secrets.token_hex(8)
+        return sum(self._all(lambda shard: shard.delete(where, step=step)))
+
+    def erase(self, where: Where) -> Receipt:
+        """Remove crops and their bytes for good on every shard, see `Store.erase`."""
+        step = secrets.token_hex(8)
+        return self._joined(self._all(lambda shard: shard.erase(where, step=step)))
+
+    def expire(self, older_than: datetime) -> Receipt:
+        """Remove old crops and their bytes on every shard, see `Store.expire`."""
+        step = secrets.token_hex(8)
+        return self._joined(self._all(lambda shard: shard.expire(older_than, step=step)))
+
+    def _joined(self, receipts: Sequence[Receipt]) -> Receipt:
+        done = tuple(
+            f"{shard.address}: {line}"
+            for shard, one in zip(self._shards, receipts, strict=True)
+            for line in one.done
+        )
+        first = receipts[0]
+        crops, time = sum(one.crops for one in receipts), max(one.time for one in receipts)
+        return Receipt(first.action, crops, time, done, first.beyond)
+
+    def erasures(self) -> tuple[Erasures, ...]:
+        """What all refuse, see `Store.erasures`."""
+        return tuple(one for part in self._all(lambda shard: shard.erasures()) for one in part)
+
+    def inherit(self, erasures: Sequence[Erasures]) -> None:
+        """Refuse on every shard what another store refuses."""
+        self._all(lambda shard: shard.inherit(erasures))
+
+    def verify(self, *, progress: Progress | None = None) -> Report:
+        """Compare everything with what was written, and whether it lies on its shard, see `Store.verify`."""
+        crops, problems, notes = 0, [], []
+        for number, shard in enumerate(self._shards):
+            report = shard.verify(progress=progress)
+            crops += report.crops
+            problems += [f"{shard.address}: {line}" for line in report.problems]
+            notes += [f"{shard.address}: {line}" for line in report.notes]
+            strays = [c.id for part, _, _ in shard.iterate() for c in part if self._of(c.pixels) != number]
+            problems += [f"{shard.address}: crop {name} belongs on another shard" for name in strays[:50]]
+        return Report(crops, tuple(problems), tuple(notes))
+
+    def compact(self) -> None:
+        """Have every server look at what is new."""
+        self._all(lambda shard: shard.compact())
+
+    def record(self, action: str, *, purpose: str = "", detail: Mapping[str, Any] | None = None) -> None:
+        """Write a row into the audit, which is kept on the first shard."""
+        self._shards[0].record(action, purpose=purpose, detail=detail)
+
+    def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
+        """The audit's rows of all shards by time; a removal is one row."""
+        rows: dict[object, AuditRow] = {}
+        for number, part in enumerate(self._all(lambda shard: shard.audit())):
+            for row in part:
+                step = row.detail.get("step", (number, row.number))
+                before = rows.get(step)
+                crops = row.detail["crops"] + before.detail["crops"] if before else 0
+                rows[step] = replace(before, detail={**before.detail, "crops": crops}) if before else row
+        ordered = sorted(rows.values(), key=lambda row: row.time)
+        numbered = tuple(replace(row, number=number) for number, row in enumerate(ordered, start=1))
+        return numbered if last is None else numbered[max(0, len(numbered) - last) :]
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        self._closed = True
+        self._pool.shutdown()
+        for shard in self._shards:
+            shard.close()
+
+
+def _ordered(opened: Sequence[PostgresStore]) -> list[PostgresStore]:
+    """The shards by their numbers.
+
+    Raises:
+        DataError: They are not all the shards of one gallery.
+    """
+    first = opened[0]
+    for shard in opened:
+        if shard.meta.get("gallery") is None or shard.meta["gallery"] != first.meta.get("gallery"):
+            raise DataError(
+                f"{shard.address} and {first.address} are no shards of one gallery; check the addresses"
+            )
+    numbers = [int(shard.meta["shard"]) for shard in opened]
+    wanted = int(first.meta["shards"])
+    if sorted(numbers) != list(range(wanted)):
+        raise DataError(
+            f"{','.join(shard.address for shard in opened)}: these are the shards {sorted(n + 1 for n in numbers)} of a "
+            f"gallery of {wanted}; give the address of each once, with commas between"
+        )
+    return sorted(opened, key=lambda shard: int(shard.meta["shard"]))
+
+
+def _merged(crops: Sequence[Crop], fates: Sequence[Added]) -> Added:
+    """What the shards said, in the order in which the crops were given."""
+    out: dict[str, list[str]] = {"added": [], "known": [], "erased": []}
+    added = {name for one in fates for name in one.added}
+    erased = {name for one in fates for name in one.erased}
+    for crop in crops:
+        if crop.id in erased:
+            out["erased"].append(crop.id)
+        elif crop.id in added:
+            added.discard(crop.id)  # a second time it is known
+            out["added"].append(crop.id)
+        else:
+            out["known"].append(crop.id)
+    return Added(*(tuple(out[name]) for name in ("added", "known", "erased")))
+
+
+def _added_up(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for part in parts:
+        for name, count in part.items():
+            out[name] = out.get(name, 0) + count
+    return out
