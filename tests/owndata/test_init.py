@@ -65,7 +65,8 @@ def test_what_single_names_say() -> None:
     assert camera_in("0001_c1s1_000151_01") == 1 and camera_in("x-cam_12.b") == 12
     assert camera_in("0001_c1_c2") is None and camera_in("abc1") is None
     assert all(map(is_date, ("2023-05-01", "20230501", "01.05.2023", "2023_05_01_12-30")))
-    assert not any(map(is_date, ("0001", "20239901", "151")))
+    assert all(map(is_date, ("day_2024-03-01", "Session 20240301", "rec-2024.03.01", "date20240301")))
+    assert not any(map(is_date, ("0001", "20239901", "151", "day_7", "p20240301")))
     assert all(map(is_tracklet, ("t0001", "Tracklet_3", "seq12"))) and not is_tracklet("0001")
     assert all(map(says_person, ("p001", "Person_7", "id12", "pid-3"))) and not says_person("0001")
 
@@ -371,3 +372,20 @@ def test_a_wrong_answer_in_a_terminal_is_asked_again(
     assert leave.value.code in (0, None)
     assert "--person 'folder 9' is no answer here" in capsys.readouterr().out
     assert load_dataset("csv", root / "people.csv").pids("test") == (1, 2)
+
+
+def test_folders_of_days_are_nobody_and_every_part_is_an_answer(tmp_path: Path) -> None:
+    names = [
+        f"day_2024-03-0{day}/gate{day}_{kind} pic {person:04}-{shot:04}.png"
+        for day in (1, 2)
+        for kind in ("colour", "thermal")
+        for person in (1, 2, 3)
+        for shot in (1, 2)
+    ]
+    root = pictures(tmp_path / "crops", names)
+    assert "Which part of a picture's path names the person?" in str(asked(root))
+    refused = str(asked(root, person="name 9"))
+    assert "'name 9' is no answer here" in refused and "folder 1" in refused and "name 4" in refused
+    told = Answers(person="Name 4", camera="name 1", across_days="same", same_cameras="apart")
+    made = init_dataset(root, answers=told)
+    assert {pid for pid, _, _ in rows(made).values()} == {"1", "2", "3"}

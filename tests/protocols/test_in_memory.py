@@ -157,6 +157,8 @@ def test_cameras_imply_the_modality_and_contradictions_are_found(sysu):
         UsageError, match=r"say of each image whether it is infrared.*sysu-mm01 and regdb imply"
     ):
         ivreid.score(sysu.vectors, images.pids, images.camids)
+    with pytest.raises(UsageError, match="camids missing: the camera of each image"):
+        ivreid.score(sysu.vectors, images.pids, protocol="sysu-mm01")
 
 
 @pytest.mark.parametrize("as_tensor", [False, True])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ivreid.errors import UsageError
-from ivreid.owndata.answers import Answers, Ask, Question
+from ivreid.owndata.answers import Answers, Ask, Question, check_answer
 from ivreid.owndata.pictures import Picture, Pictures
 from ivreid.owndata.words import MARKET, camera_of, is_date, is_tracklet, modality_of, says_person, split_of
 from ivreid.types import Modality
@@ -54,7 +54,8 @@ def person_of(
     )
     every = [*pictures.parts(), *pictures.columns]
     # any part may be named beforehand, also one that nobody would be asked about
-    part = str(answers.person) if answers.person in every else answers.get(question, ask)
+    given = answers.person
+    part = answers.get(question, ask) if given is None else check_answer("person", given, every)
     lacking = [row.path for row in pictures.rows if part not in row.parts]
     if lacking:
         raise UsageError(

@@ -16,7 +16,9 @@ _CAMERA_IN_NAME = re.compile(
     r"(?:^|[_\-. ])c(?:am(?:era)?)?[-_ ]?0*([0-9]{1,6})(?:s[0-9]+)?(?=$|[_\-. ])", re.IGNORECASE
 )
 _DATE = re.compile(
-    r"(?:19|20)[0-9]{2}[-_.]?[01][0-9][-_.]?[0-3][0-9](?:[-_T ].*)?|[0-3][0-9]\.[01][0-9]\.(?:19|20)[0-9]{2}"
+    r"(?:(?:day|date|session|rec|recording)[-_ ]?)?"
+    r"(?:(?:19|20)[0-9]{2}[-_.]?[01][0-9][-_.]?[0-3][0-9](?:[-_T ].*)?|[0-3][0-9]\.[01][0-9]\.(?:19|20)[0-9]{2})",
+    re.IGNORECASE,
 )
 _TRACKLET = re.compile(r"(?:t|trk|track|tracklet|seq|sequence|clip|scene|frame)[-_ ]?[0-9]+", re.IGNORECASE)
 _PERSON = re.compile(
@@ -56,7 +58,7 @@ def camera_in(stem: str) -> int | None:
 
 
 def is_date(text: str) -> bool:
-    """Whether it is a day, such as 2023-05-01 or 20230501."""
+    """Whether it is a day, such as 2023-05-01, 20230501 or day_2023-05-01."""
     return _DATE.fullmatch(text) is not None
 
 

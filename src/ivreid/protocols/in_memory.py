@@ -119,6 +119,10 @@ def _protocol(protocol: str | Protocol, options: Mapping[str, Any]) -> Protocol:
 def _prepare_whole(given: Mapping[str, Any], distances: Any, protocol: Protocol) -> tuple[Scored, Protocol]:
     images = DescribedImages.of(given, protocol, needs_vectors=distances is None)
     if images.infrared is None:
+        if given.get("camids") is None and protocol.name in telling_cameras():
+            raise UsageError(
+                f"camids missing: the camera of each image, by which {protocol.name} also tells its modality"
+            )
         raise UsageError(
             'say of each image whether it is infrared: modality=["visible", "infrared", ...], or booleans that are '
             f"True for infrared; only the cameras of {' and '.join(telling_cameras())} imply it"
