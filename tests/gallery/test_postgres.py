@@ -387,6 +387,23 @@ def test_a_shard_that_does_not_answer_is_named(tmp_path: Path, own: PostgresServ
     ):
         with pytest.raises(DataError, match=f"{own.home}.*the server does not answer"):
             ask()
+    with pytest.raises(UsageError, match="has no shards"):
+        open_store(urls[0], allow_partial=True)
+    for later in (False, True):  # a shard that is away at first, and one that goes later
+        if later:
+            own.start()
+        partial = open_store(",".join(urls), allow_partial=True)
+        if later:
+            assert partial.search(vectors([1])).notes == ()
+            own.kill()
+        found = partial.search(vectors([1]), k=40)
+        assert found.searched == len(found.hits[0]) == partial.count() and 5 < found.searched < 40
+        (note,) = found.notes
+        assert "PARTIAL ANSWER" in note and str(own.home) in note and "the server does not answer" in note
+        partial.record("search")
+        with pytest.raises(UsageError, match="opened to be read in part"):
+            partial.erase(Where(cameras=frozenset(["gate"])))
+        partial.close()
     own.start()
     left = sum(crop(n).camera != "gate" for n in numbers)
     store.delete(Where(cameras=frozenset(["gate"])))  # repeated when it is back

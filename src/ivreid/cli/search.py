@@ -83,6 +83,12 @@ def run(
     html: Annotated[
         Path | None, typer.Option("--html", help="Also write a page with the pictures", metavar="OUT.html")
     ] = None,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial", help="Of a gallery's shards search those that answer, and say which did not"
+        ),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Find the people of some pictures in a gallery.
@@ -106,7 +112,7 @@ def run(
     where = the_filter(cameras=camera, modality=gallery_modality, start=start, stop=stop, zone=zone)
     if html is not None:
         check_output(html, PAGE, inputs=[one for one in queries if Path(one).exists()])
-    with Gallery.open(gallery, model=model, device=device) as opened:
+    with Gallery.open(gallery, model=model, allow_partial=allow_partial, device=device) as opened:
         asked = _asked(opened, queries, modality, query_camera, exclude_same_camera)
         asked = _seen(asked, query_camera, query_time)
         answer = opened.search_vectors(

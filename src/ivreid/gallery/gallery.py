@@ -69,7 +69,12 @@ class Gallery:
 
     @classmethod
     def open(
-        cls, address: Path | str, *, model: Embedder | Path | str | None = None, **options: Any
+        cls,
+        address: Path | str,
+        *,
+        model: Embedder | Path | str | None = None,
+        allow_partial: bool = False,
+        **options: Any,
     ) -> Gallery:
         """Open a gallery.
 
@@ -77,13 +82,14 @@ class Gallery:
             address: Its folder or URL.
             model: Weights to use in place of the gallery's copy, newly calibrated ones for instance; they must
                 compute the same.
+            allow_partial: Of shards search those that answer; notes say which did not. Nothing can be changed then.
             **options: As `ivreid.load`: device, batch_size, workers.
 
         Raises:
             DataError: No gallery there, a damaged one, or one of a newer version.
             CheckpointError: Another model than the gallery's.
         """
-        store = open_store(address)
+        store = open_store(address, allow_partial=allow_partial)
         try:
             embedder = model if isinstance(model, Embedder) or model is None else load(model, **options)
             return cls(store, embedder, **options)

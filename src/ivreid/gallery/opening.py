@@ -39,14 +39,24 @@ SCHEMES: dict[str, tuple[Callable[[str], Store], Callable[[str, Binding, Path], 
 """For each scheme of a URL, what opens a store there and what makes one."""
 
 
-def open_store(address: str | Path) -> Store:
+def open_store(address: str | Path, *, allow_partial: bool = False) -> Store:
     """The store at an address.
 
+    Args:
+        address: A folder, or a URL.
+        allow_partial: Of shards use those that answer, for reading only.
+
     Raises:
-        UsageError: A URL of an unknown kind.
+        UsageError: A URL of an unknown kind, or parts of what has none.
         DataError: No store there, or a damaged one.
     """
     scheme = scheme_of(address)
+    if allow_partial:
+        if scheme not in SCHEMES or "," not in str(address):
+            raise UsageError(f"{clean(str(address), 200)} has no shards, so it gives no partial answers")
+        from ivreid.gallery.postgres import ShardedStore
+
+        return ShardedStore(str(address), allow_partial=True)
     return _known(scheme)[0](str(address)) if scheme else LocalStore(user_path(address))
 
 

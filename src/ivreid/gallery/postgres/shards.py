@@ -39,17 +39,27 @@ class ShardedStore:
 
     Args:
         address: The URLs of all shards, in any order, with commas between.
+        allow_partial: Answer from the shards that do, and say so in the answer's notes; nothing can be changed then.
 
     Raises:
         DataError: A shard does not answer, is missing, or is of another gallery.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, allow_partial: bool = False) -> None:
+        self._allow_partial = allow_partial
+        self._missing: list[str] = []
         opened: list[PostgresStore] = []
         try:
             for url in urls_of(address):
-                opened.append(PostgresStore(url))
-            self._shards = _ordered(opened)
+                try:
+                    opened.append(PostgresStore(url))
+                except DataError as error:
+                    if not allow_partial:
+                        raise
+                    self._missing.append(str(error))
+            if not opened:
+                raise DataError(f"no shard answers: {self._missing[0]}")
+            self._shards = _ordered(opened, len(self._missing))
         except BaseException:
             for shard in opened:
                 shard.close()
@@ -93,13 +103,32 @@ class ShardedStore:
 
     def _all(self, ask: Callable[[PostgresStore], T]) -> list[T]:
         """What every shard says; the first error only after all have finished."""
+        if self._allow_partial:
+            raise UsageError(f"{self.address} was opened to be read in part; open it whole for this")
+        said, silent = self._asked(ask)
+        if silent:
+            raise silent[0]
+        return said
+
+    def _some(self, ask: Callable[[PostgresStore], T]) -> tuple[list[T], list[str]]:
+        """What every shard says, or where that is allowed those that do, and of the others why not."""
+        if not self._allow_partial:
+            return self._all(ask), []
+        said, silent = self._asked(ask)
+        if not said:
+            raise silent[0]
+        return said, [*self._missing, *map(str, silent)]
+
+    def _asked(self, ask: Callable[[PostgresStore], T]) -> tuple[list[T], list[DataError]]:
         if self._closed:
             raise DataError(f"{self.address}: the gallery is closed; open it again")
         futures = [self._pool.submit(ask, shard) for shard in self._shards]
         errors = [error for future in futures if (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
-        return [future.result() for future in futures]
+        for error in errors:
+            if not isinstance(error, DataError):
+                raise error
+        silent = [error for error in errors if isinstance(error, DataError)]
+        return [future.result() for future in futures if future.exception() is None], silent
 
     def _of(self, pixels: str) -> int:
         return int(pixels[-8:], 16) % len(self._shards)
@@ -145,21 +174,24 @@ class ShardedStore:
         if k < 1:
             raise UsageError(f"k is {k}; it must be 1 or more")
         half = stored(queries, self.binding.dimension, "queries")
-        found = self._all(lambda shard: shard.search_stored(half, where, k))
+        found, silent = self._some(lambda shard: shard.search_stored(half, where, k))
 
         def best(query: int) -> tuple[Hit, ...]:
             hits = (hit for one in found for hit in one.hits[query])
             return tuple(heapq.nsmallest(k, hits, key=lambda hit: (hit.distance, hit.crop.id)))
 
-        return Found(tuple(map(best, range(len(half)))), sum(one.searched for one in found))
+        notes = tuple(f"PARTIAL ANSWER, what lies there was not searched: {reason}" for reason in silent)
+        return Found(tuple(map(best, range(len(half)))), sum(one.searched for one in found), notes)
 
     def get(self, ids: Collection[str]) -> dict[str, Crop]:
         """Crops by id, see `Store.get`."""
-        return {name: crop for part in self._all(lambda shard: shard.get(ids)) for name, crop in part.items()}
+        return {
+            name: crop for part in self._some(lambda shard: shard.get(ids))[0] for name, crop in part.items()
+        }
 
     def picture(self, address: str) -> bytes | None:
         """A picture by its crop's address, see `Store.picture`."""
-        found = self._all(lambda shard: shard.picture(address))
+        found = self._some(lambda shard: shard.picture(address))[0]
         return next((one for one in found if one is not None), None)
 
     def iterate(
@@ -172,22 +204,22 @@ class ShardedStore:
     def count(self, where: Where = EVERYTHING, *, tracklets: bool = False) -> int:
         """How many pass, see `Store.count`."""
         if not tracklets:
-            return sum(self._all(lambda shard: shard.count(where)))
-        parts = self._all(lambda shard: shard.tracklets(where))
+            return sum(self._some(lambda shard: shard.count(where))[0])
+        parts = self._some(lambda shard: shard.tracklets(where))[0]
         return len(set().union(*(names for names, _ in parts))) + sum(loose for _, loose in parts)
 
     def cameras(self) -> tuple[str, ...]:
         """The cameras' names, sorted."""
-        return tuple(sorted(set().union(*self._all(lambda shard: shard.cameras()))))
+        return tuple(sorted(set().union(*self._some(lambda shard: shard.cameras())[0])))
 
     def has_tracklets(self) -> bool:
         """Whether any crop has a tracklet."""
-        return any(self._all(lambda shard: shard.has_tracklets()))
+        return any(self._some(lambda shard: shard.has_tracklets())[0])
 
     def summary(self) -> Summary:
         """What all hold, see `Store.summary`."""
-        parts = self._all(lambda shard: shard.summary())
-        names = self._all(lambda shard: shard.tracklets()[0])
+        parts = self._some(lambda shard: shard.summary())[0]
+        names = self._some(lambda shard: shard.tracklets()[0])[0]
         return Summary(
             sum(one.crops for one in parts),
             _added_up([one.cameras for one in parts]),
@@ -248,8 +280,15 @@ class ShardedStore:
         self._all(lambda shard: shard.compact())
 
     def record(self, action: str, *, purpose: str = "", detail: Mapping[str, Any] | None = None) -> None:
-        """Write a row into the audit, which is kept on the first shard."""
-        self._shards[0].record(action, purpose=purpose, detail=detail)
+        """Write a row into the audit, which is kept on the first shard; in parts on the first that answers."""
+        first, *others = self._shards
+        try:
+            first.record(action, purpose=purpose, detail=detail)
+        except DataError:
+            for shard in others if self._allow_partial else ():
+                with suppress(DataError):
+                    return shard.record(action, purpose=purpose, detail=detail)
+            raise
 
     def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
         """The audit's rows of all shards by time; a removal is one row."""
@@ -272,8 +311,8 @@ class ShardedStore:
             shard.close()
 
 
-def _ordered(opened: Sequence[PostgresStore]) -> list[PostgresStore]:
-    """The shards by their numbers.
+def _ordered(opened: Sequence[PostgresStore], missing: int) -> list[PostgresStore]:
+    """The shards by their numbers, where so many more do not answer.
 
     Raises:
         DataError: They are not all the shards of one gallery.
@@ -286,7 +325,7 @@ def _ordered(opened: Sequence[PostgresStore]) -> list[PostgresStore]:
             )
     numbers = [int(shard.meta["shard"]) for shard in opened]
     wanted = int(first.meta["shards"])
-    if sorted(numbers) != list(range(wanted)):
+    if len(set(numbers)) != len(numbers) or len(numbers) + missing != wanted:
         raise DataError(
             f"{','.join(shard.address for shard in opened)}: these are the shards {sorted(n + 1 for n in numbers)} of a "
             f"gallery of {wanted}; give the address of each once, with commas between"
