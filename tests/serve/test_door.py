@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -260,6 +261,18 @@ def test_fields_are_refused_by_name_without_what_was_sent(client) -> None:
     assert "fusion" in refused(fuse="median")
     for text in (refused(crops="0" * 32), refused(camera="nowhere")):
         assert "the gallery" in text and "/G" not in text
+
+
+def test_no_picture_goes_through_a_file_of_the_machines(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", written.append)
+    large = drawn(1, size=(1000, 900))
+    assert len(large) > 2_000_000
+    with running(folder) as (client, _):
+        answer = client.post("/v1/search", data=NIGHT, files=images(large))
+    assert answer.status_code == 200 and written == []
 
 
 class Held:

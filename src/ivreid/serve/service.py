@@ -18,10 +18,11 @@ from ivreid.gallery.decide import by_calibration
 from ivreid.gallery.gallery import Gallery
 from ivreid.gallery.searching import Query
 from ivreid.gallery.topology import Topology
+from ivreid.reading import clean
 from ivreid.serve.asked import CropsAsked, SearchAsked, checked, the_modality, the_purpose
 from ivreid.serve.embedding import Embedded, Embedding
 from ivreid.serve.figures import Figures
-from ivreid.serve.limits import Limits
+from ivreid.serve.limits import LONGEST_PURPOSE, Limits
 from ivreid.types import UNKNOWN_PID
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,7 @@ class Service:
             answer, pictures = await self._searched(asked, name)
         except BaseException as error:
             why = self.words(error) if isinstance(error, IvreidError) else type(error).__name__
-            purpose = asked.purpose.strip()[:500]
-            detail = {"search": name, "failed": why}
+            purpose, detail = clean(asked.purpose.strip(), LONGEST_PURPOSE), {"search": name, "failed": why}
             written = self._threads.submit(
                 self.gallery.store.record, "search", purpose=purpose, detail=detail
             )
