@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
 
 from ivreid.cli.options import Root, Verb, with_user_paths
-from ivreid.cli.terminal import Terminal, prepare_streams, show_log
+from ivreid.cli.terminal import Terminal, prepare_streams, set_talk, show_log, talk
 from ivreid.errors import DataError, IvreidError, OutOfMemory
 from ivreid.machine import keep_freed_memory
 
@@ -50,6 +51,9 @@ With a real dataset: [cyan]ivreid data check sysu-mm01 ROOT[/cyan], then [cyan]i
 then [cyan]ivreid evaluate RUN_DIR[/cyan]. Exit status: 0 done, 1 a check found problems, 2 wrong use or bad input."""
 
 
+QUIET, VERBOSE = ("--quiet", "-q"), ("--verbose", "-v")
+"""Known before and after the verb."""
+
 STOPPED_BY_SIGNAL = 128
 """Exit statuses from here on are 128 + signal: work stopped on request, which is no error."""
 
@@ -64,7 +68,6 @@ def build_app(verb: str | None) -> typer.Typer:
         cls=Root,
         help=HELP,
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -75,6 +78,8 @@ def build_app(verb: str | None) -> typer.Typer:
         version: bool = typer.Option(
             False, "--version", help="Print the version and leave.", is_eager=True, callback=_version
         ),
+        quiet: bool = typer.Option(False, *QUIET, help="No bars and notes; results and errors alone."),
+        verbose: bool = typer.Option(False, *VERBOSE, help="Say more, and where an error came from."),
     ) -> None:
         pass
 
@@ -103,24 +108,53 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _settle_talk(arguments: list[str]) -> list[str]:
+    """The arguments without --quiet and --verbose, which are obeyed.
+
+    Raises:
+        SystemExit: Both are there.
+    """
+    verb = next((at for at, word in enumerate(arguments) if not word.startswith("-")), 0)
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    found: dict[tuple[str, str], bool] = {}
+    rest = arguments
+    for names in (QUIET, VERBOSE):
+        # a short letter after the verb may be the verb's own, or the value of an option
+        taken = [
+            at for at, word in enumerate(rest[:end]) if word == names[0] or (word == names[1] and at <= verb)
+        ]
+        rest = [word for at, word in enumerate(rest) if at not in taken]
+        end -= len(taken)
+        found[names] = bool(taken)
+    if all(found.values()):
+        Terminal(stderr=True, essential=True).print("error: --quiet and --verbose exclude each other")
+        sys.exit(2)
+    set_talk(quiet=found[QUIET], verbose=found[VERBOSE])
+    return rest
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; an `IvreidError` becomes one message and its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     keep_freed_memory()
     prepare_streams()
     show_log()
-    verb = next((word for word in arguments if not word.startswith("-")), None)
+    arguments = _settle_talk(arguments)
+    completed = os.environ.get("COMP_WORDS", os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
+    verb = next((word for word in arguments or completed if not word.startswith("-")), None)
     try:
         build_app(verb if verb in VERBS else None)(arguments, prog_name="ivreid")
     except IvreidError as error:
-        console = Terminal(stderr=True)
+        console = Terminal(stderr=True, essential=True)
+        if talk.verbose:
+            console.print("".join(traceback.format_exception(error)), end="")
         if error.exit_status < STOPPED_BY_SIGNAL:
             console.print("error:", style="bold red", end=" ")
         console.print(error.on_a_screen())
         sys.exit(error.exit_status)
     except MemoryError as error:
         why = f" ({error})" if str(error) else ""
-        Terminal(stderr=True).print(
+        Terminal(stderr=True, essential=True).print(
             f"error: out of memory{why}; fewer images, or a machine with more, would do"
         )
         sys.exit(OutOfMemory.exit_status)
@@ -131,5 +165,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if error.filename is None:
             raise
         told = DataError(f"cannot use {error.filename}: {error.strerror}")
-        Terminal(stderr=True).print(f"error: {told.on_a_screen()}")
+        Terminal(stderr=True, essential=True).print(f"error: {told.on_a_screen()}")
         sys.exit(told.exit_status)

@@ -10,7 +10,7 @@ from time import monotonic
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from ivreid.cli.terminal import Terminal, above_bars
+from ivreid.cli.terminal import Terminal, above_bars, talk
 
 Tick = Callable[[int, int], None]
 
@@ -39,7 +39,7 @@ def progress_bars(*labels: str) -> Iterator[list[Tick]]:
     while the count does not fall. Lines that are printed meanwhile stand above the bars.
     """
     console = Terminal(stderr=True)
-    if not console.is_terminal:
+    if talk.quiet or not console.is_terminal:
         yield [_plain(label, console) for label in labels]
         return
     bar = [BarColumn(bar_width=None)] if console.width >= NARROW else []

@@ -30,6 +30,6 @@ def print_error(error: BaseException) -> None:
     if not isinstance(error, IvreidError):
         traceback.print_exception(error)
         return
-    console = Terminal(stderr=True)
+    console = Terminal(stderr=True, essential=True)
     console.print("error:", style="bold red", end=" ")
     console.print(str(error))

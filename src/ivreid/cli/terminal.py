@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -33,10 +34,14 @@ class Terminal(Console):
     Args:
         stderr: Write there, as what is no result does.
         wrap: Break long lines at the terminal's width; else the terminal does it, and a copied path stays whole.
+        essential: Printed under --quiet, too: why the program failed.
         options: As rich's `Console`.
     """
 
-    def __init__(self, *, stderr: bool = False, wrap: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, stderr: bool = False, wrap: bool = False, essential: bool = False, **options: Any
+    ) -> None:
+        self.essential = essential
         super().__init__(
             stderr=stderr, soft_wrap=not wrap, markup=False, emoji=False, highlight=False, **options
         )
@@ -45,7 +50,7 @@ class Terminal(Console):
         """Print as rich does; lines for stderr go above the bars that are shown there, which they would else destroy."""
         bars = _shown_bars[-1] if _shown_bars and self.stderr and self._file is None else self
         options.setdefault("soft_wrap", self.soft_wrap)
-        if not self.quiet:
+        if not self.quiet and (self.essential or not (self.stderr and talk.quiet)):
             super(Terminal, bars).print(*objects, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -53,6 +58,21 @@ class Terminal(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
+
+@dataclass
+class Talk:
+    """How much the program says besides its results.
+
+    Attributes:
+        quiet: Nothing but errors.
+        verbose: Also what the library logs on the way, and where an error came from.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+
+talk = Talk()
 
 _shown_bars: list[Terminal] = []
 """The consoles of the bars on the screen, the innermost last."""
@@ -110,6 +130,12 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if os.environ.get("RANK", "0") == "0":
             Terminal(stderr=True).print(self.format(record))
+
+
+def set_talk(*, quiet: bool, verbose: bool) -> None:
+    """Say how much this call of the program says."""
+    talk.quiet, talk.verbose = quiet, verbose
+    logging.getLogger("ivreid").setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def show_log() -> None:
