@@ -71,7 +71,7 @@ def test_every_verb_is_a_public_call():
 def test_the_story_in_python_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", page("python.md"), flags=re.S)
-    exec(compile(code.replace("synthesise(", "synthesise(workers=1, out="), "docs/python.md", "exec"), {})
+    exec(compile(code, "docs/python.md", "exec"), {})
     assert len(re.findall(r"SYSU-MM01.*Rank-1 \d+\.\d% ± \d+\.\d%", capsys.readouterr().out)) == 2
     assert (tmp_path / "run" / "report.html").is_file()
 
@@ -92,6 +92,5 @@ def test_each_part_in_a_loop_of_ones_own_runs(tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", page("own-loop.md"), flags=re.S)
     assert len(blocks) == 6
     for code in blocks:
-        alone = code.replace('synthesise("people",', 'synthesise("people", workers=1,')
-        exec(compile(alone, "docs/own-loop.md", "exec"), names)
+        exec(compile(code, "docs/own-loop.md", "exec"), names)
     assert names["result"].protocol == "regdb"
