@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
@@ -184,3 +185,8 @@ def clean(value: object, limit: int = SHOWN) -> str:
         text = "..." + text[-limit + 3 :]
     shown = "".join(c if c.isprintable() else "?" for c in text[:limit])
     return shown + ("..." if len(text) > limit else "")
+
+
+def shown_address(address: object) -> str:
+    """A folder, or one or more URLs without their passwords."""
+    return clean(re.sub(r"(://[^/@:,]*):[^/,?]*@", r"\1@", str(address)), 1000)

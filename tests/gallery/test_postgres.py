@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -411,6 +412,20 @@ def test_a_shard_that_does_not_answer_is_named(tmp_path: Path, own: PostgresServ
     store.close()
     with pytest.raises(DataError, match="the gallery is closed"):
         store.count()
+
+
+def test_a_verb_shows_no_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from ivreid.cli.main import main
+
+    store = make_postgres(tmp_path)
+    store.add([crop(1)], vectors([1]))
+    url = (tmp_path / "url").read_text().replace("ivreid@", "ivreid:topsecret@")
+    for words in (["verify", url], ["delete", url, "--pid", "7"], ["info", url]):
+        with contextlib.suppress(SystemExit):
+            main(["gallery", *words])
+        said = capsys.readouterr()
+        assert "topsecret" not in said.out + said.err and "error" not in said.err
+    store.close()
 
 
 def test_shards_are_made_on_all_servers_or_on_none(tmp_path: Path) -> None:

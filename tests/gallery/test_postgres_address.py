@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ivreid.errors import UsageError
 from ivreid.gallery.opening import open_store
 from ivreid.gallery.postgres.address import Server, parse
+from ivreid.reading import shown_address
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,15 @@ def test_what_is_left_out_comes_from_the_environment(monkeypatch: pytest.MonkeyP
 def test_a_wrong_url_is_refused_without_its_password(url: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         open_store(url)
+    assert "topsecret" not in str(caught.value)
+
+
+def test_no_form_of_an_address_that_is_shown_holds_a_password() -> None:
+    both = "postgresql://ann:top@secret@h:1/d?schema=a,postgresql://ben:topsecret@[::1]/d"
+    assert shown_address(both) == "postgresql://ann@h:1/d?schema=a,postgresql://ben@[::1]/d"
+    assert shown_address("postgresql://h/d") == "postgresql://h/d" and shown_address(Path("a:b@c")) == "a:b@c"
+    with pytest.raises(UsageError, match="has no shards") as caught:
+        open_store("postgresql://a:topsecret@h/d", allow_partial=True)
     assert "topsecret" not in str(caught.value)
 
 

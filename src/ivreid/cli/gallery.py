@@ -27,6 +27,7 @@ from ivreid.cli.gallery_options import (
     the_zone,
 )
 from ivreid.cli.gallery_removal import delete, erase, expire
+from ivreid.reading import shown_address
 from ivreid.types import Modality
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def create(
 
     with Gallery.create(gallery, model, device="cpu") as made:
         bound = made.store.binding
-        Terminal().print(f"an empty gallery of {bound.name} ({bound.dimension} values a crop) -> {gallery}")
+        Terminal().print(
+            f"an empty gallery of {bound.name} ({bound.dimension} values a crop) -> {shown_address(gallery)}"
+        )
 
 
 @app.command()
@@ -154,7 +157,7 @@ def add(
         parts += [f"{taken.known:,} there already"] if taken.known else []
         parts += [f"{taken.erased:,} refused, for they were erased"] if taken.erased else []
         parts += [f"{len(taken.bad):,} skipped"] if taken.bad else []
-        Terminal().print(f"{', '.join(parts)} -> {gallery}")
+        Terminal().print(f"{', '.join(parts)} -> {shown_address(gallery)}")
 
 
 def _watch(gallery: object, folder: Path, told: Told, every: float, pictures: bool) -> None:
@@ -257,7 +260,7 @@ def show(
     crops, _, _ = next(store.iterate(where, batch=limit), ((), None, ()))
     store.close()
     if missing := set(ids or ()) - {crop.id for crop in crops}:
-        raise UsageError(f"{gallery} has no crop {sorted(missing)[0]}")
+        raise UsageError(f"{shown_address(gallery)} has no crop {sorted(missing)[0]}")
     if json:
         console.print(json_text.dumps([crop.to_json() for crop in crops], indent=1))
         return
@@ -289,7 +292,9 @@ def verify(gallery: Address, json: Json = False) -> None:
     else:
         for line in (*report.problems, *report.notes):
             console.print(line)
-        console.print(f"{report.crops:,} crop(s), {len(report.problems):,} problem(s) in {gallery}")
+        console.print(
+            f"{report.crops:,} crop(s), {len(report.problems):,} problem(s) in {shown_address(gallery)}"
+        )
     if report.problems:
         raise typer.Exit(1)
 

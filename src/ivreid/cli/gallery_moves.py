@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ivreid.cli.gallery_options import Address, Cameras, From, OfModality, To, Zone, the_filter
+from ivreid.reading import shown_address
 
 
 def export(
@@ -57,4 +58,4 @@ def copy(
         added, erased = move(store, target, where, progress=tick)
     store.close()
     refused = f", {erased:,} refused, for they were erased there" if erased else ""
-    Terminal().print(f"{added:,} new crop(s){refused} -> {target}")
+    Terminal().print(f"{added:,} new crop(s){refused} -> {shown_address(target)}")

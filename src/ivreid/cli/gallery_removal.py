@@ -22,6 +22,7 @@ from ivreid.cli.gallery_options import (
     the_filter,
     the_zone,
 )
+from ivreid.reading import shown_address
 
 if TYPE_CHECKING:
     from ivreid.gallery import Receipt
@@ -59,7 +60,7 @@ def delete(
     store = open_store(gallery)
     count = store.delete(where)
     store.close()
-    Terminal().print(f"{count:,} crop(s) deleted from {gallery}: {where}")
+    Terminal().print(f"{count:,} crop(s) deleted from {shown_address(gallery)}: {where}")
 
 
 def erase(

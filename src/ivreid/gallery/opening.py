@@ -9,7 +9,7 @@ from ivreid.errors import UsageError, did_you_mean
 from ivreid.gallery.local import LocalStore
 from ivreid.gallery.store import Binding, Store
 from ivreid.paths import user_path
-from ivreid.reading import clean
+from ivreid.reading import clean, shown_address
 
 
 def _open_postgres(url: str) -> Store:
@@ -53,7 +53,7 @@ def open_store(address: str | Path, *, allow_partial: bool = False) -> Store:
     scheme = scheme_of(address)
     if allow_partial:
         if scheme not in SCHEMES or "," not in str(address):
-            raise UsageError(f"{clean(str(address), 200)} has no shards, so it gives no partial answers")
+            raise UsageError(f"{shown_address(address)} has no shards, so it gives no partial answers")
         from ivreid.gallery.postgres import ShardedStore
 
         return ShardedStore(str(address), allow_partial=True)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from ivreid.errors import UsageError
-from ivreid.reading import clean
+from ivreid.reading import clean, shown_address
 
 SCHEMES = ("postgresql", "postgres")
 DEFAULT_SCHEMA = "ivreid"
@@ -107,9 +107,11 @@ def parse(url: str) -> Server:
         asked = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
         host = parts.hostname or ""
     except ValueError as error:
-        raise UsageError(f"{shown(url)} is no address of a database ({error}); it is {FORM}") from error
+        raise UsageError(
+            f"{shown_address(url)} is no address of a database ({error}); it is {FORM}"
+        ) from error
     if parts.scheme not in SCHEMES or parts.fragment:
-        raise UsageError(f"{shown(url)} is no address of a database; it is {FORM}")
+        raise UsageError(f"{shown_address(url)} is no address of a database; it is {FORM}")
     host = unquote(host) or asked.pop("host", "") or "localhost"
     user = unquote(parts.username or "") or os.environ.get("PGUSER") or getpass.getuser()
     password = unquote(parts.password) if parts.password is not None else os.environ.get("PGPASSWORD")
@@ -118,17 +120,14 @@ def parse(url: str) -> Server:
     near = host in LOCAL or host.startswith("/")
     mode = asked.pop("sslmode", "disable" if near else "verify-full")
     if asked:
-        raise UsageError(f"{shown(url)}: `{clean(next(iter(asked)), 40)}` is unknown; the address is {FORM}")
+        raise UsageError(
+            f"{shown_address(url)}: `{clean(next(iter(asked)), 40)}` is unknown; the address is {FORM}"
+        )
     if mode not in MODES:
-        raise UsageError(f"{shown(url)}: sslmode is {' or '.join(MODES)}, not {clean(mode, 40)!r}")
+        raise UsageError(f"{shown_address(url)}: sslmode is {' or '.join(MODES)}, not {clean(mode, 40)!r}")
     if not _SCHEMA.fullmatch(schema) or schema.startswith("pg_"):
         raise UsageError(
-            f"{shown(url)}: the schema is {clean(schema, 40)!r}; a name has small letters, digits and _, and does "
+            f"{shown_address(url)}: the schema is {clean(schema, 40)!r}; a name has small letters, digits and _, and does "
             "not begin with a digit or pg_"
         )
     return Server(host, port, user, password, database, schema, mode)
-
-
-def shown(url: str) -> str:
-    """A URL to show, without its password."""
-    return clean(re.sub(r"(://[^/@:]*):[^/@]*@", r"\1@", url), 200)
