@@ -48,7 +48,7 @@ TESTS = {
     "data/planning": SAMPLING,
     "data/augment": AUGMENTATION,
     "data/erasing": AUGMENTATION,
-    "training/schedule": ["tests/training/test_parts.py", "tests/training/test_recipes.py"],
+    "training/schedule": ["tests/training/test_parts.py", "tests/training/test_said_not_refused.py"],
 }
 """Modules where a wrong figure would be silent, and the tests that must notice."""
 

@@ -194,6 +194,11 @@ def test_circle_equals_loops(made, options):
     assert value == pytest.approx(loops.circle(x, labels, *options), **EXACT)
 
 
+def test_circle_as_published_when_nothing_is_said():
+    x, labels, _ = batch(4)
+    assert circle_loss(x, labels).item() == pytest.approx(loops.circle(x, labels, 0.5, 64.0), **EXACT)
+
+
 def test_circle_weights_are_constants():
     x, labels, _ = batch(4)
     x.requires_grad_()

@@ -43,6 +43,8 @@ def test_warm_up_rises_in_a_line_and_the_cosine_starts_after_it() -> None:
     both = ScheduleSection(name="cosine", warmup=2)
     assert rate_factor(both, 2, 10) == pytest.approx(1)
     assert rate_factor(both, 6, 10) == pytest.approx(0.5)  # half of the eight epochs left
+    late = ScheduleSection(name="cosine", warmup=1.5)
+    assert rate_factor(late, 1.75, 2) == pytest.approx(0.5)  # half of the half epoch left
 
 
 def test_agw_changes_its_rate_between_epochs_only() -> None:

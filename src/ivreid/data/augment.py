@@ -130,7 +130,7 @@ class _Image:
     """One image being changed: its settings, where it goes, its key (1,) and uniform numbers (24,)."""
 
     def __init__(
-        self, settings: ViewSettings, out: Pixels, key: rng.Keys, draw: Draws, infrared: bool = False
+        self, settings: ViewSettings, out: Pixels, key: rng.Keys, draw: Draws, infrared: bool
     ) -> None:
         self.settings, self.out, self.draw, self._infrared = settings, out, draw, infrared
         self._key = key.view(np.int64)
