@@ -59,8 +59,8 @@ class CsvDataset(Reader):
         faults = _Faults()
         rows: list[tuple[str, _Row, str]] = []
         for where, row in _rows(tree, tree.given.name, faults):
-            if tree.problems.overflow:
-                tree.problems.add(Kind.MALFORMED, where, "the table is not read further: too many problems")
+            if _too_many_problems(tree, where):
+                rows.clear()
                 break
             image = _image(tree, where, row, faults)
             split = row.get("split", "test")
@@ -73,6 +73,8 @@ class CsvDataset(Reader):
         split_of: dict[str, str] = {}
         sizes: dict[str, int] = {}
         for where, (path, pid, camid, modality), split in rows:
+            if _too_many_problems(tree, where):
+                break
             if pid not in numbers:
                 continue
             size = tree.size(path)
@@ -118,6 +120,13 @@ class CsvDataset(Reader):
                     lines.append(f"{path},{pid},{modality},{camid},{split}")
         write_list(root / "people.csv", lines)
         return root / "people.csv"
+
+
+def _too_many_problems(tree: Tree, where: str) -> bool:
+    """Whether no more problems are kept, which is then told."""
+    if tree.problems.overflow:
+        tree.problems.add(Kind.MALFORMED, where, "the table is not read further: too many problems")
+    return tree.problems.overflow
 
 
 def _numbers(
