@@ -30,7 +30,7 @@ from ivreid.gallery.topology import parse_topology
 from ivreid.serve import Service, make_app
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "search.png"
-PLACES = {1: "gate", 2: "yard", 4: "hall", 5: "stairs"}
+PLACES = {1: "gate", 2: "yard", 3: "roof", 4: "hall", 5: "stairs"}
 NIGHT = "cam3"
 TRAVEL = """travel:
   - {between: [roof, gate], least: 60, most: 7200}
@@ -41,15 +41,16 @@ TRAVEL = """travel:
 
 
 def crops(data: Path, people: int) -> list[NewCrop]:
-    """Visible crops of some people through an evening."""
+    """Crops of some people through an evening: infrared on the roof, visible elsewhere."""
     start = datetime(2026, 3, 1, 18, tzinfo=timezone(timedelta(hours=1)))
     found = []
     for number, place in PLACES.items():
+        kind = ivreid.Modality.INFRARED if place == "roof" else ivreid.Modality.VISIBLE
         folders = sorted(path for path in (data / f"cam{number}").iterdir() if path.is_dir())[-people:]
         for row, person in enumerate(folders):
             for n, file in enumerate(sorted(person.glob("*.jpg"))[:3]):
                 when = start + timedelta(minutes=(37 * row + 11 * number) % 290, seconds=4 * n)
-                found.append(NewCrop(image=file, camera=place, time=when, modality=ivreid.Modality.VISIBLE))
+                found.append(NewCrop(image=file, camera=place, time=when, modality=kind))
     return found
 
 
@@ -79,6 +80,9 @@ def main() -> None:
         page.goto(f"http://127.0.0.1:{listening.getsockname()[1]}/")
         page.get_by_label("Purpose").fill("Case 2026-114: who entered by the roof?")
         page.locator("[name=k]").fill("12")
+        page.locator("summary").click()
+        page.locator("[name=query_camera]").select_option("roof")
+        page.locator("[name=query_time]").fill("2026-03-01T22:30:00")
         page.locator("input[type=file]").set_input_files(query)
         page.get_by_role("button", name="Search").click()
         page.locator(".hits > li").first.wait_for()
@@ -87,7 +91,7 @@ def main() -> None:
             page.wait_for_timeout(300)
         page.wait_for_timeout(500)
         picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("RGB")
-        picture = picture.crop((0, 0, picture.width, min(picture.height, 1350)))
+        picture = picture.crop((0, 0, picture.width, min(picture.height, 1420)))
         picture.quantize(128, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(OUT, optimize=True)
         shown.close()
         server.should_exit = True
