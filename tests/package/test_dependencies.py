@@ -25,6 +25,8 @@ MODULES = {
     "python-multipart": "python_multipart",
 }
 """Modules whose distribution has another name."""
+DEVELOPERS = ("dev", "docs", "browser", "postgres-test")
+"""Extras for who works on the project; the package imports nothing of them."""
 
 
 def imported() -> set[str]:
@@ -47,7 +49,7 @@ def required() -> dict[str, set[str]]:
 
 @pytest.mark.skipif(not (ROOT / "pyproject.toml").is_file(), reason="not a checkout")
 def test_every_import_is_required_and_every_requirement_imported() -> None:
-    lists = {extra: names for extra, names in required().items() if extra not in ("dev", "docs", "browser")}
+    lists = {extra: names for extra, names in required().items() if extra not in DEVELOPERS}
     everything = set().union(*lists.values())
     brought = {"huggingface_hub", "click", "starlette"}  # by timm, typer and fastapi
     behind = {
