@@ -44,7 +44,7 @@ def no_work(monkeypatch):
     monkeypatch.setattr("ivreid.evaluation.evaluate_model.embed_samples", begin)
     monkeypatch.setattr("ivreid.evaluation.stored_calibration.embed_samples", begin)
     monkeypatch.setattr("ivreid.analysis.score_features", begin)
-    monkeypatch.setattr("ivreid.report.write.build_report", begin)
+    monkeypatch.setattr("ivreid.report.write.make_page", begin)
     monkeypatch.setattr("ivreid.methods.checkpoint_import.import_published", begin)
 
 

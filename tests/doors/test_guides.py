@@ -40,7 +40,7 @@ def blocks(page: str, heading: str, language: str = "python") -> list[str]:
 @pytest.mark.parametrize("source", ["iv_reid", "agw"])
 def test_a_method_is_one_file_copied(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The guide's own commands, on fewer people."""
-    copy, sed, train, evaluate = blocks("methods.md", "Adding a method", "")[0].strip().splitlines()
+    copy, sed, draw, train, evaluate = blocks("methods.md", "Adding a method", "")[0].strip().splitlines()
     copy = copy.partition("#")[0].replace("src/", f"{ROOT}/src/").replace("iv_reid", source)
     sed = sed.replace("IVReID", "IVReID" if source == "iv_reid" else "AGW").replace(
         '"iv-reid"', f'"{source.replace("_", "-")}"'
@@ -48,8 +48,10 @@ def test_a_method_is_one_file_copied(source: str, tmp_path: Path, monkeypatch: p
     for command in (copy, sed):
         subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
+    tiny = draw.replace("--identities 40 --images 4 --size 96x48", "--identities 12 --images 2 --size 32x16")
+    assert tiny != draw and run(*tiny.split()[1:], "--workers", "1") == 0
     small = (
-        "data={size: [32, 16], workers: 0, root: people, synthetic: {identities: 12, images: 2, size: [32, 16]}}",
+        "data={size: [32, 16], workers: 0, root: people}",
         "batch={identities: 2, instances: 2}",
         "augment={padding: 2}",
         "epochs=1",
@@ -113,7 +115,7 @@ def test_the_protocol_of_the_guide_scores(tmp_path: Path, capsys: pytest.Capture
     for mode in ("hall", "yard"):
         assert run(*score, "--mode", mode) == 0
         out = capsys.readouterr().out
-        assert f"Patrol, {mode}, image CMC" in out and "3 of 3 queries" in out
+        assert f"Patrol, {mode}, image CMC" in out and "3 queries x 3 images" in out
     assert run(*score, "--mode", "roof") == 2
     assert "mode 'roof' does not fit patrol; it takes hall, yard" in capsys.readouterr().err
     assert PROTOCOLS["patrol"].choices == {"mode": ("hall", "yard")}

@@ -23,8 +23,8 @@ from ivreid.methods.iv_reid import IVReID
 from ivreid.plugins import load_plugin
 from ivreid.protocols import Protocol, make_protocol
 
-NOT_BY_NAME = {"FixedTrial"}
-"""Classes that only a function makes."""
+NOT_BY_NAME = {"FixedTrial", "MixedGallery", "OpenSet"}
+"""Classes that only a function makes, of another protocol."""
 
 
 def write(path: Path, text: str) -> Path:

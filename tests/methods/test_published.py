@@ -107,7 +107,7 @@ def changed(small: Path, path: Path, **changes) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base__conv1__weight": None}, "not an IV-ReID checkpoint: it lacks 'base.conv1.weight'"),
+        ({"base__conv1__weight": None}, "not a checkpoint of IV-ReID: it lacks 'base.conv1.weight'"),
         ({"share_classifier__weight": None}, "it lacks 'share_classifier.weight'"),
         ({"base__layer1__0__conv1__weight": None}, "'backbone.layer1.0.conv1.weight' is missing"),
         ({"base__layer1__0__extra": torch.ones(2)}, "'backbone.layer1.0.extra' is unknown"),

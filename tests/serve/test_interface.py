@@ -154,8 +154,12 @@ def test_operations(client, service) -> None:
     assert refused.status_code == 503 and refused.headers["retry-after"]
 
 
-def test_a_log_holds_neither_pictures_nor_names_nor_vectors(client, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_log_holds_neither_pictures_nor_names_nor_vectors(
+    client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ivreid"), "propagate", True)  # a verb called before turns it off
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="ivreid")
     found = client.post("/v1/search", data=NIGHT, files=images(drawn(77))).json()
     hit = found["results"][0]["hits"][0]
     client.get(hit["picture"])

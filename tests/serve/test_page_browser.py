@@ -15,6 +15,7 @@ from served import drawn, fill, running
 
 from ivreid.gallery.topology import parse_topology
 from ivreid.serve import Tokens
+from time_limits import seconds
 
 BROWSER = os.environ.get("IVREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
 ]
 TOKEN = "search-token-search-token"
+sync_api.expect.set_options(timeout=1000 * seconds(60))  # guards against hanging, no verdict on speed
 DROP = """async ([name, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const held = new DataTransfer();

@@ -99,16 +99,15 @@ def test_a_folder_in_which_no_curves_can_be_written(tiny_config: Make) -> None:
     (config.out / "tensorboard").write_text("a file in the way")
     told: list[str] = []
     train(config, notice=told.append)
-    assert "no TensorBoard curves: cannot write" in told[0] and "File exists" in told[0]
+    (line,) = (line for line in told if "TensorBoard" in line)
+    assert "no TensorBoard curves: cannot write" in line and "File exists" in line
 
 
 def test_without_tensorboard_a_run_goes_on(tiny_config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)
     told: list[str] = []
     run = train(tiny_config(epochs=1), notice=told.append).folder
-    assert (
-        told[0] == "no TensorBoard curves: tensorboard is not installed (pip install 'ivreid[tensorboard]')"
-    )
+    assert "no TensorBoard curves: tensorboard is not installed (pip install 'ivreid[tensorboard]')" in told
     assert not (run / "tensorboard").exists()
 
 

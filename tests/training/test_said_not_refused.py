@@ -155,6 +155,6 @@ def test_an_embedding_that_does_not_fit_names_the_batch_size(monkeypatch: pytest
         "iv-reid", {"backbone": "test_efficientnet", "pretrained": None}, 4, size=(32, 16)
     )
     embedder = Embedder(network, Preprocessing(size=(32, 16)), batch_size=7)
-    monkeypatch.setattr(embedder, "_forward", lambda *_: too_much())
+    monkeypatch.setattr(embedder, "_plain", lambda *_: too_much())
     with pytest.raises(OutOfMemory, match=r"embedding 7 images of 32x16 .* on cpu; lower .*--batch-size"):
         embedder.embed(np.zeros((9, 32, 16, 3), dtype=np.uint8), "visible")
