@@ -95,7 +95,7 @@ def test_drop_filter_review_and_save(visit, server) -> None:
     page = visit(address(server))
     assert page.locator("#calibration").inner_text().startswith("No calibration")
     drop(page)
-    assert page.locator("#preview img").count() == 1
+    sync_api.expect(page.locator("#preview img")).to_have_count(1)
     assert hits(page).count() == 0  # a purpose is missing, so nothing was sent
     page.get_by_label("Purpose").fill("case 7")
     page.get_by_role("button", name="Search").click()
