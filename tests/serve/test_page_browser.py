@@ -15,7 +15,7 @@ from served import drawn, fill, running
 
 from ivreid.gallery.topology import parse_topology
 from ivreid.serve import Tokens
-from time_limits import seconds
+from time_limits import seconds, wait_until
 
 BROWSER = os.environ.get("IVREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
@@ -34,6 +34,12 @@ DROP = """async ([name, data]) => {
   for (const kind of ["dragenter", "dragover", "drop"])
     document.getElementById("drop").dispatchEvent(new DragEvent(kind, { dataTransfer: held, bubbles: true, cancelable: true }));
 }"""
+
+
+def pictures_are_there(page) -> None:
+    """Asked from here: a page of this policy may not evaluate what waits inside it."""
+    every = "[...document.querySelectorAll('.hits img')].every((i) => i.complete && i.naturalWidth > 0)"
+    wait_until(lambda: page.evaluate(every))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +89,7 @@ def address(server) -> str:
 
 
 def drop(page, number: int = 77) -> None:
+    page.wait_for_load_state()  # before it, nothing listens
     page.evaluate(DROP, [f"night-{number}.png", base64.b64encode(drawn(number)).decode()])
 
 
@@ -104,9 +111,7 @@ def test_drop_filter_review_and_save(visit, server) -> None:
     shown = [float(one) for one in re.findall(r"distance ([0-9.]+)", page.locator(".hits").inner_text())]
     assert shown == sorted(shown) and len(shown) == 6
     assert page.locator(".word").all_inner_texts() == ["not calibrated"] * 6
-    page.wait_for_function(
-        "[...document.querySelectorAll('.hits img')].every((i) => i.complete && i.naturalWidth > 0)"
-    )
+    pictures_are_there(page)
 
     page.get_by_label("gate", exact=True).check()
     page.get_by_label("From").fill("2026-03-01T21:30")
@@ -203,9 +208,7 @@ def test_one_signs_in_with_a_token(visit, filled: Path) -> None:
         page.get_by_label("Purpose").fill("signed in")
         drop(page)
         sync_api.expect(hits(page)).to_have_count(6)
-        page.wait_for_function(
-            "[...document.querySelectorAll('.hits img')].every((i) => i.complete && i.naturalWidth > 0)"
-        )
+        pictures_are_there(page)
         page.keyboard.press("s")
         sync_api.expect(hits(page).nth(0)).to_have_attribute("data-verdict", "same")
         assert TOKEN not in page.evaluate("document.cookie")
