@@ -9,9 +9,9 @@ image size, optimiser and schedule (a vision transformer of like cost where the 
 into the minutes are measured first. Two worlds: the demo's, and another that no method was tuned on, with other
 people, another layout and a wider gap between the modalities; each model is tested on both.
 
-A cell is one method, world and seed, in a folder of its own below `--out`: stopped at any time, the same command
-goes on in the cell it was in and does only what is missing. After each cell `docs/leaderboard.md` is written anew
-from all that are finished. Run it on a quiet machine: steps that others delay are steps not made.
+A cell is one method, world and seed. Stopped at any time, the same command goes on in the cell it was in (its run lies
+below `--runs`) and does only what is missing. What a cell found lands below `--out`, which is part of the repository, so
+that the table grows over days and machines; after each cell `docs/leaderboard.md` is written anew from all that are there. Run it on a quiet machine: steps that others delay are steps not made.
 """
 
 from __future__ import annotations
@@ -145,12 +145,12 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
 
 
-def make(cell: Cell, out: Path) -> None:
+def make(cell: Cell, out: Path, runs: Path) -> None:
     """Train and test one cell, or what is missing of it. `cell.json`, written last, says that it is whole."""
     keep_freed_memory()
     folder, world = cell.folder(out), WORLDS[cell.world]
-    run = folder / "run"
-    roots = {name: one.drawn(out / "worlds" / name) for name, one in WORLDS.items()}
+    run = cell.folder(runs)
+    roots = {name: one.drawn(runs / "worlds" / name) for name, one in WORLDS.items()}
     config = load_config(
         None,
         [
@@ -172,6 +172,7 @@ def make(cell: Cell, out: Path) -> None:
             settings=[dict(other.setting)],
             device="cpu",
         )
+        folder.mkdir(parents=True, exist_ok=True)
         write_results(folder / f"on-{name}.json", results)
     rows = [row for row in read_log(run / "metrics.jsonl") if row["kind"] == "step"]
     shutil.rmtree(run / "checkpoints")
@@ -189,10 +190,10 @@ def make(cell: Cell, out: Path) -> None:
     )
 
 
-def in_a_process(cell: Cell, out: Path) -> None:
+def in_a_process(cell: Cell, out: Path, runs: Path) -> None:
     """Each cell in a process of its own, which inherits nothing from the one before."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        pool.submit(make, cell, out).result()
+        pool.submit(make, cell, out, runs).result()
 
 
 @dataclass(frozen=True)
@@ -372,7 +373,8 @@ def main() -> None:
     parser.add_argument("--world", choices=tuple(WORLDS), help="trained on this one only")
     parser.add_argument("--ablation", action="store_true", help="the baseline with each part changed")
     parser.add_argument("--page-only", action="store_true", help="train nothing")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "leaderboard")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "leaderboard", help="results")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "leaderboard", help="what trains")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "leaderboard.md")
     options = parser.parse_args()
     methods = options.methods.split(",") if options.methods else list(METHODS)
@@ -385,7 +387,7 @@ def main() -> None:
         if options.page_only or (cell.folder(options.out) / "cell.json").exists():
             continue
         print(f"{number} of {len(asked)}: {cell.name} on {cell.world}, seed {cell.seed}", flush=True)
-        in_a_process(cell, options.out)
+        in_a_process(cell, options.out, options.runs)
         write_text(options.page, page(finished(options.out), [*leaderboard(), *asked]))
     write_text(options.page, page(finished(options.out), [*leaderboard(), *asked]))
     print(options.page)

@@ -44,7 +44,18 @@ def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *wo
     monkeypatch.setattr(
         sys,
         "argv",
-        ["methods.py", "--out", str(tmp_path / "out"), "--page", str(page), "--minutes", "1", *words],
+        [
+            "methods.py",
+            "--out",
+            str(tmp_path / "out"),
+            "--runs",
+            str(tmp_path / "runs"),
+            "--page",
+            str(page),
+            "--minutes",
+            "1",
+            *words,
+        ],
     )
     module.main()
     return page.read_text()
@@ -92,7 +103,11 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
     made = [one.says for one in benchmark.finished(tmp_path / "out")]
     assert {one["method"] for one in made} == {"baseline", "iv-reid"}
     assert all(one["steps"] == 3 and one["images_per_second"] > 0 for one in made)
-    assert not list((tmp_path / "out").rglob("checkpoints"))
+    assert not list((tmp_path / "runs").rglob("checkpoints"))
+    assert {file.name for file in (tmp_path / "out").rglob("*.*")} == {
+        "cell.json",
+        *(f"on-{name}.json" for name in benchmark.WORLDS),
+    }
     assert run(benchmark, monkeypatch, tmp_path, *words) == whole
     assert trained == []
 
