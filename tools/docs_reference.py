@@ -49,9 +49,12 @@ def verb_help(command: Any, name: str, level: str) -> Iterator[str]:
         for inner in command.list_commands(None):
             yield from verb_help(command.get_command(None, inner), f"{name} {inner}", level + "#")
         return
+    from ivreid.cli.help_text import examples
+
     context = command.make_context(name, [], resilient_parsing=True)
     usage = " ".join(command.collect_usage_pieces(context))
-    yield from ("```", f"{name} {usage}", "", *plain(command.help).splitlines(), "```", "")
+    yield from ("```", f"{name} {usage}", "", *plain(command.help).splitlines(), "")
+    yield from (*examples(name.partition(" ")[2]).splitlines(), "```", "")
     yield from ("| option | meaning |", "|---|---|")
     for parameter in command.get_params(context):
         if not getattr(parameter, "hidden", False):

@@ -78,7 +78,6 @@ def run(
     With --fpr: the largest distance at which no more than this share of pairs of two people (one visible, one
     infrared image) counts as the same person. With --searched N: distances in whole searches, for "likely same".
     Cameras and crowds differ: check it where it will be used, and never let it alone decide about a person.
-    Example: ivreid calibrate runs/sysu --fpir 0.05 --searched 80
     """
     from ivreid.cli.calibration_text import calibration_sentences
     from ivreid.cli.progress import progress_bar

@@ -25,7 +25,7 @@ def run(
     """Write a model card: data, protocol, figures, licence and limits of trained weights.
 
     Put it beside weights.safetensors on a page of the Hugging Face hub, and `ivreid embed hf://ORG/NAME IMAGES`
-    finds both. Example: ivreid card runs/sysu --licence mit
+    finds both.
     """
     from ivreid.evaluation.model_card import write_model_card
 

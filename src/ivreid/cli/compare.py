@@ -39,8 +39,6 @@ def run(
 
     Three or more, or --latex, --markdown or --csv: one table a protocol setting, the setting in its caption. Plain
     and re-ranked rows are never ranked together. * marks what differs from the best by more than chance.
-
-    Example: ivreid compare runs/a runs/b runs/c --latex > table.tex
     """
     from ivreid.analysis import compare_results, compare_runs
     from ivreid.cli.results_table import show_grids

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivreid.cli.options import Plugins, Verb
+from ivreid.cli.options import Plugins
 
 app = typer.Typer(help="Look at configurations: packaged ones, and every key.", no_args_is_help=True)
 
@@ -34,16 +34,13 @@ def list_() -> None:
 def show(
     name: Annotated[str, typer.Argument(help="As `ivreid config list` names it", metavar="NAME")],
 ) -> None:
-    """Print a packaged configuration with its comments: the start of one's own.
-
-    ivreid config show sysu-mm01 > mine.yaml
-    """
+    """Print a packaged configuration with its comments: the start of one's own."""
     from ivreid.packaged import packaged_text
 
     typer.echo(packaged_text(name), nl=False)
 
 
-@app.command(cls=Verb)
+@app.command()
 def keys(
     prefix: Annotated[
         str, typer.Argument(help="A section, a key, or the beginning of one", metavar="[PREFIX]")
@@ -77,7 +74,7 @@ def keys(
         console.print(Text(fill(line, width, initial_indent=indent, subsequent_indent=indent)))
 
 
-@app.command(cls=Verb)
+@app.command()
 def schema(
     out: Annotated[
         Path | None, typer.Option(help="Write it here instead of printing it", metavar="FILE.json")

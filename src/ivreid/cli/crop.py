@@ -57,8 +57,7 @@ def run(
     """Cut people out of frames by boxes, judge the crops, and list them in manifest.csv for a gallery.
 
     Nobody is detected here: boxes come from a detector or tracker of your choice. Frames are numbered as in their
-    files' names, or from 1. Example: ivreid crop frames/ boxes.txt --camera gate --start 2026-03-01T22:00:00+01:00
-    --fps 25 --modality infrared --best 4 --out crops/gate
+    files' names, or from 1.
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.cli.options import Plugins, Verb
+from ivreid.cli.options import Plugins
 from ivreid.paths import user_path
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _data() -> None:
     """Check a dataset on disk: counts, and every problem in one pass."""
 
 
-@app.command(cls=Verb)
+@app.command()
 def check(
     dataset: Annotated[
         str,
@@ -56,8 +56,6 @@ def check(
     plugins: Plugins = None,
 ) -> None:
     """Count identities and images per split, camera and modality, and report every problem in one pass.
-
-    Example: ivreid data check people.csv
 
     Exit status: 0 no problem, 1 problems found, 2 no such folder or dataset.
     """

@@ -32,9 +32,7 @@ def run(
 ) -> None:
     """Convert a published checkpoint to safe weights, executing nothing it contains.
 
-    A pickle that would call anything is refused, by the name of what it calls. Example:
-
-    ivreid import sysu_best.pth --from iv-reid --out iv-reid-sysu.safetensors
+    A pickle that would call anything is refused, by the name of what it calls.
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.errors import UsageError

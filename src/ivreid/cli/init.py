@@ -59,9 +59,7 @@ def run(
     A folder's first level is "folder 1", the parts of a file's name between _ - . and spaces are "name 1", "name 2".
     Names such as 0001_c1s1_000151_01.jpg, folders of people, cameras (cam2), days, tracklets and modalities (RGB, NIR,
     thermal...) are understood; what may mean two things is asked, or without a terminal refused with the option that
-    answers it. Example:
-
-    ivreid init crops --person "folder 2" --infrared night --camera none
+    answers it.
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.owndata import Answers, init_dataset

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import typer
 
-from ivreid.cli.options import Root, Verb, with_user_paths
+from ivreid.cli.help_text import Root, Verb, Verbs
+from ivreid.cli.options import with_user_paths
 from ivreid.cli.terminal import Terminal, prepare_streams, set_talk, show_log, talk
 from ivreid.errors import DataError, IvreidError, OutOfMemory
 from ivreid.machine import keep_freed_memory
@@ -88,8 +89,8 @@ def build_app(verb: str | None) -> typer.Typer:
         module = _load(name) if name == verb else None
         if hasattr(module, "app"):
             for command in module.app.registered_commands:
-                command.callback = with_user_paths(command.callback)
-            app.add_typer(module.app, name=name, short_help=summary)
+                command.callback, command.cls = with_user_paths(command.callback), Verb
+            app.add_typer(module.app, name=name, short_help=summary, cls=Verbs)
         else:
             run = with_user_paths(getattr(module, "run", _placeholder))
             app.command(name, cls=Verb, short_help=summary)(run)

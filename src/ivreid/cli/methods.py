@@ -26,7 +26,7 @@ def run(
     """List the methods, or print the page of one: network, losses, options, recipe, figures, citation.
 
     Figures are those of the authors, in percent; nobody measured them here. Plain ones and those of re-ranked
-    or transductive tests, which use other test images, stand in columns of their own. Example: ivreid methods iv-reid
+    or transductive tests, which use other test images, stand in columns of their own.
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.methods import METHODS, get_method

@@ -1,4 +1,4 @@
-"""What several verbs share: options, and the names that can be given, at the end of a help text."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from ivreid.catalogue import REGISTRIES
 from ivreid.errors import UsageError
 from ivreid.paths import user_path
 
@@ -83,7 +81,6 @@ Rerank = Annotated[
         "the result, which then compares with no plain one.",
     ),
 ]
-FLIPS = ("none", "average", "unit")
 Flip = Annotated[
     str | None,
     typer.Option(
@@ -130,13 +127,6 @@ def again(plugins: list[Path] | None) -> str:
     return "".join(f" --plugin {shlex.quote(str(file))}" for file in plugins or ())
 
 
-def names() -> str:
-    """Every method, dataset and protocol there is; no installed package is loaded for it."""
-    return "\n\n".join(
-        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items()
-    )
-
-
 def with_user_paths(run: Callable[..., None]) -> Callable[..., None]:
     """A verb whose paths are taken as people write them, see `user_path`."""
 
@@ -151,30 +141,3 @@ def _expanded(value: Any) -> Any:
     if isinstance(value, list):
         return [_expanded(one) for one in value]
     return user_path(value) if isinstance(value, Path) else value
-
-
-class Root(TyperGroup):
-    """`ivreid`: its help ends with the names."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Look the names up only where they are shown."""
-        self.epilog = names()
-        super().format_help(ctx, formatter)
-
-
-class Verb(TyperCommand):
-    """A verb: the help of one that takes plugins ends with the names, those of the plugins included."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """`--flip` alone says "average"; it had no value once."""
-        given = [
-            "--flip=average" if word == "--flip" and not set(args[at + 1 : at + 2]) & set(FLIPS) else word
-            for at, word in enumerate(args)
-        ]
-        return super().parse_args(ctx, given)
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Look the names up only where they are shown."""
-        if any(parameter.name == "plugins" for parameter in self.params):
-            self.epilog = names()
-        super().format_help(ctx, formatter)

@@ -49,8 +49,6 @@ def run(
 
     Of several runs: one page with their figures side by side, training curves over each other, and queries that one
     wins and the other loses.
-
-    Example: ivreid report runs/a runs/b --out a-and-b.html
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.report import write_comparison, write_report

@@ -51,9 +51,7 @@ def run(
 
     Every published row is measured under exactly its own protocol and printed beside ours, with the 95% interval over
     query identities and everything that may make a difference. DIR/reproduction.json holds all of it and no path of this
-    machine, to be attached to a report. Example:
-
-    ivreid reproduce agw --data SYSU-MM01 --checkpoint sysu_agw.t
+    machine, to be attached to a report.
     """
     from ivreid.cli.progress import progress_bars
     from ivreid.cli.terminal import Terminal

@@ -14,7 +14,6 @@ def run(
     """List the runs, studies and searches in a folder: state, best figures, size.
 
     Figures are of the test where there was one, else of the best validation, which is marked "val". Changes nothing.
-    Example: ivreid runs runs
     """
     from rich.table import Table
     from rich.text import Text

@@ -50,8 +50,6 @@ def run(
     """Serve a gallery: a page to search by night, and an interface for programs.
 
     Only this machine reaches it, unless --host says otherwise. It needs pip install 'ivreid[serve]'.
-
-    Example: ivreid serve G --topology topology.yaml
     """
     import logging
     from threading import Event

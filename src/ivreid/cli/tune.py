@@ -46,11 +46,11 @@ def run(
     csv: Csv = False,
     plugins: Plugins = None,
 ) -> None:
-    r"""Search for better hyper-parameters, scored on validation identities and never on the test.
+    """Search for better hyper-parameters, scored on validation identities and never on the test.
 
     Each trial trains one model in DIR/trials; hopeless ones are stopped early. Stop it any time with Ctrl-C:
     the same command goes on where it stood. DIR/best.yaml holds the best settings, ready for `ivreid train`;
-    DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid\[tune]'.
+    DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid[tune]'.
     """
     from ivreid.cli.progress import progress_bars
     from ivreid.config import load_config
