@@ -165,7 +165,8 @@ def test_what_was_acknowledged_is_there_after_the_server_was_killed(
     store.close()
 
 
-def test_no_table_holds_what_was_erased(tmp_path: Path, own: PostgresServer) -> None:
+@pytest.mark.parametrize("indexed", [False, True])
+def test_no_table_holds_what_was_erased(tmp_path: Path, own: PostgresServer, indexed: bool) -> None:
     rows = np.random.default_rng(9).standard_normal((120, D))
     images = [np.random.default_rng(1000 + n).bytes(300 + 97 * (n % 70)) for n in range(120)]
     (tmp_path / "given.safetensors").write_bytes(b"weights")
@@ -188,8 +189,14 @@ def test_no_table_holds_what_was_erased(tmp_path: Path, own: PostgresServer) -> 
     for at in range(0, 120, 37):
         part = list(range(at, min(120, at + 37)))
         store.add([crop(n) for n in part], rows[part], [images[n] for n in part])
+    if indexed:
+        assert store.build_index().crops == 120
     store.compact()
-    assert len(left_of([7])) > 2  # the looking finds what is there
+    # the looking finds what is there: picture, row, and its vector again in the index
+    assert (
+        len(left_of([7])) > 2
+        and sum(repr(forms(stored(rows[7:8])[0])[0][:24]) in line for line in left_of([7])) == 1 + indexed
+    )
     again = [7, 12, 22]
     store.delete(Where(ids=frozenset(crop(n).id for n in again)))  # leaves dead rows behind
     store.add([crop(n) for n in again], rows[again], [images[n] for n in again])
@@ -201,6 +208,9 @@ def test_no_table_holds_what_was_erased(tmp_path: Path, own: PostgresServer) -> 
     assert any("replicas" in line and "backups" in line for line in receipt.beyond)
     limit = START + timedelta(hours=30)
     old = [n for n in range(120) if n not in gone and crop(n).time < limit]
+    if indexed:  # the tables that were written anew have it, too
+        found = store.search(rows[gone[:1]], k=1)
+        assert found.approximate is not None and found.hits[0][0].crop.id != crop(gone[0]).id
     assert store.expire(limit).crops == len(old) > 20
     store.compact()
     assert left_of(gone + old) == []

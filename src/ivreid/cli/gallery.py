@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.gallery_index import index
 from ivreid.cli.gallery_moves import copy, export
 from ivreid.cli.gallery_options import (
     Address,
@@ -299,5 +300,5 @@ def verify(gallery: Address, json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-for _verb in (delete, erase, expire, export, copy):
+for _verb in (delete, erase, expire, export, copy, index):
     app.command()(_verb)

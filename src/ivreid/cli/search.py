@@ -188,6 +188,8 @@ def _print(console: object, answer: Answer) -> None:
     from ivreid.cli.terminal import Terminal
 
     assert isinstance(console, Terminal)
+    if answer.approximate is not None:
+        console.print(str(answer.approximate))
     for one in answer.results:
         unit = f" in {one.units:,} tracklets" if answer.by_tracklet else ""
         console.print(f"{one.query}: {len(one.hits)} of {one.searched:,} crops searched{unit}")
@@ -218,13 +220,14 @@ def _csv(answer: Answer) -> str:
     out = io.StringIO()
     names = ("query", "rank", "id", "distance", "camera", "time", "modality", "source", "decision")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*names, "searched", "low", "high", "travel"])
+    recall = [] if answer.approximate is None else [answer.approximate.recall]
+    writer.writerow([*names, "searched", "low", "high", "travel", *(["index_recall"] if recall else [])])
     for one in answer.results:
         for rank, hit in enumerate(one.hits, start=1):
             values = {"query": one.query, "rank": rank, **hit.to_json()}
             travel = "" if hit.travel is None else hit.travel.why
             more = (one.searched, hit.decision.low, hit.decision.high, _cell(travel))
-            writer.writerow([*(_cell(values[name]) for name in names), *more])
+            writer.writerow([*(_cell(values[name]) for name in names), *more, *recall])
     return out.getvalue()
 
 
@@ -253,7 +256,8 @@ def _write_page(out: Path, gallery: Gallery, answer: Answer, queries: list[str])
             for hit in one.hits
         ]
         shown.append(ShownQuery(one.query, _query_pictures(gallery, one.query), one.searched, hits))
-    write_text(out, search_page(f"Search in {gallery.store.address}", shown, list(answer.notes)))
+    notes = [*([] if answer.approximate is None else [str(answer.approximate)]), *answer.notes]
+    write_text(out, search_page(f"Search in {gallery.store.address}", shown, notes))
 
 
 def _query_pictures(gallery: Gallery, name: str) -> list[bytes]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ivreid.analysis.decisions import Decision
 from ivreid.gallery.record import Crop
-from ivreid.gallery.store import Store
+from ivreid.gallery.store import Approximate, Store
 from ivreid.gallery.topology import Travel
 from ivreid.gallery.where import EVERYTHING, Where
 
@@ -69,11 +69,13 @@ class Answer:
         results: One a query, or a single one where several crops of one person were fused.
         by_tracklet: Whether hits are tracklets.
         notes: What is to be said of all: which filter left nothing, a partial answer.
+        approximate: The index that proposed hits, with its measured recall; None where the answer is exact.
     """
 
     results: tuple[Answered, ...]
     by_tracklet: bool = False
     notes: tuple[str, ...] = ()
+    approximate: Approximate | None = None
 
     @property
     def searched(self) -> int:
@@ -81,11 +83,12 @@ class Answer:
         return max((one.searched for one in self.results), default=0)
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values; `notes` only where there are any."""
+        """The answer as plain JSON values; `approximate` and `notes` only where there are any."""
         results = [{"query": one.query, "hits": [hit.to_json() for hit in one.hits]} for one in self.results]
         return {
             "searched": self.searched,
             "results": results,
+            **({} if self.approximate is None else {"approximate": self.approximate.to_json()}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 

@@ -328,6 +328,7 @@ class Gallery:
                 "searched": answer.searched,
                 "k": k,
                 "where": str(where),
+                **({} if answer.approximate is None else {"approximate": answer.approximate.to_json()}),
                 **(told or {}),
             },
         )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from ivreid.errors import UsageError, did_you_mean
 from ivreid.gallery.local import LocalStore
 from ivreid.gallery.store import Binding, Store
 from ivreid.paths import user_path
 from ivreid.reading import clean, shown_address
+
+if TYPE_CHECKING:
+    from ivreid.gallery.postgres import PostgresStore, ShardedStore
 
 
 def _open_postgres(url: str) -> Store:
@@ -58,6 +62,23 @@ def open_store(address: str | Path, *, allow_partial: bool = False) -> Store:
 
         return ShardedStore(str(address), allow_partial=True)
     return _known(scheme)[0](str(address)) if scheme else LocalStore(user_path(address))
+
+
+def indexed_store(address: str | Path) -> PostgresStore | ShardedStore:
+    """The store at an address, of a kind that an index may be made for.
+
+    Raises:
+        UsageError: A folder, whose search needs none.
+        DataError: No store there.
+    """
+    store = open_store(address)
+    if isinstance(store, LocalStore):
+        store.close()
+        raise UsageError(
+            f"{store.address} is a folder, whose search is exact and needs no index; only galleries in PostgreSQL can "
+            "have one"
+        )
+    return cast("PostgresStore | ShardedStore", store)
 
 
 def create_store(address: str | Path, binding: Binding, weights: Path) -> Store:

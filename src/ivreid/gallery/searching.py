@@ -11,7 +11,7 @@ from ivreid.analysis.decisions import Decision, mean_of
 from ivreid.errors import UsageError, did_you_mean
 from ivreid.gallery.answer import Answer, Answered, Match, why_empty
 from ivreid.gallery.decide import Decide, kind_of
-from ivreid.gallery.store import Found, Hit, Store
+from ivreid.gallery.store import Approximate, Found, Hit, Store, least_sure
 from ivreid.gallery.topology import Sighting
 from ivreid.gallery.where import Where
 from ivreid.types import FloatArray, Modality
@@ -76,15 +76,17 @@ def search(
         groups.setdefault(_without_camera(where, query.camera), []).append(row)
     results: dict[int, Answered] = {}
     notes: list[str] = []
+    approximate: Approximate | None = None
     for theirs, rows in groups.items():
         found = _nearest(store, [queries[row] for row in rows], theirs, k, by_tracklet)
         units = store.count(theirs, tracklets=True) if by_tracklet else found.searched
         for row, hits in zip(rows, found.hits, strict=True):
             matches = _decided(queries[row], hits, units, decide)
             results[row] = Answered(queries[row].name, matches, found.searched, units)
+        approximate = least_sure([approximate, found.approximate])
         notes += found.notes if found.searched else [*found.notes, why_empty(store, theirs)]
     told = tuple(dict.fromkeys(note for note in notes if note))
-    return Answer(tuple(results[row] for row in range(len(queries))), by_tracklet, told)
+    return Answer(tuple(results[row] for row in range(len(queries))), by_tracklet, told, approximate)
 
 
 def check_cameras(store: Store, cameras: frozenset[str]) -> None:

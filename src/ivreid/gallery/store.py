@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,18 +53,62 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class Approximate:
+    """That an index proposed what was compared, and how many of the nearest crops it finds.
+
+    Attributes:
+        index: Its kind: hnsw.
+        recall: Which share of the nearest it found when measured against exact search; of all kinds of search that
+            were measured the lowest.
+        measured: When that was.
+        ef: How many candidates a search keeps at a time: more find more, and take longer.
+        sample: With how many of the gallery's own crops was searched.
+        crops: How many the gallery held then.
+    """
+
+    index: str
+    recall: float
+    measured: datetime
+    ef: int
+    sample: int
+    crops: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return {**asdict(self), "measured": self.measured.isoformat()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Approximate:
+        """From what `to_json` gave."""
+        return cls(**{**values, "measured": datetime.fromisoformat(values["measured"])})
+
+    def __str__(self) -> str:
+        return (
+            f"APPROXIMATE ANSWER, from an index ({self.index}, ef {self.ef}): it found {self.recall:.2%} of the nearest "
+            f"when measured on {self.measured:%Y-%m-%d} with {self.sample:,} of then {self.crops:,} crops"
+        )
+
+
+def least_sure(parts: Iterable[Approximate | None]) -> Approximate | None:
+    """Of parts of one answer what holds for all: the lowest recall, None where all are exact."""
+    return min((one for one in parts if one is not None), key=lambda one: one.recall, default=None)
+
+
+@dataclass(frozen=True)
 class Found:
     """The answer to a search.
 
     Attributes:
         hits: For each query its nearest crops, nearest first, ties by id.
-        searched: How many crops passed the filter, and were all compared.
-        notes: What is to be said of the answer: an index that is not exact, a part that did not answer.
+        searched: How many crops passed the filter, and were all compared, unless the answer is approximate.
+        notes: What is to be said of the answer: a part that did not answer.
+        approximate: The index that proposed them; None where the answer is exact.
     """
 
     hits: tuple[tuple[Hit, ...], ...]
     searched: int
     notes: tuple[str, ...] = ()
+    approximate: Approximate | None = None
 
 
 @dataclass(frozen=True)

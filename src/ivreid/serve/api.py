@@ -66,6 +66,7 @@ def answer_json(search: str, answer: Answer) -> dict[str, Any]:
         "search": search,
         "searched": answer.searched,
         "by_tracklet": answer.by_tracklet,
+        "approximate": None if answer.approximate is None else answer.approximate.to_json(),
         "results": results,
         "notes": list(answer.notes),
     }

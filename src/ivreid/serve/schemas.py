@@ -55,12 +55,24 @@ class Result(BaseModel):
     hits: list[Hit]
 
 
+class Approximate(BaseModel):
+    """That an index proposed the hits, and which share of the nearest it found when it was measured."""
+
+    index: Literal["hnsw"]
+    recall: float
+    measured: datetime
+    ef: int
+    sample: int = Field(description="Crops it was measured with")
+    crops: int = Field(description="Crops the gallery held then")
+
+
 class SearchAnswer(BaseModel):
     """The answer to a search."""
 
     search: str = Field(description="Random name of this search, for verdicts; it stands in the audit")
     searched: int
     by_tracklet: bool
+    approximate: Approximate | None = Field(description="null where the answer is exact")
     results: list[Result]
     notes: list[str] = Field(description="What is to be said of the whole answer")
 

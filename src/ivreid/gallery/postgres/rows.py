@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ivreid.gallery.postgres.connections import Session
 from ivreid.gallery.record import Crop, microseconds
 from ivreid.gallery.rows import COLUMNS, row_digest, to_row
 from ivreid.gallery.vectors import HalfArray
@@ -48,6 +49,13 @@ def condition(where: Where) -> tuple[str, dict[str, Any]]:
         parts.append("crop.time < :stop")
         values["stop"] = microseconds(where.stop)
     return " AND ".join(parts) or "true", values
+
+
+def count_of(session: Session, where: Where) -> int:
+    """How many rows pass."""
+    wanted, values = condition(where)
+    ((count,),) = session.run(f"SELECT count(*) FROM crop WHERE {wanted}", **values)
+    return int(count)
 
 
 def copied(rows: Iterable[tuple[Crop, HalfArray, bytes | None]]) -> Iterable[bytes]:

@@ -17,7 +17,19 @@ import numpy as np
 from ivreid.errors import DataError, UsageError
 from ivreid.gallery.postgres.store import PostgresStore
 from ivreid.gallery.record import Crop
-from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
+from ivreid.gallery.store import (
+    Added,
+    Approximate,
+    AuditRow,
+    Binding,
+    Erasures,
+    Found,
+    Hit,
+    Receipt,
+    Report,
+    Summary,
+    least_sure,
+)
 from ivreid.gallery.vectors import HalfArray, stored
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.types import Progress, as_array
@@ -181,7 +193,9 @@ class ShardedStore:
             return tuple(heapq.nsmallest(k, hits, key=lambda hit: (hit.distance, hit.crop.id)))
 
         notes = tuple(f"PARTIAL ANSWER, what lies there was not searched: {reason}" for reason in silent)
-        return Found(tuple(map(best, range(len(half)))), sum(one.searched for one in found), notes)
+        approximate = least_sure(one.approximate for one in found)
+        searched = sum(one.searched for one in found)
+        return Found(tuple(map(best, range(len(half)))), searched, notes, approximate)
 
     def get(self, ids: Collection[str]) -> dict[str, Crop]:
         """Crops by id, see `Store.get`."""
@@ -279,6 +293,22 @@ class ShardedStore:
         """Have every server look at what is new."""
         self._all(lambda shard: shard.compact())
 
+    def index(self) -> Approximate | None:
+        """The index with the lowest recall of all shards'; None where none has any."""
+        return least_sure(self._some(lambda shard: shard.index())[0])
+
+    def build_index(self, ef: int | None = None) -> Approximate:
+        """Make an index on every shard, each measured with its own crops; gives the lowest recall."""
+        return _lowest(self._all(lambda shard: shard.build_index(ef)))
+
+    def measure_index(self, ef: int | None = None) -> Approximate:
+        """Measure every shard's index anew; gives the lowest recall."""
+        return _lowest(self._all(lambda shard: shard.measure_index(ef)))
+
+    def drop_index(self) -> bool:
+        """Make every search exact again; says whether there was an index."""
+        return any(self._all(lambda shard: shard.drop_index()))
+
     def record(self, action: str, *, purpose: str = "", detail: Mapping[str, Any] | None = None) -> None:
         """Write a row into the audit, which is kept on the first shard; in parts on the first that answers."""
         first, *others = self._shards
@@ -309,6 +339,10 @@ class ShardedStore:
         self._pool.shutdown()
         for shard in self._shards:
             shard.close()
+
+
+def _lowest(parts: Sequence[Approximate]) -> Approximate:
+    return min(parts, key=lambda one: one.recall)
 
 
 def _ordered(opened: Sequence[PostgresStore], missing: int) -> list[PostgresStore]:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.errors import DataError, UsageError
-from ivreid.gallery.postgres import removal
+from ivreid.gallery.postgres import recall, removal
 from ivreid.gallery.postgres.address import Server, parse
 from ivreid.gallery.postgres.audit import read_audit, write_audit
 from ivreid.gallery.postgres.connections import Connections, Session
+from ivreid.gallery.postgres.hnsw import measured
 from ivreid.gallery.postgres.model import read_weights, write_weights
 from ivreid.gallery.postgres.nearest import nearest
 from ivreid.gallery.postgres.refusals import erasures, inherit, refused
-from ivreid.gallery.postgres.rows import COPY, VECTOR, condition, copied, to_vectors
+from ivreid.gallery.postgres.rows import COPY, VECTOR, condition, copied, count_of, to_vectors
 from ivreid.gallery.postgres.schema import (
     DAY,
     FORMAT,
@@ -30,7 +31,17 @@ from ivreid.gallery.postgres.schema import (
 from ivreid.gallery.postgres.verify import verify
 from ivreid.gallery.record import Crop, from_microseconds, microseconds
 from ivreid.gallery.rows import SELECT, to_crop
-from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Receipt, Report, Summary
+from ivreid.gallery.store import (
+    Added,
+    Approximate,
+    AuditRow,
+    Binding,
+    Erasures,
+    Found,
+    Receipt,
+    Report,
+    Summary,
+)
 from ivreid.gallery.vectors import HalfArray, stored
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.types import Modality, Progress
@@ -169,7 +180,7 @@ class PostgresStore:
     def search_stored(self, queries: HalfArray, where: Where, k: int) -> Found:
         """As `search`, for queries (Q, D) that `vectors.stored` has made already."""
         with self._connections.reading() as session:
-            return Found(*nearest(session, where, queries, k))
+            return nearest(session, where, queries, k)
 
     def get(self, ids: Collection[str]) -> dict[str, Crop]:
         """Crops by id, see `Store.get`."""
@@ -208,10 +219,8 @@ class PostgresStore:
         if tracklets:
             names, loose = self.tracklets(where)
             return len(names) + loose
-        wanted, values = condition(where)
         with self._connections.reading() as session:
-            ((count,),) = session.run(f"SELECT count(*) FROM crop WHERE {wanted}", **values)
-        return int(count)
+            return count_of(session, where)
 
     def tracklets(self, where: Where = EVERYTHING) -> tuple[set[str], int]:
         """The names of the tracklets of all crops that pass, and how many have none."""
@@ -283,6 +292,23 @@ class PostgresStore:
         """Have the server look at what is new: counts are then taken from indexes alone."""
         with self._connections.plain() as session:
             session.run("VACUUM (ANALYZE) crop")
+
+    def index(self) -> Approximate | None:
+        """What was measured of its index; None without one, and then every search is exact."""
+        with self._connections.reading() as session:
+            return measured(session)
+
+    def build_index(self, ef: int | None = None) -> Approximate:
+        """Make an index (HNSW) where there is none, and measure its recall, see `recall.build`."""
+        return recall.build(self._connections, self.binding.dimension, ef)
+
+    def measure_index(self, ef: int | None = None) -> Approximate:
+        """Measure the index's recall anew, see `recall.measure`."""
+        return recall.measure(self._connections, ef)
+
+    def drop_index(self) -> bool:
+        """Make every search exact again; says whether there was an index."""
+        return recall.drop(self._connections)
 
     def record(self, action: str, *, purpose: str = "", detail: Mapping[str, Any] | None = None) -> None:
         """Write a row into the audit."""
