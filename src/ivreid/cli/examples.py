@@ -78,6 +78,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "gallery expire": ("ivreid gallery expire G --older-than 30d",),
     "gallery export": ("ivreid gallery export G --out crops.parquet",),
     "gallery copy": ("ivreid gallery copy G elsewhere/G",),
+    "gallery index": (
+        "ivreid gallery index postgresql://ann@db.example/people",
+        "ivreid gallery index postgresql://ann@db.example/people --hnsw",
+    ),
     "search": (
         "ivreid search G night.png --modality infrared --gallery-modality visible",
         "ivreid search G track --modality infrared --fuse mean --html hits.html",
