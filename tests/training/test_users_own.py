@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from trees import tiny_tree, write_dataset
 
@@ -291,6 +292,37 @@ def test_resuming_needs_no_setting_again(
     assert call("train", "--out", "nowhere", "--resume") == 2
     assert "ivreid train CONFIG --out nowhere" in " ".join(capsys.readouterr().err.split())
     assert call("train", "--resume") == 2
+
+
+def test_a_run_folder_that_was_moved_goes_on_where_it_lies(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its config.yaml still says where it was; nothing may be written there."""
+    monkeypatch.chdir(tmp_path)
+    old, copy = Path("old"), Path("elsewhere") / "copy"
+    for place in (old, copy):
+        shutil.copytree(trained, place)
+        config = yaml.safe_load((place / "config.yaml").read_text(encoding="utf-8"))
+        (place / "config.yaml").write_text(yaml.safe_dump({**config, "out": "old"}), encoding="utf-8")
+    before = (old / "checkpoints" / "last.safetensors").stat().st_mtime_ns
+    assert call("train", copy / "config.yaml", "--resume", "--set", "epochs=3") == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert f"--out {copy}, or with --out old" in error
+    told: list[str] = []
+    for words, out in ((["out=old"], old), ([("out", str(copy))], copy)):
+        assert resumed_config(copy / "config.yaml", words, notice=told.append).out == out
+    assert resumed_config("old/config.yaml", ["seed=2019"], notice=told.append).out == old
+    assert not told
+    assert (old / "checkpoints" / "last.safetensors").stat().st_mtime_ns == before
+    shutil.rmtree(old)
+    assert call("train", copy / "config.yaml", "--resume", "--set", "epochs=3") == 0
+    assert f"was made for old, where no run is now: going on in {copy}" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not old.exists()
+    assert yaml.safe_load((copy / "config.yaml").read_text(encoding="utf-8"))["out"] == str(copy)
+    rows = (copy / "metrics.jsonl").read_text(encoding="utf-8")
+    assert '"epoch": 2' in rows
 
 
 def test_tune_takes_the_pictures_it_is_given(

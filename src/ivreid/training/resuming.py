@@ -30,7 +30,8 @@ def resumed_config(
     """The configuration that a run folder holds, with what is said now on top.
 
     Where the folder holds no state yet, it is the configuration given. A configuration of another dataset or method
-    is returned as it is, for resuming then refuses it.
+    is returned as it is, for resuming then refuses it. A run folder's own config.yaml means that folder, also after
+    it was moved; where the place it came from holds a run, too, `out` must say which.
 
     Args:
         source: As for `load_config`; None where the folder alone shall say it.
@@ -39,11 +40,14 @@ def resumed_config(
         notice: Called with what the folder says otherwise than `source`.
 
     Raises:
-        UsageError: Nothing names the run folder, or it holds nothing to go on from and no source is given.
+        UsageError: Nothing names the run folder, two folders could be meant, or it holds nothing to go on from and
+            no source is given.
         ConfigError: As `load_config`.
     """
     named = source is not None or recipe is not None
     given = load_config(source, words, recipe=recipe, notice=notice if named else None)
+    if not any(_key(word) == "out" for word in words):
+        given = _at_home(given, source, notice)
     if given.out is None:
         raise UsageError("say which run folder to go on with: --out RUN_DIR")
     folder = RunFolder(given.out)
@@ -67,6 +71,26 @@ def resumed_config(
             f"{folder.config} says what this run goes on with: {told}{more}; --set changes what may change"
         )
     return kept
+
+
+def _key(word: str | tuple[str, Any]) -> str:
+    return (word.partition("=")[0] if isinstance(word, str) else word[0]).strip()
+
+
+def _at_home(given: Config, source: Path | str | None, notice: Notice) -> Config:
+    """The same for the run folder that the file lies in, if it is one's own."""
+    home = RunFolder(Path(source or "").parent)
+    if source is None or Path(source).name != home.config.name or not home.states() or given.out is None:
+        return given
+    if home.path.resolve() == given.out.resolve():
+        return given
+    if RunFolder(given.out).states():
+        raise UsageError(
+            f"{source} lies in one run folder and was made for another, {given.out}, and both hold a training state: "
+            f"go on with --out {home.path}, or with --out {given.out}"
+        )
+    notice(f"{source} was made for {given.out}, where no run is now: going on in {home.path}")
+    return given.model_copy(update={"out": home.path})
 
 
 def check_same_everywhere(process: ProcessRank, config: Config) -> None:
