@@ -121,6 +121,11 @@ def _one_type(part: Schema, definitions: Schema) -> str:
         return f"[{', '.join(words)}]" if "prefixItems" in part else f"list, each {words[0]}"
     name = "path" if part.get("format") == "path" else NAMES.get(str(kind), str(kind))
     if "minimum" in part and "maximum" in part:
-        return f"{name} {part['minimum']} to {part['maximum']}"
-    bounds = " and ".join(f"{sign} {part[key]}" for key, sign in BOUNDS.items() if key in part)
+        return f"{name} {_plain(part['minimum'])} to {_plain(part['maximum'])}"
+    bounds = " and ".join(f"{sign} {_plain(part[key])}" for key, sign in BOUNDS.items() if key in part)
     return f"{name} {bounds}".strip()
+
+
+def _plain(bound: float) -> float:
+    """Whole numbers without a point, which older pydantic gives to the bounds of all numbers."""
+    return int(bound) if bound == int(bound) else bound
