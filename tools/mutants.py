@@ -36,9 +36,11 @@ SAMPLING = [
     "tests/data/test_as_pytorch.py",
 ]
 AUGMENTATION = [
+    "tests/data/test_augment_by_hand.py",
     "tests/data/test_augment.py",
     "tests/data/test_augment_views.py",
     "tests/training/test_exact_steps.py",
+    "tests/training/test_own_augmentation.py",
 ]
 TESTS = {
     "metrics": ["tests/metrics", "tests/protocols", "tests/analysis"],

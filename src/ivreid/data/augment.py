@@ -121,7 +121,7 @@ class Augmenter:
         for row, pixels in enumerate(read):
             kind = self._infrared if infrared[row] else self._second if again[row] else self._visible
             all_grey = not infrared[row] and epoch < self.settings.grey_epochs
-            image = _Image(kind, out[row], keys[row : row + 1], draws[row], bool(infrared[row]))
+            image = _Image(kind, out[row], keys[row, None], draws[row], bool(infrared[row]))
             codes[row] = image.change(pixels, all_grey)
         return Augmented(out, codes if self._codes else None)
 
@@ -141,7 +141,7 @@ class _Image:
         region = self._flip_and_crop(pixels)
         code = self._colour(region, all_grey)
         if s.padding_fill == "symmetric":
-            self._mirror_edges()
+            self._mirror_edges(region)
         if s.own:
             apply_own(s.own, self.out, self._infrared, self._key.view(np.uint64))
         if draw[_ERASE] < s.erasing:
@@ -163,14 +163,8 @@ class _Image:
     def _flip_and_crop(self, pixels: Pixels) -> Pixels:
         """Flip, pad, crop back; returns the part of `out` that shows the image rather than padding."""
         (down, right), (height, width), out = self._offsets(), pixels.shape[:2], self.out
-        rows, columns = (
-            slice(max(down, 0), height + min(down, 0)),
-            slice(max(right, 0), width + min(right, 0)),
-        )
-        shown = (
-            slice(max(-down, 0), height + min(-down, 0)),
-            slice(max(-right, 0), width + min(-right, 0)),
-        )
+        rows, columns = _overlap(down, height), _overlap(right, width)
+        shown = _overlap(-down, height), _overlap(-right, width)
         if self.settings.padding_fill not in (0, "symmetric"):
             out[...] = self.settings.padding_fill
         if self.draw[_FLIP] < self.settings.flip:
@@ -181,14 +175,10 @@ class _Image:
             out[shown] = pixels[rows, columns]
         return out[shown]
 
-    def _mirror_edges(self) -> None:
+    def _mirror_edges(self, region: Pixels) -> None:
         """Fill the padding with what lies on the other side of the image's edge."""
-        (down, right), out = self._offsets(), self.out
-        for image, moved in ((out, down), (out.swapaxes(0, 1), right)):
-            if moved < 0:
-                image[:-moved] = image[-moved : -2 * moved][::-1]
-            elif moved > 0:
-                image[-moved:] = image[-2 * moved : -moved][::-1]
+        edges = [(max(-moved, 0), max(moved, 0)) for moved in self._offsets()]
+        self.out[...] = np.pad(region, (*edges, (0, 0)), mode="symmetric")
 
     def _colour(self, region: Pixels, all_grey: bool) -> int:
         s, draw = self.settings, self.draw
@@ -243,3 +233,8 @@ class _Image:
             self.out[box] = noise(rng.keys(self._key, _NOISE_KEY), self.out[box].shape[:2])
         else:
             self.out[box] = MEAN_COLOUR if s.erasing_fill == "mean" else colour_of(s.erasing_fill)
+
+
+def _overlap(moved: int, length: int) -> slice:
+    """What of a line a window of its length shows that is moved along it."""
+    return slice(max(moved, 0), length + min(moved, 0))

@@ -33,12 +33,13 @@ def rectangle(
     """
     (height, width), (low, high), tries = size, area, TRIES[law]
     u = rng.uniforms(key, 2 * tries + 2)[0]
-    areas = height * width * (low + (high - low) * u[0:-2:2])
+    shares, shapes = u[:-2].reshape(tries, 2).T
+    areas = height * width * (low + (high - low) * shares)
     if law == "uniform":
-        ratios = aspect + (1 / aspect - aspect) * u[1:-2:2]
+        ratios = aspect + (1 / aspect - aspect) * shapes
     else:
         start, end = np.log(LOG_ASPECT)
-        ratios = np.exp(start + (end - start) * u[1:-2:2])
+        ratios = np.exp(start + (end - start) * shapes)
     h, w = np.rint(np.sqrt(areas * ratios)).astype(int), np.rint(np.sqrt(areas / ratios)).astype(int)
     fits = np.flatnonzero((h < height) & (w < width))
     if not len(fits):
@@ -59,9 +60,8 @@ def colour_of(normalised: tuple[float, ...]) -> tuple[int, ...]:
 def noise(key: rng.Keys, shape: tuple[int, int]) -> Pixels:
     """Pixels that are standard normal after ImageNet's normalisation, cut to 0..255: (h, w, 3)."""
     count = shape[0] * shape[1] * 3
-    words = rng.bits(key, -(-count // 4))[0]
-    places = np.stack([(words >> np.uint64(16 * part)) & np.uint64(_LEVELS - 1) for part in range(4)], axis=1)
-    levels = places.reshape(-1)[:count].reshape(*shape, 3).astype(np.int64)
+    words = rng.bits(key, -(-count // 4))[0].astype("<u8")  # four levels in each
+    levels = words.view("<u2")[:count].reshape(*shape, 3)
     drawn: Pixels = _normal_pixels()[levels, np.arange(3)]
     return drawn
 
