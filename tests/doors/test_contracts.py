@@ -211,6 +211,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         embedding(lambda self, found, images: found if self.training else found - found.mean(0)),
         "an image's embedding depends on the other images of its batch",
     ),
+    "constant": (
+        embedding(lambda self, found, images: found if self.training else 0 * found + 1),
+        "`embed` gives every infrared image the same embedding",
+    ),
     "state": (embedding(counted), "embedding changes 'slow'"),
     "prefix": (
         {"training_only": ("haed.",)},

@@ -20,7 +20,7 @@ from ivreid.data import Preprocessing
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.export import export_model, parity, write
 from ivreid.export.graph import trace
-from ivreid.export.parity import check_parity, drawn_pixels, largest_swap
+from ivreid.export.parity import LEAST_SPREAD, check_parity, drawn_pixels, largest_swap, spread
 from ivreid.inference import Embedder, load
 from ivreid.methods import Method, MethodSettings
 from ivreid.models import read_card, read_weights
@@ -147,6 +147,10 @@ class Tiny(Method):
             return vectors.reshape(len(images), -1)
         if self.how == "rows":
             return torch.cat([vectors[infrared], vectors[~infrared]])
+        if self.how == "collapsed":  # an untrained head, a diverged run: what is seen hardly matters
+            return 1 + 1e-4 * vectors
+        if self.how == "blind by night":
+            return torch.where(infrared[:, None], 1 + 1e-4 * vectors, vectors)
         if self.how == "batch":  # in evaluation mode this is no method's business
             return vectors - vectors.mean(0)
         return vectors
@@ -192,6 +196,27 @@ def test_a_graph_that_computes_something_else_is_refused() -> None:
         shape.dim[0].dim_value = 2
     with pytest.raises(CheckpointError, match="cannot run a batch of 1 "):
         check_parity(sound, graph.SerializeToString())
+
+
+@pytest.mark.parametrize(("how", "modality"), [("collapsed", "visible"), ("blind by night", "infrared")])
+def test_embeddings_that_are_all_alike_prove_nothing(how: str, modality: str) -> None:
+    collapsed = tiny(how)
+    graph = trace(collapsed).SerializeToString()
+    with pytest.raises(
+        CheckpointError,
+        match=f"most drawn {modality} images one embedding .*no file was written.*export weights",
+    ):
+        check_parity(collapsed, graph)
+
+
+def test_spread_is_the_distance_that_most_images_keep_from_most_others() -> None:
+    one, other, third = np.eye(3)
+    assert spread(np.array([one] * 5 + [other] * 4)) == pytest.approx(0)
+    assert spread(np.array([one] * 4 + [other] * 4 + [third])) == pytest.approx(1)
+    angle = np.arccos(1 - 2 * LEAST_SPREAD)
+    turned = np.array([np.cos(angle), np.sin(angle), 0])
+    assert spread(np.array([one, turned, other, third]).astype(np.float64)) >= LEAST_SPREAD
+    assert spread(np.array([one, turned])) == pytest.approx(LEAST_SPREAD)
 
 
 def test_a_refused_graph_leaves_no_file(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

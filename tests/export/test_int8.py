@@ -16,7 +16,7 @@ from PIL import Image
 from ivreid.cli.main import main
 from ivreid.datasets import load_dataset
 from ivreid.errors import CheckpointError, DataError, UsageError
-from ivreid.export import export_model
+from ivreid.export import accuracy, export_model
 from ivreid.export.accuracy import calibration_images, gate_split
 from ivreid.export.int8 import make_int8
 from ivreid.export.parity import drawn_pixels
@@ -91,7 +91,7 @@ def test_a_threshold_of_another_precision_is_refused_and_its_own_holds(
         main(["calibrate", str(mine), "--data", str(run.parent / "data"), "--fpr", "0.1"])
     assert left.value.code == 0
     block = read_card(mine)["calibrations"]["default"]
-    assert block["computed"]["precision"] == "int8"
+    assert block["computed"]["precision"] == "int8" and block["synthetic"] is True  # drawn people
     assert block["computed"]["weights"] == load(mine).fingerprint
     assert load(mine).threshold == block["threshold"]["estimate"]
     weights = Path(shutil.copytree(run, tmp_path / "run")) / "weights.safetensors"
@@ -135,6 +135,22 @@ def test_more_stays_in_fp32_until_the_figures_hold(run: Path, model: Path) -> No
 def test_int8_that_loses_too_much_is_refused(run: Path, model: Path) -> None:
     with pytest.raises(CheckpointError, match=r"loses 0\.70 points in percent .* 0\.6 may be lost; no file"):
         attempt(run, model, Scores(90, 80, 85, 89, 89.3), max_drop=0.6)
+
+
+def test_collapsed_embeddings_cannot_show_what_int8_costs(
+    run: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every figure is then one of ties, which int8 keeps whatever it does."""
+    alike = ["COLLAPSED: 9 of 9"]
+    monkeypatch.setattr(accuracy, "collapse_notes", lambda embeddings: alike)
+    with pytest.raises(
+        CheckpointError, match=r"cannot show what int8 costs; no file was written\. COLLAPSED"
+    ):
+        attempt(run, model, Scores(90, 90), max_drop=0.6)
+    answers = iter([[], alike, []])
+    monkeypatch.setattr(accuracy, "collapse_notes", lambda embeddings: next(answers))
+    found = attempt(run, model, Scores(90, 90, 89.5), max_drop=0.6)
+    assert found.kept == LEVELS[1] and found.after["mAP"] == 89.5
 
 
 def test_what_is_compared_on_and_measured_on(run: Path, models: Models, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.evaluation.leaks import leak_notes
 from ivreid.evaluation.validation import score_published, score_validation
 from ivreid.inference import Embedder, embed_samples, find_samples
+from ivreid.protocols.collapse import collapse_notes
 from ivreid.types import BoolArray, Embeddings, Modality, Progress, Sample
 
 FIGURES = ("rank1", "mAP")
@@ -40,11 +41,11 @@ class GateSplit:
     samples: tuple[Sample, ...]
     score: Callable[[Embeddings, Dataset], dict[str, float]]
 
-    def figures(self, embedder: Embedder, progress: Progress | None = None) -> dict[str, float]:
-        """Rank-1 and mAP of an embedder, in percent."""
+    def figures(self, embedder: Embedder, progress: Progress | None = None) -> tuple[dict[str, float], str]:
+        """Rank-1 and mAP of an embedder, in percent, and why they say nothing: empty unless its embeddings collapsed."""
         embeddings = embed_samples(embedder, self.dataset.root, self.samples, progress=progress)
         found = self.score(embeddings, self.dataset)
-        return {name: 100 * found[name] for name in FIGURES}
+        return {name: 100 * found[name] for name in FIGURES}, " ".join(collapse_notes(embeddings))
 
 
 def gate_split(model: Path | str, card: Mapping[str, Any], data_root: Path | str | None) -> GateSplit:

@@ -60,24 +60,31 @@ def make_int8(
         progress: Called with (images embedded, images in all) of each.
 
     Raises:
-        CheckpointError: No attempt holds the figures: nothing may be written.
+        CheckpointError: No attempt holds the figures, or the embeddings in fp32 have collapsed: nothing may be written.
     """
     worst = float("inf")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         write_exported(file, model.SerializeToString(deterministic=True), card)
-        before = split.figures(load(file), progress)
+        before, collapsed = split.figures(load(file), progress)
+        if collapsed:
+            raise CheckpointError(
+                f"the {split.name} cannot show what int8 costs; no file was written. {collapsed}"
+            )
         for kept, proto in quantised(model, *images):
             graph = proto.SerializeToString(deterministic=True)
             told = _card(card, graph, kept, len(images[0]), split, max_drop)
             write_exported(file, graph, told)
-            after = split.figures(load(file), progress)
+            after, collapsed = split.figures(load(file), progress)
             drops = {name: before[name] - after[name] for name in FIGURES}
             notice(
                 f"int8 with {kept} in fp32: "
                 + ", ".join(f"{name} {before[name]:.2f} -> {after[name]:.2f}" for name in FIGURES)
+                + (f"; {collapsed}" if collapsed else "")
             )
-            if max(drops.values()) <= max_drop:
+            if collapsed:  # figures of ties
+                drops = dict(before)
+            elif max(drops.values()) <= max_drop:
                 told["export"] |= {"figures": {"fp32": before, "int8": after}}
                 return Int8(graph, told, before, after, kept, split.name)
             worst = min(worst, max(drops.values()))

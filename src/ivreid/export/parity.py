@@ -15,6 +15,9 @@ from ivreid.types import BoolArray, FloatArray
 
 BATCHES = (1, 2, 7, 32)
 LEAST_COSINE = 0.99999
+LEAST_SPREAD = 5 * (1 - LEAST_COSINE)
+"""Cosine distance that most images must keep from most others: of images nearer than the cosine lets pass, one could be
+given another's embedding unseen."""
 TIE = 1e-5
 """Distances nearer than this may change places: float32 sums of thousands of products, in another order."""
 
@@ -39,12 +42,20 @@ def check_parity(embedder: Embedder, graph: bytes, *, seed: int = 0) -> Parity:
     image of one ranks those of the other.
 
     Raises:
-        CheckpointError: The graph cannot run a batch, or the embeddings or rankings differ; nothing may be written.
+        CheckpointError: The graph cannot run a batch, the embeddings or rankings differ, or those of the weights are
+            too much alike to tell; nothing may be written.
     """
     pixels = drawn_pixels(max(BATCHES), embedder.preprocessing.size, seed)
     session = open_session(graph, "the exported graph")
     sides = [np.full(len(pixels), infrared) for infrared in (False, True)]
     expected = [embedder._compute(pixels, side) for side in sides]
+    for modality, vectors in zip(("visible", "infrared"), expected, strict=True):
+        if not (found_apart := spread(vectors)) >= LEAST_SPREAD:
+            raise CheckpointError(
+                f"the weights give most drawn {modality} images one embedding (cosine distance {found_apart:.1e}, at least "
+                f"{LEAST_SPREAD:.0e} is needed), so a wrong graph could not be told from a right one; no file was written. "
+                "The network is untrained or has diverged: export weights that `ivreid evaluate` finds people with"
+            )
     least = 1.0
     found: list[FloatArray] = []
     mixed = np.arange(len(pixels)) % 2 == 1
@@ -67,6 +78,16 @@ def check_parity(embedder: Embedder, graph: bytes, *, seed: int = 0) -> Parity:
             f"places, at most {TIE:.0e} is a tie; no file was written"
         )
     return Parity(least, swap)
+
+
+def spread(vectors: FloatArray) -> float:
+    """The cosine distance that at least half of the images keep from at least half of all.
+
+    Shape:
+        (N, D), rows of length 1 -> a number, about 0 where most images have one embedding.
+    """
+    exact = vectors.astype(np.float64)
+    return float(np.median(np.median(1 - exact @ exact.T, axis=1)))
 
 
 def largest_swap(expected: FloatArray, found: FloatArray) -> float:

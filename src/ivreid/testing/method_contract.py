@@ -195,6 +195,12 @@ def _check_embedding(method: Method, batch: Batch) -> None:
     require(whole.dtype == torch.float32, f"{name}: `embed` gives {whole.dtype}, not torch.float32")
     require(bool(whole.isfinite().all()), f"{name}: `embed` gives NaN or infinite values")
     tolerance = 1e-4 * max(1.0, float(whole.abs().max()))
+    for side, what in ((batch.infrared, "infrared"), (~batch.infrared, "visible")):
+        rows = whole[side]
+        require(
+            bool((rows - rows[0]).abs().max() > tolerance),
+            f"{name}: `embed` gives every {what} image the same embedding",
+        )
     require(
         torch.allclose(turned, whole[order], rtol=1e-4, atol=tolerance)
         and torch.allclose(alone, whole[[0, 3]], rtol=1e-4, atol=tolerance),
