@@ -1,7 +1,10 @@
 """Open sets, mixed galleries and galleries of other sizes, each against explicit loops."""
 
+import csv
+import io
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -11,8 +14,10 @@ import ivreid
 from ivreid import methods
 from ivreid.analysis.beyond import FPIRS, RANKS, evaluate_beyond
 from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.analysis.result_tables import results_grid
 from ivreid.cli.main import main
 from ivreid.datasets import load_dataset
+from ivreid.datasets.features import write_features
 from ivreid.errors import ProtocolError
 from ivreid.metrics.distances import pairwise
 from ivreid.models.weights import write_weights
@@ -232,3 +237,36 @@ def test_the_command_prints_both_and_the_report_still_shows_the_plain_lists(tmp_
     assert names == ["open-set", "mixed-gallery", "sysu-mm01"]
     page = ivreid.write_report(run).read_text()
     assert "Mixed gallery (draw 0)" in page and "the protocol cannot be run again" not in page
+
+
+def test_a_features_file_is_scored_as_an_open_set_like_weights_are(tmp_path, capsys):
+    embeddings, rule = crowd(people=24, images=3), make_protocol("cross-modality")
+    write_features(tmp_path / "f.npz", embeddings)
+
+    def call(*more):
+        with pytest.raises(SystemExit) as left:
+            main(["score", str(tmp_path / "f.npz"), "--protocol", "cross-modality", *more])
+        assert left.value.code == 0
+        return capsys.readouterr().out
+
+    table = call("--open-set", "--json", str(tmp_path / "out.json"))
+    expected = evaluate_beyond(embeddings, OpenSet.of(rule))
+    (found,) = read_results(tmp_path / "out.json")
+    assert found.protocol == "open-set" and found.mean == expected.mean
+    rates = expected.extra["open_set"]["rates"]
+    assert found.extra["open_set"]["rates"] == rates and len(rates) >= 2
+    assert "open set: share of people in the gallery" in " ".join(table.split())
+    lines = list(csv.DictReader(io.StringIO(call("--open-set", "--csv"))))
+    assert len(lines) == 1 + len(rates) and not lines[0]["block"]
+    for line, (fpir, ranks) in zip(lines[1:], rates.items(), strict=True):
+        assert line["setting"].endswith(f"FPIR {fpir}") and line["mAP"] == ""
+        assert float(line["Rank-5"]) == pytest.approx(100 * ranks["rank5"]["mean"], abs=5e-5)
+        assert float(line["Rank-5 std"]) == pytest.approx(100 * ranks["rank5"]["std"], abs=5e-5)
+    assert "open set" not in call() and "open set" not in call("--csv")
+
+
+def test_a_damaged_block_of_an_open_set_shows_no_rows():
+    result = evaluate_beyond(crowd(), OpenSet.of(make_protocol("cross-modality")))
+    for block in (3, {}, {"rates": 3}, {"rates": {"0.1": 3}}, {"rates": {"0.1": {"rank1": {"mean": "x"}}}}):
+        damaged = replace(result, extra={**result.extra, "open_set": block})
+        assert len(results_grid([damaged]).blocks) == 1

@@ -48,6 +48,13 @@ class _Block:
     excluded: NDArray[np.bool_]
 
 
+def variants(protocol: Protocol, *, open_set: bool, mixed: bool = False) -> list[Protocol]:
+    """The protocol, or what was asked for in its place."""
+    found: list[Protocol] = [OpenSet.of(protocol)] if open_set else []
+    found += [MixedGallery.of(protocol)] if mixed else []
+    return found or [protocol]
+
+
 def evaluate_beyond(
     embeddings: Scored,
     protocol: Protocol,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.analysis.full_evaluation import evaluate_in_full
+from ivreid.analysis.beyond import evaluate_beyond, variants
 from ivreid.analysis.per_query import QueryTable
 from ivreid.datasets.features import (
     read_arrays,
@@ -45,6 +45,7 @@ def score_features(
     precision: Precision = "double",
     rerank: str | None = None,
     product: MatrixProduct = product_on_cpu,
+    open_set: bool = False,
     queries: QueryTable | None = None,
     progress: Progress | None = None,
     **options: Any,
@@ -62,6 +63,7 @@ def score_features(
         precision: "double", or "single" for float32 distances.
         rerank: A re-ranking as `parse_reranker` reads it, e.g. "aim:k1=4,k2=1"; it marks the result.
         product: Computes matrix products, on a GPU for instance.
+        open_set: With half of the people absent from the gallery, see `OpenSet`; the result says who is mistaken.
         queries: Takes in what became of every query; `write` it afterwards.
         progress: Called with (done, in all).
         **options: Of `make_protocol`: mode, shots, draw, direction, cmc, permutations, trial.
@@ -78,11 +80,12 @@ def score_features(
     reranker = parse_reranker(rerank, metric) if rerank else None
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
-        source, chosen = _read(given, protocol, options)
+        source, rule = _read(given, protocol, options)
+    (chosen,) = variants(rule, open_set=open_set)
     if test_ids is not None:
         source = _only(source, Path(test_ids))
     notes = [str(doubt.message) for doubt in doubts if issubclass(doubt.category, UserWarning)]
-    result = evaluate_in_full(
+    result = evaluate_beyond(
         source,
         chosen,
         metric=metric,
@@ -91,7 +94,7 @@ def score_features(
         rerank=reranker.label if reranker else None,
         product=product,
         fingerprints={name: file_hash(file) for name, file in given.items() if file.is_file()},
-        notes=[*notes, *_people_notes(chosen, source), *([reranker.note] if reranker else [])],
+        notes=[*notes, *_people_notes(rule, source), *([reranker.note] if reranker else [])],
         progress=progress,
     )
     if queries is not None:

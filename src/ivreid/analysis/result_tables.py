@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ivreid.analysis.grid import Block, Cell, Grid
@@ -14,21 +14,24 @@ LABELS = {
     **{"mAP": "mAP", "mINP": "mINP"},
 }
 """What people call the figures."""
+OPEN_SET = "open set: share of people in the gallery who are found at this rank and within the threshold"
 
 
 def results_grid(results: Sequence[Result]) -> Grid:
     """A row for each result of one model; rows of different settings answer different questions: none is the best."""
     words = [_words(result) for result in results]
     shared = [word for word in words[0] if all(word in other for other in words)]
-    rows = tuple(
-        (Cell(", ".join(word for word in own if word not in shared) or "all"), *_figures(result))
-        for own, result in zip(words, results, strict=True)
+    names = [", ".join(word for word in own if word not in shared) or "all" for own in words]
+    rows = tuple((Cell(name), *_figures(result)) for name, result in zip(names, results, strict=True))
+    open_rows = tuple(
+        row for name, result in zip(names, results, strict=True) for row in _open_set_rows(name, result)
     )
+    blocks = (Block("", rows), *([Block(OPEN_SET, open_rows)] if open_rows else []))
     several = any(len(result.trials) > 1 for result in results)
     caption = (f"{', '.join(shared)}.",) if shared else ()
     reading = "Percent, mean ± standard deviation over trials." if several else "Percent."
     notes = tuple(dict.fromkeys(note for result in results for note in result.notes))
-    return Grid((*caption, reading), ("setting", *LABELS.values()), (Block("", rows),), notes)
+    return Grid((*caption, reading), ("setting", *LABELS.values()), blocks, notes)
 
 
 def _words(result: Result) -> list[str]:
@@ -68,6 +71,24 @@ def _figures(result: Result) -> list[Cell]:
         parts += interval_parts(intervals.get(name))
         cells.append(Cell(f"{100 * mean[name]:.2f}", detail, parts=tuple(parts)))
     return cells
+
+
+def _open_set_rows(name: str, result: Result) -> Iterator[tuple[Cell, ...]]:
+    """A row for each rate of mistaken strangers that an open set shows; none of other results, or damaged ones."""
+    block = result.extra.get("open_set")
+    rates = block.get("rates") if isinstance(block, Mapping) else None
+    for fpir, ranks in rates.items() if isinstance(rates, Mapping) else ():
+        cells = []
+        for figure in FIGURES:
+            entry = ranks.get(figure) if isinstance(ranks, Mapping) else None
+            mean, std = _number(entry, "mean"), _number(entry, "std")
+            if mean is None or std is None:
+                cells.append(Cell(""))
+            else:
+                parts = (("", _percent(mean)), ("std", _percent(std)))
+                cells.append(Cell(f"{100 * mean:.2f}", f"± {100 * std:.2f}", parts=parts))
+        if any(cell.text for cell in cells):
+            yield (Cell(f"{name}, FPIR {fpir}"), *cells)
 
 
 def interval_parts(interval: Interval | None) -> list[tuple[str, str]]:

@@ -59,6 +59,7 @@ def run(
             metavar="FILE", help="Score these identities only: the official test_id.mat, or test_id.txt."
         ),
     ] = None,
+    open_set: options.OpenSet = False,
     rerank: options.Rerank = None,
     single: Annotated[
         bool, typer.Option("--single", help="Compute distances in float32: half the time, ties may move.")
@@ -82,6 +83,11 @@ def run(
 
     With --query and --gallery nothing is drawn: every query is compared with the whole gallery, under the
     protocol's camera and CMC rules; such files need `embeddings` and `pids` only.
+
+    With --open-set half of the people leave the gallery and query all the same, as with `ivreid evaluate`: the table
+    then also says who is found at which rate of mistaken strangers. Example:
+
+    ivreid score features.npz --protocol sysu-mm01 --open-set
     """
     from ivreid.analysis import score_settings
     from ivreid.cli.outputs import check_outputs, product_of, query_table, show_and_write
@@ -110,6 +116,7 @@ def run(
             progress=tick,
             cmc=cmc,
             permutations=permutations,
+            open_set=open_set,
             trial=trial,
         )
     show_and_write(results, form, json_out, per_query, queries)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ivreid.analysis.beyond import evaluate_beyond
+from ivreid.analysis.beyond import evaluate_beyond, variants
 from ivreid.analysis.per_query import QueryTable
 from ivreid.catalogue import changes
 from ivreid.config.parse import load_config
@@ -31,9 +31,7 @@ from ivreid.inference import Embedder, Flip, embed_samples, flip_of, load, tta_n
 from ivreid.inference.test_time import first_of_spectra
 from ivreid.models.exported import is_exported
 from ivreid.paths import not_there
-from ivreid.protocols import Protocol, Result
-from ivreid.protocols.mixed_gallery import MixedGallery
-from ivreid.protocols.open_set import OpenSet
+from ivreid.protocols import Result
 from ivreid.retrieval import parse_reranker
 from ivreid.types import Embeddings, Notice, Progress
 
@@ -160,7 +158,7 @@ def evaluate_run(
         chosen = [
             replace(one, protocol=variant)
             for one in chosen
-            for variant in _variants(one.protocol, open_set, mixed)
+            for variant in variants(one.protocol, open_set=open_set, mixed=mixed)
         ]
         target = folder
         if folder is not None and process.is_main:
@@ -214,13 +212,6 @@ def _evaluate(
         notes=(*subject.notes, *([reranker.note] if reranker else [])),
     )
     return result.marked_synthetic() if subject.dataset.synthetic else result
-
-
-def _variants(protocol: Protocol, open_set: bool, mixed: bool) -> list[Protocol]:
-    """The protocol, or what was asked for in its place."""
-    found: list[Protocol] = [OpenSet.of(protocol)] if open_set else []
-    found += [MixedGallery.of(protocol)] if mixed else []
-    return found or [protocol]
 
 
 def open_model_on_dataset(
