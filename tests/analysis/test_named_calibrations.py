@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 import ivreid
-from ivreid.analysis.named_calibrations import Computed, NoCalibration, Thresholds, with_calibration
+from ivreid.analysis.named_calibrations import (
+    Computed,
+    NoCalibration,
+    Thresholds,
+    fitted_on_drawn,
+    with_calibration,
+)
 from ivreid.datasets.features import write_features
 from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError
 from ivreid.inference import Embedder
@@ -172,3 +178,9 @@ def test_a_stored_threshold_is_bound_to_its_weights_and_the_way_they_compute(run
             ivreid.calibrate(tmp_path / "f.npz", fpr=0.1, weights=run, name=name)
     with pytest.raises(UsageError, match="fp64"):
         ivreid.calibrate(tmp_path / "f.npz", fpr=0.1, weights=run, precision="fp64")
+
+
+def test_older_calibrations_say_of_their_dataset_that_its_people_are_drawn():
+    assert fitted_on_drawn({"synthetic": True}) and fitted_on_drawn({"dataset": {"synthetic": True}})
+    for block in ({}, {"synthetic": False}, {"dataset": {"name": "regdb"}}, {"dataset": "synthetic"}):
+        assert not fitted_on_drawn(block)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ivreid.cli.main import main
 from ivreid.datasets.features import write_features
 from ivreid.errors import UsageError
 from ivreid.gallery.decide import ACROSS, by_calibration
+from ivreid.models import read_card
 from ivreid.types import Embeddings, ImageTable
 
 TOPOLOGY = (
@@ -188,3 +190,23 @@ def test_a_gate_without_times_and_a_time_without_a_zone_are_refused(
         with pytest.raises(SystemExit) as left:
             main(["search", "G", "night.png", "--modality", "infrared", *words])
         assert left.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_drawn_people_mark_the_calibration_and_every_decision(
+    gallery: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = shutil.copy(weights, gallery / "drawn.safetensors")
+    dimensions = ivreid.load(weights, device="cpu").embedding_dim
+    write_features(gallery / "f.npz", crowd(80, dimensions), synthetic=True)
+    for how in (["--fpir", "0.1", "--searched", "50"], ["--fpr", "0.1"]):
+        with pytest.raises(SystemExit) as left:
+            main(["calibrate", "f.npz", "--weights", drawn, *how])
+        assert left.value.code == 0
+        assert "SYNTHETIC people, drawn by ivreid" in capsys.readouterr().out
+    blocks = read_card(drawn)["calibrations"]
+    assert blocks["search"]["synthetic"] is blocks["default"]["synthetic"] is True
+    found, shown = search(capsys, "--json", "--model", drawn)
+    assert "80 SYNTHETIC people" in found["results"][0]["hits"][0]["why"]
+    assert [note for note in found["notes"] if "SYNTHETIC" in note] and "decisions rest on SYNTHETIC" in shown
+    assert "synthetic" not in read_card(weights)["calibrations"]["search"]
+    assert "SYNTHETIC" not in search(capsys)[1]

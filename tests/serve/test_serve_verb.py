@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -71,6 +72,7 @@ def test_the_banner_says_on_how_many_people_and_when(tmp_path: Path) -> None:
     calibration = ivreid.load(weights, device="cpu").search_calibration()
     said = banner(calibration)
     assert "80 people" in said and calibration.date in said and "10.00%" in said
+    assert "SYNTHETIC" not in said and "80 SYNTHETIC people" in banner(replace(calibration, synthetic=True))
     ivreid.Gallery.create(tmp_path / "G", weights, device="cpu").close()
     with running(tmp_path / "G") as (client, _):
         page = client.get("/").text
@@ -80,7 +82,7 @@ def test_the_banner_says_on_how_many_people_and_when(tmp_path: Path) -> None:
 def test_without_the_extra_one_sentence_says_what_to_install(
     filled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "ivreid.serve.server")
+    monkeypatch.delitem(sys.modules, "ivreid.serve.server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(SystemExit) as left:
         main(["serve", str(filled)])

@@ -7,6 +7,7 @@ from typing import Any
 
 from ivreid.analysis.search_calibration import SearchCalibration
 from ivreid.errors import UsageError
+from ivreid.protocols.result import SYNTHETIC_MARK
 from ivreid.types import Modality
 
 LIKELY_SAME, UNCERTAIN, LIKELY_DIFFERENT = "likely same", "uncertain", "likely different"
@@ -25,6 +26,7 @@ class Decision:
         confidence: Coverage of that interval, or None.
         searched: Rows, or tracklets where the calibration counts those, that it holds for.
         why: One sentence for people.
+        synthetic: Whether it rests on drawn people.
     """
 
     decision: str
@@ -33,13 +35,21 @@ class Decision:
     confidence: float | None
     searched: int
     why: str
+    synthetic: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The decision as plain JSON values."""
         interval = (
             None if self.low is None else {"low": self.low, "high": self.high, "confidence": self.confidence}
         )
-        return {"decision": self.decision, "fpir": interval, "searched": self.searched, "why": self.why}
+        drawn = {SYNTHETIC_MARK: True} if self.synthetic else {}
+        return {
+            "decision": self.decision,
+            "fpir": interval,
+            "searched": self.searched,
+            "why": self.why,
+            **drawn,
+        }
 
 
 def decide(
@@ -85,8 +95,9 @@ def decide(
     if table is None:
         why = calibration.refused.get(comparison, "it was not fitted")
         return _no(f"no calibration for {comparison}: {why}", searched)
+    people = f"{table.people:,} {'SYNTHETIC ' if calibration.synthetic else ''}people"
     if searched > table.most:
-        why = f"{table.people:,} people promise nothing beyond searches of {table.most:,}; this one was of {searched:,}"
+        why = f"{people} promise nothing beyond searches of {table.most:,}; this one was of {searched:,}"
         return _no(why, searched)
     low, high = table.interval(distance, searched)
     high = min(1.0, crops * high)
@@ -99,9 +110,9 @@ def decide(
     by = f" by {crops:,} crops" if crops > 1 else ""
     why = (
         f"of searches of {searched:,} {unit}{by} for somebody absent, {low:.2%} to {high:.2%} come upon a stranger this "
-        f"near ({calibration.confidence:.0%} interval, {table.people:,} people)"
+        f"near ({calibration.confidence:.0%} interval, {people})"
     )
-    return Decision(word, low, high, calibration.confidence, searched, why)
+    return Decision(word, low, high, calibration.confidence, searched, why, calibration.synthetic)
 
 
 def mean_of(crops: int, searched: int) -> Decision:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
+from ivreid.protocols.result import SYNTHETIC_MARK
 from ivreid.reading import clean
 
 DEFAULT = "default"
@@ -152,6 +153,13 @@ def _refuse_others(name: str, fitted: Any, model: Computed, how: str) -> None:
 def _way(precision: str, flip: bool | str) -> str:
     way = f" ({clean(flip, 20)})" if isinstance(flip, str) else ""
     return precision + (f" with mirror images{way}" if flip else "")
+
+
+def fitted_on_drawn(block: Mapping[str, Any]) -> bool:
+    """Whether a calibration's people are drawn; older ones say it of their dataset only."""
+    dataset = block.get("dataset")
+    of_dataset = dataset.get(SYNTHETIC_MARK) if isinstance(dataset, Mapping) else None
+    return bool(block.get(SYNTHETIC_MARK) or of_dataset)
 
 
 class Thresholds(Mapping[str, float]):

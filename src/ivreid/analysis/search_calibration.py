@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from ivreid.analysis.fpir import StrangerRates, people_for
+from ivreid.analysis.named_calibrations import fitted_on_drawn
 from ivreid.analysis.search_table import SearchTable
 from ivreid.analysis.strangers import MAX_PEOPLE, Person, own_distances, people_of, stranger_draw
 from ivreid.errors import CheckpointError, DataError, UsageError
 from ivreid.metrics.bootstrap import CONFIDENCE, DoubleArray, Interval, draw_counts, percentile_interval
 from ivreid.protocols.collapse import collapse_notes
+from ivreid.protocols.result import SYNTHETIC_MARK
 from ivreid.reading import clean
 from ivreid.types import Embeddings
 
@@ -48,6 +50,7 @@ class SearchCalibration:
         date: Day of the fit, ISO 8601.
         tables: (comparison, unit) -> what was found; unit is "row" or "tracklet".
         refused: Comparison -> why there is none.
+        synthetic: Whether the people are drawn, which every decision says.
     """
 
     fpir: float
@@ -57,6 +60,7 @@ class SearchCalibration:
     tables: Mapping[tuple[str, str], SearchTable]
     refused: Mapping[str, str] = field(default_factory=dict)
     metric: str = "cosine"
+    synthetic: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The calibration as plain JSON values, as it stands in a weights card."""
@@ -72,6 +76,7 @@ class SearchCalibration:
             "date": self.date,
             "comparisons": tables,
             "refused": dict(self.refused),
+            **({SYNTHETIC_MARK: True} if self.synthetic else {}),
         }
 
     @classmethod
@@ -93,7 +98,15 @@ class SearchCalibration:
                 raise ValueError("rates outside 0 to 1, or no count")
             refused = {str(key): clean(why) for key, why in dict(value.get("refused") or {}).items()}
             date = clean(value.get("date", ""), 40)
-            return cls(float(fpir), searched, float(confidence), date, tables, refused)
+            return cls(
+                float(fpir),
+                searched,
+                float(confidence),
+                date,
+                tables,
+                refused,
+                synthetic=fitted_on_drawn(value),
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{source} is no usable search calibration: {clean(error)}") from error
 

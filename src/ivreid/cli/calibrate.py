@@ -111,7 +111,7 @@ def run(
             progress=tick,
         )
     console = Terminal()
-    console.print(calibration_sentences(stored.calibration))
+    console.print(calibration_sentences(stored.calibration, synthetic="synthetic" in stored.origin))
     if stored.weights is not None:
         console.print(f"stored in the card of {stored.weights} as {stored.name!r}")
     if json is not None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from ivreid.analysis.calibration import Calibration
 from ivreid.analysis.search_calibration import SearchCalibration
 
+DRAWN = "SYNTHETIC people, drawn by ivreid: it says nothing about real ones"
 
-def calibration_sentences(found: Calibration | SearchCalibration) -> str:
-    """What was found, as people read it."""
-    if isinstance(found, Calibration):
-        return pairs_sentence(found)
-    return "\n".join(_search_sentences(found))
+
+def calibration_sentences(found: Calibration | SearchCalibration, *, synthetic: bool = False) -> str:
+    """What was found, as people read it; `synthetic` where the people are drawn."""
+    said = pairs_sentence(found) if isinstance(found, Calibration) else "\n".join(_search_sentences(found))
+    return f"{said}\n{DRAWN}" if synthetic else said
 
 
 def pairs_sentence(found: Calibration) -> str:

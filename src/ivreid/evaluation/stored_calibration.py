@@ -20,7 +20,7 @@ from ivreid.analysis.named_calibrations import (
 )
 from ivreid.analysis.search_calibration import SearchCalibration, fit_search
 from ivreid.datasets import load_dataset
-from ivreid.datasets.features import read_features
+from ivreid.datasets.features import read_features, read_marks
 from ivreid.errors import DataError, ProtocolError, UsageError
 from ivreid.evaluation.evaluate_model import configured_root
 from ivreid.evaluation.leaks import DIVIDED
@@ -30,7 +30,7 @@ from ivreid.inference.embedder import Precision
 from ivreid.io import check_output, file_hash
 from ivreid.models.exported import is_exported
 from ivreid.models.weights import model_fingerprint, read_card, store_card
-from ivreid.protocols import make_protocol
+from ivreid.protocols import SYNTHETIC_MARK, make_protocol
 from ivreid.types import Embeddings, Progress
 
 
@@ -41,7 +41,7 @@ class StoredCalibration:
     Attributes:
         calibration: The threshold with its interval, and the pairs it comes from; or one for searches.
         origin: `source` ("features" or "validation identities"), the features' hash or the dataset, and
-            `trained_on`, how many of the people were trained on; where it is stored, `computed`, what the
+            `trained_on`, how many of the people were trained on; `synthetic` where they are drawn; where it is stored, `computed`, what the
             embeddings were computed with, too.
         weights: The weights file whose card holds it; None where it is stored nowhere.
         name: Its name there.
@@ -139,6 +139,7 @@ def calibrate(
     if searched is not None:
         rate = 0.01 if fpir is None else fpir
         found = fit_search(people.embeddings, searched=searched, fpir=rate, confidence=confidence, seed=seed)
+        found = replace(found, synthetic=SYNTHETIC_MARK in people.origin)
     else:
         rule = make_protocol(people.protocol) if people.protocol is not None else None
         found = fit_threshold(
@@ -157,7 +158,8 @@ def _from_features(path: Path, weights: Path | str | None, protocol: str | None,
     target = weights_file(weights) if weights is not None else None
     if target is not None:
         check_output(target, inputs=[path])
-    origin = {"source": "features", "features": file_hash(path)} if path.is_file() else {}
+    origin: dict[str, Any] = {"source": "features", "features": file_hash(path)} if path.is_file() else {}
+    origin |= {SYNTHETIC_MARK: True} if read_marks(path).synthetic else {}
     embeddings = read_features(path, protocol=protocol)
     folders = [path.parent, *([target.parent] if target is not None else [])]
     tested = refuse_test_features(embeddings, path, folders, allow_test=allow_test)
@@ -198,7 +200,8 @@ def _from_run(
         s for name in ("train", "val", *divided) for s in dataset.splits.get(name, ()) if s.pid in pids
     ]
     embeddings = embed_samples(embedder, dataset.root, samples, progress=progress)
-    origin = {"source": "validation identities", "dataset": dict(known)}
+    origin: dict[str, Any] = {"source": "validation identities", "dataset": dict(known)}
+    origin |= {SYNTHETIC_MARK: True} if dataset.synthetic else {}
     return _People(embeddings, dataset.name, origin, target)
 
 

@@ -17,6 +17,10 @@ from ivreid.gallery.where import Where
 from ivreid.types import FloatArray, Modality
 
 FUSIONS = ("mean", "best")
+SYNTHETIC = (
+    "decisions rest on SYNTHETIC people, drawn by ivreid, and say nothing about real ones; calibrate on people of your "
+    "own cameras"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +89,8 @@ def search(
             results[row] = Answered(queries[row].name, matches, found.searched, units)
         approximate = least_sure([approximate, found.approximate])
         notes += found.notes if found.searched else [*found.notes, why_empty(store, theirs)]
+    if any(hit.decision.synthetic for one in results.values() for hit in one.hits):
+        notes.append(SYNTHETIC)
     told = tuple(dict.fromkeys(note for note in notes if note))
     return Answer(tuple(results[row] for row in range(len(queries))), by_tracklet, told, approximate)
 

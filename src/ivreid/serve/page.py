@@ -153,6 +153,6 @@ def banner(calibration: SearchCalibration | None) -> str:
     span = f"{people[0]:,}" if len(people) == 1 else f"{people[0]:,} to {people[-1]:,}" if people else "no"
     refused = "".join(f" None for {name}: {why}." for name, why in sorted(calibration.refused.items()))
     return (
-        f"Calibrated on {span} people on {calibration.date}: at most {calibration.fpir:.2%} of searches for somebody "
+        f"Calibrated on {span} {'SYNTHETIC ' if calibration.synthetic else ''}people on {calibration.date}: at most {calibration.fpir:.2%} of searches for somebody "
         f"absent end in “likely same”.{refused}"
     )
