@@ -32,8 +32,8 @@ class RunEntry:
         kind: "run", "study" or "search".
         method: The method's name; empty where the folder does not say.
         dataset: The dataset's name, likewise.
-        state: "training", "stopped", "trained", "tested", "failed before its first checkpoint", or of a study or
-            search how many runs it holds.
+        state: "training", "stopped", "trained", "tested", "ended, weights removed", "failed before its first
+            checkpoint", or of a study or search how many runs it holds.
         rank1: Best Rank-1, a fraction: of a test where there is one, else of a validation; None without either.
         mean_ap: mAP of the same.
         measured_on: What they were measured on, "test" or "validation"; empty without figures.
@@ -129,8 +129,10 @@ def _several(path: Path, kind: str) -> RunEntry:
 def _state(folder: RunFolder, tree: dict[str, Any]) -> str:
     if _in_use(folder.path / LOCK):
         return f"training{_how_far(folder, tree)}"
-    if not folder.holds_a_run():
-        return "failed before its first checkpoint"
+    if not folder.holds_a_run():  # a search removes the weights of trials that lost
+        return (
+            "ended, weights removed" if _validated(folder.metrics) else "failed before its first checkpoint"
+        )
     how_far = _how_far(folder, tree)
     if how_far or not folder.weights.exists():
         return f"stopped{how_far}"

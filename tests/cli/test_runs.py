@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 def test_every_state_is_told_apart(ivreid, tiny_run, tmp_path):
     runs = tmp_path / "runs"
-    for name in ("done", "tested", "half", "damaged", "moved"):
+    for name in ("done", "tested", "half", "damaged", "moved", "lost"):
         shutil.copytree(tiny_run, runs / name)
         shutil.rmtree(runs / name / "evaluations", ignore_errors=True)
         (runs / name / "results.json").unlink(missing_ok=True)
@@ -26,6 +26,8 @@ def test_every_state_is_told_apart(ivreid, tiny_run, tmp_path):
     (runs / "damaged" / "metrics.jsonl").write_text("{not json\n")
     (runs / "damaged" / "config.yaml").write_text("a: [")
     shutil.rmtree(runs / "moved" / "checkpoints")
+    shutil.rmtree(runs / "lost" / "checkpoints")
+    (runs / "lost" / "weights.safetensors").unlink()  # as a search does
     (runs / "failed").mkdir()
     (runs / "failed" / "config.yaml").write_text("epochs: 3\n")
     (runs / "failed" / ".lock").touch()
@@ -38,6 +40,7 @@ def test_every_state_is_told_apart(ivreid, tiny_run, tmp_path):
         "done": "trained",
         "failed": "failed before its first checkpoint",
         "half": "stopped at epoch 2 of 5",
+        "lost": "ended, weights removed",
         "moved": "trained",
         "tested": "tested",
     }
@@ -58,7 +61,7 @@ def test_every_state_is_told_apart(ivreid, tiny_run, tmp_path):
 
     shown = ivreid("runs", runs)
     assert shown.status == 0 and "half" in shown.out and "stopped at" in shown.out and " val" in shown.out
-    assert "6 in " in shown.out
+    assert "7 in " in shown.out
     with open_run_folder(runs / "half", resume=True):
         other = _in_another_process(runs)
     assert "training at" in other

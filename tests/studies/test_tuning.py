@@ -17,6 +17,8 @@ from study_fakes import FakeTraining, Killed
 import ivreid
 from ivreid.config import load_config, make_config
 from ivreid.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
+from ivreid.evaluation.run_folder import RunFolder
+from ivreid.studies import tuning
 from ivreid.studies.optuna_store import only_process, require_optuna
 from ivreid.studies.search_space import Choices, Range, check_space, default_space, read_space, with_values
 from ivreid.studies.tuning import tune
@@ -104,13 +106,65 @@ def test_best_yaml_is_a_configuration_and_the_plot_a_picture(finished):
         assert image.width > 1000 and len(image.convert("RGB").getcolors(10**6)) > 20
 
 
-def test_every_trial_has_a_run_folder_and_ended_ones_no_checkpoints(finished):
+def with_weights(out):
+    return [
+        folder.name for folder in sorted((out / "trials").iterdir()) if RunFolder(folder).weights.exists()
+    ]
+
+
+def test_every_trial_keeps_its_log_and_the_best_its_weights(finished):
     config, _, found, _ = finished
     folders = sorted((config.out / "trials").iterdir())
     assert [folder.name for folder in folders] == [one.folder for one in found.attempts]
     for folder in folders:
-        assert (folder / "metrics.jsonl").exists() and (folder / "weights.safetensors").exists()
+        assert (folder / "metrics.jsonl").exists() and (folder / "config.yaml").exists()
         assert not (folder / "checkpoints").exists()
+    assert with_weights(config.out) == [found.best.folder]
+
+
+def test_more_trials_keep_their_weights_where_that_is_asked_for(config):
+    found = search(config(), trials=6, keep=3)
+    ranked = sorted((one for one in found.attempts if one.outcome == "complete"), key=lambda one: -one.score)
+    three = sorted(one.folder for one in ranked[:3])
+    assert with_weights(found.out) == three
+    more = search(config(), trials=8, keep=None)
+    kept_for_ever = {"0006", "0007"}
+    assert set(with_weights(more.out)) == {*three, *kept_for_ever}
+    last = search(config(), trials=9)  # one is kept again, and those that were promised to stay
+    assert set(with_weights(last.out)) == {last.best.folder, *kept_for_ever}
+    with pytest.raises(UsageError, match="--keep 0"):
+        search(config(), keep=0)
+
+
+def test_of_equal_trials_the_first_keeps_its_weights(config):
+    found = search(config(), FakeTraining(lambda *_: 0.5), trials=3)
+    assert found.best.folder == "0000" and with_weights(found.out) == ["0000"]
+
+
+def test_a_trial_that_was_evaluated_keeps_its_weights(config):
+    found = search(config(), trials=3, keep=3)
+    loser = min(found.attempts, key=lambda one: one.score).folder
+    RunFolder(found.out / "trials" / loser).results.write_text("[]")
+    more = search(config(), trials=4)
+    assert set(with_weights(found.out)) == {more.best.folder, loser}
+
+
+def test_what_a_kill_left_of_an_ended_trial_is_removed_by_the_next_call(config, monkeypatch):
+    def killed(self):
+        if self.ended() == 3:
+            raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning._Search, "clear", killed)
+        with pytest.raises(Killed):
+            search(config(), trials=4)
+    trials = config().out / "trials"
+    assert len(with_weights(config().out)) == 3 and all(
+        (one / "checkpoints").exists() for one in trials.iterdir()
+    )
+    found = search(config(), trials=3)
+    assert with_weights(found.out) == [found.best.folder]
+    assert not any((one / "checkpoints").exists() for one in trials.iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +187,7 @@ def test_a_killed_search_goes_on_as_if_it_had_never_stopped(straight, tmp_path, 
     resumed = search(config, training, trials=10)
     assert resumed.attempts == straight.attempts and resumed.importance == straight.importance
     assert training.calls[0] == (at[0], True) and training.epochs[0] == at
+    assert with_weights(config.out) == with_weights(straight.out) == [straight.best.folder]
 
 
 def test_a_signal_leaves_the_trial_to_the_next_call(config):

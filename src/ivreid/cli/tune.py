@@ -37,6 +37,8 @@ def run(
         float | None, typer.Option("--minutes", help="Stop after so long, at the next validation.")
     ] = None,
     timeout: Annotated[float | None, typer.Option("--timeout", hidden=True)] = None,
+    keep: Annotated[int, typer.Option(help="So many of the best trials keep their weights.", min=1)] = 1,
+    keep_all: Annotated[bool, typer.Option("--keep-all", help="All trials keep their weights.")] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change one setting of every trial; repeatable."),
@@ -49,7 +51,8 @@ def run(
     """Search for better hyper-parameters, scored on validation identities and never on the test.
 
     Each trial trains one model in DIR/trials; hopeless ones are stopped early. Stop it any time with Ctrl-C:
-    the same command goes on where it stood. DIR/best.yaml holds the best settings, ready for `ivreid train`;
+    the same command goes on where it stood. Logs and curves of all trials stay, weights only of the best and of
+    those that you evaluate. DIR/best.yaml holds the best settings, ready for `ivreid train`;
     DIR/tuning.png shows which settings mattered. Optuna is needed: pip install 'ivreid[tune]'.
     """
     from ivreid.cli.progress import progress_bars
@@ -81,6 +84,7 @@ def run(
         space,
         trials=trials,
         minutes=timeout if minutes is None else minutes,
+        keep=None if keep_all else keep,
         notice=notice,
         progress_bars=progress_bars,
     )

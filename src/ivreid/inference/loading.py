@@ -35,7 +35,8 @@ def weights_file(path: Path | str) -> Path:
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
             raise CheckpointError(
-                f"{path} holds no {WEIGHTS}; it is no run folder, or its training has not come so far"
+                f"{path} holds no {WEIGHTS}; it is no run folder, its training has not come so far, or it is a trial "
+                "that lost in a search (`ivreid tune --keep-all` keeps the weights of all)"
             )
         return path / WEIGHTS
     if not path.is_file():

@@ -22,7 +22,7 @@ from ivreid.training.records import MAY_DIFFER
 if TYPE_CHECKING:
     import optuna
 
-PURPOSE, ERROR = "purpose", "error"
+PURPOSE, ERROR, LOSABLE = "purpose", "error", "weights are kept only of the best"
 STARTUP = 8
 """Trials drawn at random before the search learns from them."""
 UNPRUNED = 5
@@ -190,6 +190,23 @@ def attempts(study: optuna.Study) -> tuple[Attempt, ...]:
         outcome = "diverged" if ERROR in one.user_attrs else "complete" if complete else "stopped early"
         found.append(Attempt(f"{number:04d}", dict(one.params), score, outcome))
     return tuple(found)
+
+
+def losers(study: optuna.Study, keep: int) -> list[str]:
+    """The folders of ended trials whose weights go: all but the best complete ones, of those that may lose them.
+
+    Args:
+        study: The search.
+        keep: How many of the best keep theirs; of equal scores the earlier trials.
+    """
+    tried = attempts(study)
+    complete = [one for one in tried if one.outcome == "complete" and one.score is not None]
+    best = {one.folder for one in sorted(complete, key=lambda one: -(one.score or 0.0))[:keep]}
+    return [
+        one.folder
+        for one, trial in zip(tried, _ended(study), strict=True)
+        if LOSABLE in trial.user_attrs and one.folder not in best
+    ]
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -23,9 +23,11 @@ from ivreid.io import write_text
 from ivreid.studies.importance import importance
 from ivreid.studies.optuna_store import (
     ERROR,
+    LOSABLE,
     Attempt,
     attempts,
     inside,
+    losers,
     only_process,
     open_study,
     require_optuna,
@@ -88,6 +90,7 @@ def tune(
     train: Train = train_run,
     trials: int = 30,
     minutes: float | None = None,
+    keep: int | None = 1,
     notice: Notice = lambda _: None,
     progress_bars: ProgressBars = no_progress_bars,
 ) -> TuningResult:
@@ -96,7 +99,8 @@ def tune(
     The configuration's own values are tried first. A trial's score is the best `validation.metric` of its
     epochs; it is stopped early where, after a fifth of the epochs, its best is below the median of its
     predecessors at that epoch (Golovin et al., KDD 2017). Proposals come from a tree-structured Parzen
-    estimator (Bergstra et al., NeurIPS 2011). Ended trials keep their log and weights, not their checkpoints.
+    estimator (Bergstra et al., NeurIPS 2011). Ended trials keep their configuration, log and curves; the best ones
+    and those that were tested keep their weights, too; checkpoints go.
 
     Args:
         config: What all trials share; `out` is the search's folder.
@@ -104,6 +108,7 @@ def tune(
         train: Trains one run.
         trials: Trials in all, those of earlier calls included.
         minutes: Stop after so many minutes, at the next validation; the same call goes on later.
+        keep: So many of the best trials keep their weights; None: all of this call's trials, for ever.
         notice: Called with a line for people.
         progress_bars: Called with a label; gives the progress callable of one trial's training.
 
@@ -124,13 +129,23 @@ def tune(
     check_space(space, config, "search space")
     if trials < 1:
         raise UsageError(f"--trials {trials}: a search needs at least one trial")
+    if keep is not None and keep < 1:
+        raise UsageError(f"--keep {keep}: the best trial keeps its weights at least, so 1 or more")
     out = Path(str(config.out))
     deadline = None if minutes is None else monotonic() + 60 * minutes
     with only_process(out), open_study(config, space, out) as study:
         search = _Search(
-            config, space, study, train=train, deadline=deadline, notice=notice, progress_bars=progress_bars
+            config,
+            space,
+            study,
+            train=train,
+            deadline=deadline,
+            keep=keep,
+            notice=notice,
+            progress_bars=progress_bars,
         )
         search.take_up_interrupted()
+        search.clear()
         try:
             while search.ended() < trials and not search.out_of_time():
                 search.attempt(f"of {trials}")
@@ -176,11 +191,12 @@ class _Search:
         *,
         train: Train,
         deadline: float | None,
+        keep: int | None,
         notice: Notice,
         progress_bars: ProgressBars,
     ) -> None:
         self.config, self.space, self.study, self.train = config, space, study, train
-        self.deadline, self.notice, self.progress_bars = deadline, notice, progress_bars
+        self.deadline, self.keep, self.notice, self.progress_bars = deadline, keep, notice, progress_bars
         self.out = Path(str(config.out))
 
     def out_of_time(self) -> bool:
@@ -218,6 +234,8 @@ class _Search:
         values = {key: suggest(trial, key, one, self.config) for key, one in self.space.items()}
         config = with_values(self.config, {**values, "out": str(folder)})
         self.notice(f"trial {number + 1} {of}: " + "  ".join(f"{k}={_short(v)}" for k, v in values.items()))
+        if self.keep is not None:
+            trial.set_user_attr(LOSABLE, True)
         judge = _Judge(trial, config, self.out_of_time)
         try:
             with self.progress_bars(f"Trial {number + 1} {of}") as (tick,):
@@ -236,7 +254,20 @@ class _Search:
             judge.catch_up()
             self.study.tell(trial, _score(summary, config))
         self._say(attempts(self.study)[-1])
-        shutil.rmtree(RunFolder(folder).last.parent, ignore_errors=True)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what ended trials need no more: checkpoints, and weights of those that lost and were not tested.
+
+        What a kill left between a trial's end and this is removed by the next call.
+        """
+        folders = [RunFolder(self.out / "trials" / one.folder) for one in attempts(self.study)]
+        for folder in folders:
+            shutil.rmtree(folder.last.parent, ignore_errors=True)
+        lost = set() if self.keep is None else set(losers(self.study, self.keep))
+        for folder in folders:
+            if folder.path.name in lost and not folder.results.exists() and not folder.evaluations():
+                folder.weights.unlink(missing_ok=True)
 
     def _enqueue_own_values(self) -> None:
         from optuna.trial import TrialState
