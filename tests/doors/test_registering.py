@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from plugin_text import DATASET, METHOD, PROTOCOL
@@ -250,8 +251,11 @@ def install(folder: Path, package: str, entries: dict[str, dict[str, str]], modu
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    return tmp_path / "site"
+    folder = (
+        tmp_path / f"site-{uuid4().hex}"
+    )  # a temporary folder may have been another test's; what it offers is cached
+    monkeypatch.syspath_prepend(folder)
+    return folder
 
 
 def test_a_package_offers_names_and_is_loaded_when_one_is_used(site: Path) -> None:
