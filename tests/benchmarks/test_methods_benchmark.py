@@ -14,7 +14,8 @@ import pytest
 
 from ivreid.errors import IvreidError
 from ivreid.metrics.bootstrap import IdentitySums
-from ivreid.training import loop as training_loop
+from ivreid.training import run as training_run
+from ivreid.training.loop import Run
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "methods.py"
 
@@ -35,7 +36,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "WORLDS", worlds)
     monkeypatch.setattr(module, "in_a_process", module.make)
     monkeypatch.setattr(module, "keep_freed_memory", lambda: False)
-    monkeypatch.setattr(training_loop, "measure_step", lambda *_: 60 / 3.5)  # three steps a minute
+    monkeypatch.setattr(training_run, "measure_step", lambda *_: 60 / 3.5)  # three steps a minute
     return module
 
 
@@ -82,13 +83,13 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
     assert "| baseline |" in half and "- `iv-reid` on `default`, 1 minute: seeds 0" in half
 
     trained: list[str] = []
-    real_step = training_loop.Run.step
+    real_step = Run.step
 
     def counting(self: Any, *args: Any) -> None:
         trained.append(self.parts.network.name)
         real_step(self, *args)
 
-    monkeypatch.setattr(training_loop.Run, "step", counting)
+    monkeypatch.setattr(Run, "step", counting)
     whole = run(benchmark, monkeypatch, tmp_path, *words)
     assert trained == []  # its three steps were taken before
     assert "1 minute:" not in whole  # nothing of what was asked for is missing

@@ -19,7 +19,7 @@ from ivreid.distributed.processes import SINGLE_PROCESS
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.synthetic import synthesise
 from ivreid.training import load_state, read_log, train
-from ivreid.training import loop as training_loop
+from ivreid.training import run as training_run
 from ivreid.training.batch_checks import _epochs
 from ivreid.training.budget import seconds_per_step
 from ivreid.training.loop import Run
@@ -74,7 +74,7 @@ def test_measuring_moves_nothing_and_the_number_is_written_before_the_first_step
     train(by_steps(tiny_config, tmp_path / "counted", 7))
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    measured, real = [], training_loop.measure_step
+    measured, real = [], training_run.measure_step
 
     def measure(*args: Any) -> float:
         measured.append(real(*args))
@@ -89,7 +89,7 @@ def test_measuring_moves_nothing_and_the_number_is_written_before_the_first_step
             seen.append(load_config(tmp_path / "clock" / "config.yaml").steps)
         step(self, *args)
 
-    monkeypatch.setattr(training_loop, "measure_step", measure)
+    monkeypatch.setattr(training_run, "measure_step", measure)
     monkeypatch.setattr(Run, "step", looking)
     said: list[str] = []
     config = by_steps(tiny_config, tmp_path / "clock", None)
@@ -114,11 +114,11 @@ def test_a_run_by_the_clock_goes_on_with_the_number_it_began_with(
         step(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_loop, "measure_step", lambda *_: 60 / 7.5)
+        patch.setattr(training_run, "measure_step", lambda *_: 60 / 7.5)
         patch.setattr(Run, "step", stopping)
         with pytest.raises(Stop):
             train(config, minutes=1)
-    monkeypatch.setattr(training_loop, "measure_step", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(training_run, "measure_step", lambda *_: pytest.fail("measured again"))
     with pytest.raises(CheckpointError, match="steps was 7, now None"):
         train(config, resume=True)
     assert train(config, minutes=1, resume=True).steps == 7
@@ -196,7 +196,7 @@ def test_a_run_on_drawn_people_goes_on(tmp_path: Path) -> None:
 def test_the_same_command_with_resume_goes_on(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_loop, "measure_step", lambda *_: 60 / 2.5)
+    monkeypatch.setattr(training_run, "measure_step", lambda *_: 60 / 2.5)
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump(tiny_tree(tiny, tmp_path / "run")))
     words = ["train", str(file), "--minutes", "1"]

@@ -10,7 +10,7 @@ import pytest
 
 from ivreid.config import Config
 from ivreid.io import folder_bytes
-from ivreid.training import loop as loop_module
+from ivreid.training import run as run_module
 from ivreid.training import train
 from ivreid.training.budget import QUICK_STEPS, quick_seconds
 from ivreid.training.start import FORWARD, StartSummary, in_words
@@ -56,7 +56,7 @@ def _figures(line: str) -> str:
 
 
 def test_the_time_is_that_of_the_steps_left_and_of_the_validations(tiny_config: Make, monkeypatch) -> None:
-    monkeypatch.setattr(loop_module, "quick_measure", lambda *_: 3.0)
+    monkeypatch.setattr(run_module, "quick_measure", lambda *_: 3.0)
     config = tiny_config(epochs=2)
     told: list[StartSummary] = []
     train(config, on_start=told.append)

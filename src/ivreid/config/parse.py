@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ivreid.catalogue import asked_for
 from ivreid.config.ini import read_ini
 from ivreid.config.recipes import apply_recipe, with_command_line_recipe
-from ivreid.config.schema import DEFAULT_METHOD, Config, model_at
+from ivreid.config.schema import DEFAULT_METHOD, Config
 from ivreid.errors import ConfigError, DataError, IvreidError, did_you_mean
 from ivreid.methods import get_method
 from ivreid.packaged import packaged_names, packaged_text
@@ -198,7 +198,7 @@ def _explain(
         keys = problem["loc"]
         where = ".".join(str(key) for key in (*prefix, *keys))
         if problem["type"] == "extra_forbidden":
-            section = model_at(model, keys[:-1])
+            section = _model_at(model, keys[:-1])
             known = sorted(section.model_fields) if section else []
             lines.append(f"{source}: {where}: unknown key; {did_you_mean(str(keys[-1]), known, listed=30)}")
         elif problem["type"] == "finite_number":
@@ -214,3 +214,24 @@ def _explain(
                 f"{source}: {where} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
             )
     return "\n".join(lines)
+
+
+def _model_at(model: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel] | None:
+    """The section class that `keys` lead to, or None where they lead to a plain value."""
+    for key in keys:
+        if isinstance(
+            key, int
+        ):  # a place in a list of sections: the list's own annotation was unwrapped before
+            continue
+        info = model.model_fields.get(key)
+        inner = None if info is None else _section_in(info.annotation)
+        if inner is None:
+            return None
+        model = inner
+    return model
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

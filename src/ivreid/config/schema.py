@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ivreid.catalogue import DATASETS
 from ivreid.data.pixels import Filter
@@ -379,24 +379,3 @@ class Config(Section):
                 "published run did), or data.train_on to `train`"
             )
         return self
-
-
-def model_at(model: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The section class that `keys` lead to, or None where they lead to a plain value."""
-    for key in keys:
-        if isinstance(
-            key, int
-        ):  # a place in a list of sections: the list's own annotation was unwrapped before
-            continue
-        info = model.model_fields.get(key)
-        inner = None if info is None else _section_in(info.annotation)
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

@@ -47,8 +47,8 @@ from ivreid.studies.tuning_plot import plot_tuning
 from ivreid.studies.tuning_result import TuningResult
 from ivreid.training.health import Diverged
 from ivreid.training.log import read_log
-from ivreid.training.loop import Summary
-from ivreid.training.loop import train as train_run
+from ivreid.training.run import Summary
+from ivreid.training.run import train as train_run
 from ivreid.types import Notice, Progress, ProgressBars, no_progress_bars
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from ivreid.training.checkpoint import TrainingState, load_state
 from ivreid.training.log import read_log
-from ivreid.training.loop import Summary, train
+from ivreid.training.run import Summary, train
 from ivreid.training.setup import draw_people
 from ivreid.training.signals import TrainingStopped
 

@@ -14,9 +14,9 @@ from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.validation import validation_samples
 from ivreid.machine import available_cores
 from ivreid.synthetic import is_drawn, picture_identities, synthesise
-from ivreid.training.loop import quick_measure
 from ivreid.training.setup import build_run_parts
 from ivreid.training.start import FORWARD, in_words
+from ivreid.training.trial_steps import quick_measure
 
 PEOPLE = 3
 """Times the people of a batch: enough to train and to validate on."""

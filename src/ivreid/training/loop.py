@@ -8,13 +8,11 @@ In several processes all take every step together and hold the same state after 
 
 from __future__ import annotations
 
-import copy
 import itertools
 import signal
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from math import ceil
 from pathlib import Path
@@ -23,186 +21,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ivreid.config.schema import Config
 from ivreid.data import Batch
-from ivreid.distributed.collectives import barrier, broadcast, reduce_mean
-from ivreid.distributed.failure import restarted
-from ivreid.distributed.group import process_group
+from ivreid.distributed.collectives import barrier, reduce_mean
 from ivreid.distributed.parallel import accumulate_locally, average_buffers, data_parallel
-from ivreid.distributed.processes import ProcessRank, local_device, process_from_environment
-from ivreid.errors import ConfigError
-from ivreid.evaluation.run_folder import RunFolder
-from ivreid.evaluation.settings import tell_unserved
 from ivreid.evaluation.sharded import Interrupted
-from ivreid.evaluation.validation import validate, validation_notes
-from ivreid.machine import naming_memory
+from ivreid.evaluation.validation import validate
 from ivreid.methods import Method
 from ivreid.methods.base import named_losses
-from ivreid.training.batch_checks import check_batch
-from ivreid.training.budget import quick_seconds, seconds_per_step, settle_steps
 from ivreid.training.health import Diverged
-from ivreid.training.log import Callback
-from ivreid.training.loggers import check_loggers
-from ivreid.training.optimizer import make_optimizer, set_rates
+from ivreid.training.optimizer import set_rates
 from ivreid.training.precision import autocast
-from ivreid.training.random_state import own_random_state, seed_step
-from ivreid.training.resuming import check_same_everywhere
-from ivreid.training.run_lock import open_run_folder
+from ivreid.training.random_state import seed_step
 from ivreid.training.saving import LoopState, Position, Saver
-from ivreid.training.schedule import progress, rate_factor, tell_what_is_late
-from ivreid.training.setup import RunParts, build_run_parts, settle_range, tell_division
+from ivreid.training.schedule import progress, rate_factor
 from ivreid.training.signals import StopSignal, TrainingStopped
-from ivreid.training.start import StartSummary, describe_start
-from ivreid.training.step_log import StepLog, open_log
+from ivreid.training.step_log import StepLog
 from ivreid.types import Progress
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What training came to.
-
-    Attributes:
-        folder: The run folder.
-        steps: Optimiser steps in all.
-        best: Epoch and figures of the weights kept; None for a run without validation.
-        seconds: Time this call took.
-    """
-
-    folder: Path
-    steps: int
-    best: dict[str, Any] | None
-    seconds: float
-
-
-def train(
-    config: Config,
-    *,
-    resume: bool = False,
-    minutes: float | None = None,
-    preparing: Progress | None = None,
-    progress: Progress | None = None,
-    notice: Callable[[str], None] = lambda _: None,
-    on_start: Callable[[StartSummary], None] | None = None,
-    on_validation: Callable[[dict[str, Any]], None] | None = None,
-    loggers: Sequence[str | Callback] = (),
-) -> Summary:
-    """Train a model as the configuration says; everything it makes lies in `config.out`.
-
-    In processes that torchrun started it joins them for one run.
-
-    Args:
-        config: The run.
-        resume: Continue from the folder's last checkpoint; from the start where there is none yet.
-        minutes: Train for so long: the steps that fit are measured first and become `config.steps`, so that
-            from then on only steps count; a resumed run goes on with the number it began with.
-        preparing: Called with (done, total) while images are drawn or decoded before the first step.
-        progress: Called with (steps done, steps in all); the second may move a little, for epochs differ in length.
-        notice: Called with a line for people: validations, and where a resumed run stands.
-        on_start: Called with what the run is before its first step. How long it will take is measured for it, in one
-            process: a second or two, or a step or two where those take longer.
-        on_validation: Called with each validation's row of the log once its epoch is saved; what it raises
-            stops the run, which can be resumed.
-        loggers: Where else the log goes: "wandb", "mlflow", or callables that receive every row as a
-            dictionary. One that fails is called no more; the run goes on.
-
-    Raises:
-        TrainingStopped: SIGINT or SIGTERM; the state is saved.
-        PeerLost: Another process of the run is gone.
-        TrainingError: The loss is NaN or diverges, the disk is full, the folder is in use or holds another
-            run.
-        IvreidError: Data, weights or options that cannot be used.
-    """
-    if config.out is None:
-        raise ConfigError("out is not set: say where the run folder shall be with --out RUN_DIR")
-    started = time.monotonic()
-    resume = resume or restarted()
-    process = process_from_environment()
-    check_batch(config, process)
-    check_loggers(loggers)
-    notice = notice if process.is_main else lambda _: None
-    with (
-        own_random_state(local_device(config.device, process)),
-        process_group(config.device, process),
-        open_run_folder(config.out, process, resume=resume, notice=notice) as folder,
-    ):
-        check_same_everywhere(process, config)
-        resuming = broadcast(process, resume and bool(folder.states()))
-        config = settle_range(config, preparing)
-        if minutes is not None:
-            config = settle_steps(
-                config,
-                minutes,
-                folder,
-                process,
-                resume=resume,
-                measure=lambda: measure_step(config, folder, process, minutes, preparing),
-                notice=notice,
-            )
-        parts = build_run_parts(config, process, initial_weights=not resuming, progress=preparing)
-        saver = Saver(config, parts, folder)
-        state = saver.restore(notice) if resume else saver.beginning()
-        saver.write_run_files()
-        tell_what_is_late(config, notice)
-        tell_division(config, parts.dataset, notice)
-        for line in validation_notes(config, parts.dataset):
-            notice(line)
-        tell_unserved(config, parts.dataset, notice)
-        with closing(open_log(saver, state, notice, loggers)) as log, StopSignal(process) as stop:
-            progress = progress if process.is_main else None
-            run = Run(saver, state, log, stop, notice, progress, on_validation)
-            with naming_memory(saver.what_to_lower):
-                if on_start is not None and process.is_main and not run.position.is_end(config):
-                    epoch, seconds = run.position.epoch, quick_measure(config, parts, folder)
-                    done = run.done_of(epoch, parts.loader.batches_in(epoch))
-                    on_start(describe_start(config, parts, folder, done, epoch, seconds))
-                run.fit()
-        return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
-
-
-def measure_step(
-    config: Config, folder: RunFolder, process: ProcessRank, minutes: float, preparing: Progress | None
-) -> float:
-    """Seconds of an optimiser step, by taking some with a network of its own that is then forgotten.
-
-    Every random number of a run comes from its seed, so the run itself is the same with and without.
-    """
-    parts = build_run_parts(config, process, initial_weights=False, progress=preparing)
-    with trial_steps(config, parts, folder) as (take_step, wait):
-        return seconds_per_step(take_step, wait, process, minutes)
-
-
-def quick_measure(config: Config, parts: RunParts, folder: RunFolder) -> float | None:
-    """Seconds of a step, of a copy's, in a second or two; None for several processes, and for what cannot be copied."""
-    if not parts.process.is_single or config.compile:
-        return None
-    try:
-        network = copy.deepcopy(parts.network)
-    except (RuntimeError, TypeError):
-        return None
-    optimizer = make_optimizer(config.optimizer, network.parameter_groups(config.optimizer.lr), parts.device)
-    scaler = torch.amp.GradScaler(parts.device.type, enabled=parts.scaler.is_enabled())
-    copied = replace(parts, network=network, optimizer=optimizer, average=None, scaler=scaler)
-    with trial_steps(config, copied, folder) as (take_step, wait):
-        return quick_seconds(take_step, wait)
-
-
-@contextmanager
-def trial_steps(
-    config: Config, parts: RunParts, folder: RunFolder
-) -> Iterator[tuple[Callable[[], None], Callable[[], None]]]:
-    """Steps that no one keeps: what takes one, and what waits for the device."""
-    saver = Saver(config, parts, folder)
-    log = StepLog(None, saver.beginning().health, parts.device, scaled=parts.scaler.is_enabled())
-    run = Run(saver, saver.beginning(), log, StopSignal(parts.process), lambda _: None)
-    run.model = data_parallel(parts.process, parts.network)
-    parts.network.begin_epoch(0)
-
-    def wait() -> None:
-        if parts.device.type == "cuda":
-            torch.cuda.synchronize(parts.device)
-
-    with closing(run.batches()) as batches, naming_memory(saver.what_to_lower):
-        yield lambda: run.step(list(islice(batches, config.accumulate)), 0, 1), wait
 
 
 class Run:
