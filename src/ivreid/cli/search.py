@@ -220,14 +220,18 @@ def _csv(answer: Answer) -> str:
     out = io.StringIO()
     names = ("query", "rank", "id", "distance", "camera", "time", "modality", "source", "decision")
     writer = csv.writer(out, lineterminator="\n")
-    recall = [] if answer.approximate is None else [answer.approximate.recall]
-    writer.writerow([*names, "searched", "low", "high", "travel", *(["index_recall"] if recall else [])])
+    caveats: dict[str, object] = {}  # columns only where an answer is not exact or not whole
+    if answer.approximate is not None:
+        caveats["index_recall"] = answer.approximate.recall
+    if answer.partial:
+        caveats["partial"] = " ".join(answer.partial)
+    writer.writerow([*names, "searched", "low", "high", "travel", *caveats])
     for one in answer.results:
         for rank, hit in enumerate(one.hits, start=1):
             values = {"query": one.query, "rank": rank, **hit.to_json()}
             travel = "" if hit.travel is None else hit.travel.why
             more = (one.searched, hit.decision.low, hit.decision.high, _cell(travel))
-            writer.writerow([*(_cell(values[name]) for name in names), *more, *recall])
+            writer.writerow([*(_cell(values[name]) for name in names), *more, *caveats.values()])
     return out.getvalue()
 
 

@@ -35,6 +35,13 @@ def run(
             metavar="RUN_DIR|WEIGHTS",
         ),
     ] = None,
+    allow_partial: Annotated[
+        bool,
+        typer.Option(
+            "--allow-partial",
+            help="Of a gallery's shards search those that answer, and say in each answer which did not",
+        ),
+    ] = False,
     max_bytes: Annotated[int, typer.Option(help="Of a request's body", min=1)] = 8 * 1024 * 1024,
     max_pixels: Annotated[int, typer.Option(help="Of a request's pictures together", min=1)] = 25_000_000,
     max_images: Annotated[int, typer.Option(help="In one request", min=1)] = 64,
@@ -69,7 +76,10 @@ def run(
     times = None if topology is None else read_topology(topology)
     if access_log:
         logging.getLogger("ivreid.serve.access").setLevel(logging.INFO)
-    with ended_by_signals(Event()), Gallery.open(gallery, model=model, device=device) as opened:
+    with (
+        ended_by_signals(Event()),
+        Gallery.open(gallery, model=model, allow_partial=allow_partial, device=device) as opened,
+    ):
         serve(
             opened,
             host=host,

@@ -70,12 +70,14 @@ class Answer:
         by_tracklet: Whether hits are tracklets.
         notes: What is to be said of all: which filter left nothing, a partial answer.
         approximate: The index that proposed hits, with its measured recall; None where the answer is exact.
+        partial: The shards that did not answer, by their addresses: what lies there was not searched.
     """
 
     results: tuple[Answered, ...]
     by_tracklet: bool = False
     notes: tuple[str, ...] = ()
     approximate: Approximate | None = None
+    partial: tuple[str, ...] = ()
 
     @property
     def searched(self) -> int:
@@ -83,12 +85,13 @@ class Answer:
         return max((one.searched for one in self.results), default=0)
 
     def to_json(self) -> dict[str, Any]:
-        """The answer as plain JSON values; `approximate` and `notes` only where there are any."""
+        """The answer as plain JSON values; `approximate`, `partial` and `notes` only where there are any."""
         results = [{"query": one.query, "hits": [hit.to_json() for hit in one.hits]} for one in self.results]
         return {
             "searched": self.searched,
             "results": results,
             **({} if self.approximate is None else {"approximate": self.approximate.to_json()}),
+            **({"partial": list(self.partial)} if self.partial else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
         }
 

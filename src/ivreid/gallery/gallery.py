@@ -329,6 +329,7 @@ class Gallery:
                 "k": k,
                 "where": str(where),
                 **({} if answer.approximate is None else {"approximate": answer.approximate.to_json()}),
+                **({"partial": list(answer.partial)} if answer.partial else {}),
                 **(told or {}),
             },
         )

@@ -81,6 +81,7 @@ def search(
     results: dict[int, Answered] = {}
     notes: list[str] = []
     approximate: Approximate | None = None
+    partial: set[str] = set()
     for theirs, rows in groups.items():
         found = _nearest(store, [queries[row] for row in rows], theirs, k, by_tracklet)
         units = store.count(theirs, tracklets=True) if by_tracklet else found.searched
@@ -88,11 +89,13 @@ def search(
             matches = _decided(queries[row], hits, units, decide)
             results[row] = Answered(queries[row].name, matches, found.searched, units)
         approximate = least_sure([approximate, found.approximate])
+        partial.update(found.partial)
         notes += found.notes if found.searched else [*found.notes, why_empty(store, theirs)]
     if any(hit.decision.synthetic for one in results.values() for hit in one.hits):
         notes.append(SYNTHETIC)
     told = tuple(dict.fromkeys(note for note in notes if note))
-    return Answer(tuple(results[row] for row in range(len(queries))), by_tracklet, told, approximate)
+    ordered = tuple(results[row] for row in range(len(queries)))
+    return Answer(ordered, by_tracklet, told, approximate, tuple(sorted(partial)))
 
 
 def check_cameras(store: Store, cameras: frozenset[str]) -> None:

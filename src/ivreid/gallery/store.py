@@ -101,14 +101,16 @@ class Found:
     Attributes:
         hits: For each query its nearest crops, nearest first, ties by id.
         searched: How many crops passed the filter, and were all compared, unless the answer is approximate.
-        notes: What is to be said of the answer: a part that did not answer.
+        notes: What is to be said of the answer: a part that did not answer, and why.
         approximate: The index that proposed them; None where the answer is exact.
+        partial: The parts that did not answer, by their addresses.
     """
 
     hits: tuple[tuple[Hit, ...], ...]
     searched: int
     notes: tuple[str, ...] = ()
     approximate: Approximate | None = None
+    partial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,7 @@ def answer_json(search: str, answer: Answer) -> dict[str, Any]:
         "searched": answer.searched,
         "by_tracklet": answer.by_tracklet,
         "approximate": None if answer.approximate is None else answer.approximate.to_json(),
+        "partial": list(answer.partial),
         "results": results,
         "notes": list(answer.notes),
     }

@@ -32,7 +32,7 @@ ICON = "data:,"
 @router.get("/")
 async def start(request: Request) -> Response:
     """The form."""
-    return HTMLResponse(await _page(request, SearchAsked(gallery_modality="visible", modality="infrared")))
+    return await _page(request, SearchAsked(gallery_modality="visible", modality="infrared"))
 
 
 @router.post("/search")
@@ -76,8 +76,8 @@ async def search(
         name, answer, pictures = await service.search(asked)
     except IvreidError as error:
         status = 503 if isinstance(error, StoreFailed) else 422
-        return HTMLResponse(await _page(request, asked, problem=service.words(error)), status_code=status)
-    return HTMLResponse(await _page(request, asked, search=name, answer=answer, pictures=pictures))
+        return await _page(request, asked, problem=service.words(error), status=status)
+    return await _page(request, asked, search=name, answer=answer, pictures=pictures)
 
 
 @router.get("/pictures/{address}")
@@ -123,13 +123,20 @@ async def _page(
     search: str = "",
     answer: Answer | None = None,
     pictures: Sequence[Embedded] = (),
-) -> str:
+    status: int = 200,
+) -> Response:
     service = service_of(request)
+    cameras: Sequence[str] = ()
+    crops: int | None = None
+    try:
+        cameras, crops = await service.cameras(), await service.in_store(service.gallery.count)
+    except StoreFailed as error:
+        problem, status = problem or service.words(error), 503
     shown: dict[str, Any] = {
         "icon": ICON,
         "asked": asked,
-        "cameras": await service.cameras(),
-        "crops": await service.in_store(service.gallery.count),
+        "cameras": cameras,
+        "crops": crops,
         "model": service.gallery.store.binding.name.partition(" from ")[0],
         "calibration": banner(service.calibration),
         "travel": service.topology is not None,
@@ -139,7 +146,7 @@ async def _page(
         "answer": answer,
         "pictures": [base64.b64encode(one.picture).decode() for one in pictures],
     }
-    return pages.get_template("page.html").render(**shown)
+    return HTMLResponse(pages.get_template("page.html").render(**shown), status_code=status)
 
 
 def banner(calibration: SearchCalibration | None) -> str:

@@ -73,6 +73,7 @@ class SearchAnswer(BaseModel):
     searched: int
     by_tracklet: bool
     approximate: Approximate | None = Field(description="null where the answer is exact")
+    partial: list[str] = Field(description="Shards that did not answer: what lies there was not searched")
     results: list[Result]
     notes: list[str] = Field(description="What is to be said of the whole answer")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,6 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ivreid.errors import DataError, UsageError
+from ivreid.gallery.postgres.address import parse
+from ivreid.gallery.postgres.away import Away
+from ivreid.gallery.postgres.merging import added_up, lowest, merged, ordered
 from ivreid.gallery.postgres.store import PostgresStore
 from ivreid.gallery.record import Crop
 from ivreid.gallery.store import (
@@ -59,7 +63,7 @@ class ShardedStore:
 
     def __init__(self, address: str, *, allow_partial: bool = False) -> None:
         self._allow_partial = allow_partial
-        self._missing: list[str] = []
+        self._away = Away(urls_of(address) if allow_partial else ())
         opened: list[PostgresStore] = []
         try:
             for url in urls_of(address):
@@ -68,17 +72,18 @@ class ShardedStore:
                 except DataError as error:
                     if not allow_partial:
                         raise
-                    self._missing.append(str(error))
+                    self._away.note(str(parse(url)), error)
             if not opened:
-                raise DataError(f"no shard answers: {self._missing[0]}")
-            self._shards = _ordered(opened, len(self._missing))
+                raise DataError(f"no shard answers: {next(iter(self._away.reasons().values()))}")
+            self._shards = ordered(opened, len(self._away.reasons()))
         except BaseException:
             for shard in opened:
                 shard.close()
             raise
         self.binding: Binding = self._shards[0].binding
         self._closed = False
-        self._pool = ThreadPoolExecutor(len(opened), thread_name_prefix="shard")
+        self._guard = threading.Lock()
+        self._pool = ThreadPoolExecutor(len(urls_of(address)), thread_name_prefix="shard")
 
     @classmethod
     def create(cls, address: str, binding: Binding, weights: Path | str) -> ShardedStore:
@@ -117,30 +122,61 @@ class ShardedStore:
         """What every shard says; the first error only after all have finished."""
         if self._allow_partial:
             raise UsageError(f"{self.address} was opened to be read in part; open it whole for this")
-        said, silent = self._asked(ask)
+        said, silent = self._asked(ask, self._shards)
         if silent:
-            raise silent[0]
+            raise next(iter(silent.values()))
         return said
 
-    def _some(self, ask: Callable[[PostgresStore], T]) -> tuple[list[T], list[str]]:
-        """What every shard says, or where that is allowed those that do, and of the others why not."""
+    def _some(self, ask: Callable[[PostgresStore], T]) -> tuple[list[T], dict[str, str]]:
+        """What every shard says, or where that is allowed those that do, and of the others by address why not."""
         if not self._allow_partial:
-            return self._all(ask), []
-        said, silent = self._asked(ask)
+            return self._all(ask), {}
+        self._look_again()
+        resting = self._away.reasons(resting=True)
+        said, silent = self._asked(ask, [shard for shard in self._shards if shard.address not in resting])
+        for name, error in silent.items():
+            self._away.note(name, error)
+        reasons = {**resting, **{name: str(error) for name, error in silent.items()}}
         if not said:
-            raise silent[0]
-        return said, [*self._missing, *map(str, silent)]
+            raise DataError(f"no shard answers: {next(iter(reasons.values()))}")
+        return said, reasons
 
-    def _asked(self, ask: Callable[[PostgresStore], T]) -> tuple[list[T], list[DataError]]:
+    def _asked(
+        self, ask: Callable[[PostgresStore], T], shards: Sequence[PostgresStore]
+    ) -> tuple[list[T], dict[str, DataError]]:
         if self._closed:
             raise DataError(f"{self.address}: the gallery is closed; open it again")
-        futures = [self._pool.submit(ask, shard) for shard in self._shards]
-        errors = [error for future in futures if (error := future.exception()) is not None]
-        for error in errors:
+        futures = {shard.address: self._pool.submit(ask, shard) for shard in shards}
+        silent = {name: error for name, one in futures.items() if (error := one.exception()) is not None}
+        for error in silent.values():
             if not isinstance(error, DataError):
                 raise error
-        silent = [error for error in errors if isinstance(error, DataError)]
-        return [future.result() for future in futures if future.exception() is None], silent
+        said = [one.result() for name, one in futures.items() if name not in silent]
+        return said, {name: error for name, error in silent.items() if isinstance(error, DataError)}
+
+    def _look_again(self) -> None:
+        """Open shards that were away when the gallery was opened, now and then."""
+        if not self._guard.acquire(blocking=False):
+            return  # somebody else is at it, who may have to wait
+        try:
+            known = {shard.address for shard in self._shards}
+            missing = [url for url in self._away.urls if str(parse(url)) not in known]
+            resting = self._away.reasons(resting=True)
+            for url in missing:
+                if (name := str(parse(url))) in resting:
+                    continue
+                shard: PostgresStore | None = None
+                try:
+                    shard = PostgresStore(url)
+                    self._shards = ordered(
+                        [*self._shards, shard], len(self._away.urls) - len(self._shards) - 1
+                    )
+                except DataError as error:
+                    self._away.note(name, error)
+                    if shard is not None:
+                        shard.close()
+        finally:
+            self._guard.release()
 
     def _of(self, pixels: str) -> int:
         return int(pixels[-8:], 16) % len(self._shards)
@@ -166,7 +202,7 @@ class ShardedStore:
             mine = rows[number]
             return shard.add([crops[at] for at in mine], raw[mine], chosen[number]) if mine else Added()
 
-        return _merged(crops, self._all(add))
+        return merged(crops, self._all(add))
 
     def _rows(self, crops: Sequence[Crop]) -> list[list[int]]:
         rows: list[list[int]] = [[] for _ in self._shards]
@@ -177,7 +213,7 @@ class ShardedStore:
     def known(self, crops: Sequence[Crop]) -> Added:
         """What `add` would say, see `Store.known`."""
         rows = self._rows(crops)
-        return _merged(
+        return merged(
             crops, self._all(lambda shard: shard.known([crops[at] for at in rows[self._shards.index(shard)]]))
         )
 
@@ -192,10 +228,10 @@ class ShardedStore:
             hits = (hit for one in found for hit in one.hits[query])
             return tuple(heapq.nsmallest(k, hits, key=lambda hit: (hit.distance, hit.crop.id)))
 
-        notes = tuple(f"PARTIAL ANSWER, what lies there was not searched: {reason}" for reason in silent)
+        notes = tuple(f"PARTIAL ANSWER, what lies there was not searched: {why}" for why in silent.values())
         approximate = least_sure(one.approximate for one in found)
         searched = sum(one.searched for one in found)
-        return Found(tuple(map(best, range(len(half)))), searched, notes, approximate)
+        return Found(tuple(map(best, range(len(half)))), searched, notes, approximate, tuple(silent))
 
     def get(self, ids: Collection[str]) -> dict[str, Crop]:
         """Crops by id, see `Store.get`."""
@@ -211,9 +247,13 @@ class ShardedStore:
     def iterate(
         self, where: Where = EVERYTHING, *, batch: int = 1000
     ) -> Iterator[tuple[tuple[Crop, ...], HalfArray, tuple[bytes | None, ...]]]:
-        """Every crop that passes, one shard after the other, see `Store.iterate`."""
+        """Every crop that passes, one shard after the other, see `Store.iterate`; in parts of those that answer."""
         for shard in self._shards:
-            yield from shard.iterate(where, batch=batch)
+            try:
+                yield from shard.iterate(where, batch=batch)
+            except DataError:
+                if not self._allow_partial:
+                    raise
 
     def count(self, where: Where = EVERYTHING, *, tracklets: bool = False) -> int:
         """How many pass, see `Store.count`."""
@@ -236,8 +276,8 @@ class ShardedStore:
         names = self._some(lambda shard: shard.tracklets()[0])[0]
         return Summary(
             sum(one.crops for one in parts),
-            _added_up([one.cameras for one in parts]),
-            _added_up([one.modalities for one in parts]),
+            added_up([one.cameras for one in parts]),
+            added_up([one.modalities for one in parts]),
             len(set().union(*names)),
             min((one.first for one in parts if one.first is not None), default=None),
             max((one.last for one in parts if one.last is not None), default=None),
@@ -299,11 +339,11 @@ class ShardedStore:
 
     def build_index(self, ef: int | None = None) -> Approximate:
         """Make an index on every shard, each measured with its own crops; gives the lowest recall."""
-        return _lowest(self._all(lambda shard: shard.build_index(ef)))
+        return lowest(self._all(lambda shard: shard.build_index(ef)))
 
     def measure_index(self, ef: int | None = None) -> Approximate:
         """Measure every shard's index anew; gives the lowest recall."""
-        return _lowest(self._all(lambda shard: shard.measure_index(ef)))
+        return lowest(self._all(lambda shard: shard.measure_index(ef)))
 
     def drop_index(self) -> bool:
         """Make every search exact again; says whether there was an index."""
@@ -339,53 +379,3 @@ class ShardedStore:
         self._pool.shutdown()
         for shard in self._shards:
             shard.close()
-
-
-def _lowest(parts: Sequence[Approximate]) -> Approximate:
-    return min(parts, key=lambda one: one.recall)
-
-
-def _ordered(opened: Sequence[PostgresStore], missing: int) -> list[PostgresStore]:
-    """The shards by their numbers, where so many more do not answer.
-
-    Raises:
-        DataError: They are not all the shards of one gallery.
-    """
-    first = opened[0]
-    for shard in opened:
-        if shard.meta.get("gallery") is None or shard.meta["gallery"] != first.meta.get("gallery"):
-            raise DataError(
-                f"{shard.address} and {first.address} are no shards of one gallery; check the addresses"
-            )
-    numbers = [int(shard.meta["shard"]) for shard in opened]
-    wanted = int(first.meta["shards"])
-    if len(set(numbers)) != len(numbers) or len(numbers) + missing != wanted:
-        raise DataError(
-            f"{','.join(shard.address for shard in opened)}: these are the shards {sorted(n + 1 for n in numbers)} of a "
-            f"gallery of {wanted}; give the address of each once, with commas between"
-        )
-    return sorted(opened, key=lambda shard: int(shard.meta["shard"]))
-
-
-def _merged(crops: Sequence[Crop], fates: Sequence[Added]) -> Added:
-    """What the shards said, in the order in which the crops were given."""
-    out: dict[str, list[str]] = {"added": [], "known": [], "erased": []}
-    added = {name for one in fates for name in one.added}
-    erased = {name for one in fates for name in one.erased}
-    for crop in crops:
-        if crop.id in erased:
-            out["erased"].append(crop.id)
-        elif crop.id in added:
-            added.discard(crop.id)  # a second time it is known
-            out["added"].append(crop.id)
-        else:
-            out["known"].append(crop.id)
-    return Added(*(tuple(out[name]) for name in ("added", "known", "erased")))
-
-
-def _added_up(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    out: dict[str, int] = {}
-    for part in parts:
-        for name, count in part.items():
-            out[name] = out.get(name, 0) + count
-    return out

@@ -121,10 +121,10 @@
   };
   const save = () => {
     const { search, purpose } = answer().dataset;
-    const rows = [["rank", ...COLUMNS, "searched", "search", "purpose", "index_recall"]];
+    const rows = [["rank", ...COLUMNS, "searched", "search", "purpose", "index_recall", "partial"]];
     for (const list of document.querySelectorAll(".hits")) {
       [...list.children].forEach((hit, place) => {
-        rows.push([place + 1, ...COLUMNS.map((name) => hit.dataset[name]), list.dataset.searched, search, purpose, list.dataset.recall]);
+        rows.push([place + 1, ...COLUMNS.map((name) => hit.dataset[name]), list.dataset.searched, search, purpose, list.dataset.recall, list.dataset.partial]);
       });
     }
     const url = URL.createObjectURL(new Blob([rows.map((row) => row.map((value) => cell(String(value))).join(",")).join("\n") + "\n"], { type: "text/csv" }));
