@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "score": (
         "ivreid score features.npz --protocol sysu-mm01 --mode indoor",
+        "ivreid score features.npz --protocol sysu-mm01 --open-set",
         "ivreid score --query q.npz --gallery g.npz --protocol cross-modality",
     ),
     "compare": (

@@ -85,9 +85,7 @@ def run(
     protocol's camera and CMC rules; such files need `embeddings` and `pids` only.
 
     With --open-set half of the people leave the gallery and query all the same, as with `ivreid evaluate`: the table
-    then also says who is found at which rate of mistaken strangers. Example:
-
-    ivreid score features.npz --protocol sysu-mm01 --open-set
+    then also says who is found at which rate of mistaken strangers.
     """
     from ivreid.analysis import score_settings
     from ivreid.cli.outputs import check_outputs, product_of, query_table, show_and_write

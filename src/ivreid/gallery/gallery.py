@@ -21,7 +21,7 @@ from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
 from ivreid.gallery.taken import Taken
 from ivreid.gallery.topology import Sighting, Topology
-from ivreid.gallery.travelling import with_travel
+from ivreid.gallery.travelling import travelled
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
@@ -310,7 +310,8 @@ class Gallery:
     ) -> Answer:
         """As `search`, for vectors of this gallery's model.
 
-        With a `topology` every hit carries whether there was time to come from the query's `sighting`; with
+        With a `topology` every hit carries whether there was time between the query's `sighting` and the hit's tracklet,
+        from the end of the one that began first to the start of the other; with
         `travel_gate` hits for which there was none, or too much, are left out, and a note says how many. What is `told`
         goes into the audit, too.
         """
@@ -318,8 +319,7 @@ class Gallery:
         rule = decide or by_calibration(self.model, tracklets)
         answer = search(self.store, queries, where, k, by_tracklet=tracklets, fuse=fuse, decide=rule)
         if topology is not None:
-            seen = [query.sighting for query in queries]
-            answer = with_travel(answer, topology, seen, self.store.cameras(), gated=travel_gate)
+            answer = travelled(self.store, answer, queries, topology, gated=travel_gate)
         self.store.record(
             "search",
             purpose=purpose,
