@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from ivreid.errors import DataError, UsageError
 from ivreid.gallery import Added, Crop, Store, Where
+from ivreid.gallery.receipts import keep, kept
 from ivreid.gallery.vectors import distances, stored
 from ivreid.types import Modality
 
@@ -225,7 +226,20 @@ def test_the_audit_keeps_what_was_recorded_and_every_removal(store: Store) -> No
     assert [row.detail.get("crops", row.detail.get("searched")) for row in rows] == [2, 1, 1]
     assert rows[0].time <= rows[1].time and [row.number for row in rows] == sorted(row.number for row in rows)
     assert store.audit(last=1) == rows[-1:]
+    assert [row.detail for row in store.audit(action="search")] == [{"searched": 2}]
+    assert store.audit(action="search", last=3)[0].purpose == "lost child" and store.audit(action="x") == ()
     assert not any(crop(2).id in str(row) for row in rows)
+
+
+def test_a_receipt_is_kept_under_its_id(store: Store) -> None:
+    store.add([crop(1), crop(2)], vectors([1, 2]))
+    first = keep(store, store.erase(Where(ids=frozenset([crop(1).id]))), "asked for")
+    second = keep(store, store.expire(crop(2).time + timedelta(hours=1)))
+    assert first.id != second.id and first.crops == second.crops == 1
+    assert kept(store, first.id) == first.to_json() and kept(store, second.id) == second.to_json()
+    assert kept(store, "0" * 32) is None and kept(store, "") is None
+    assert [row.purpose for row in store.audit(action="receipt")] == ["asked for", ""]
+    assert crop(1).id not in str(store.audit())
 
 
 def test_a_distance_is_exact_whatever_the_order_of_dimensions() -> None:

@@ -56,6 +56,7 @@ def test_each_role_may_do_what_its_name_says(client) -> None:
         ("POST", "/v1/crops"): "ingest",
         ("DELETE", f"/v1/crops/{'0' * 32}"): "admin",
         ("POST", "/v1/erase"): "admin",
+        ("GET", f"/v1/receipts/{'0' * 32}"): "admin",
         ("GET", "/v1/audit"): "admin",
         ("GET", "/anything/else"): "admin",
     }

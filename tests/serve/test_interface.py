@@ -96,6 +96,14 @@ def test_crops_are_added_once_found_deleted_and_erased(client, folder: Path) -> 
     assert client.get(hit["picture"]).status_code == 404
     receipt = client.post("/v1/erase", json={"tracklets": ["t9"], "purpose": "asked for"}).json()
     assert receipt["crops"] == 1 and receipt["left"] == [] and receipt["beyond"]
+    kept = client.get(f"/v1/receipts/{receipt['id']}")
+    assert kept.status_code == 200 and kept.json() == receipt
+    (row,) = client.get("/v1/audit", params={"last": 1}).json()["rows"]
+    assert (
+        row["action"] == "receipt" and row["purpose"] == "asked for" and row["detail"]["id"] == receipt["id"]
+    )
+    for wrong, status in (("0" * 32, 404), ("x", 422)):
+        assert client.get(f"/v1/receipts/{wrong}").status_code == status
     refused = client.post("/v1/crops", data=new, files=images(drawn(51), drawn(52))).json()
     assert refused["erased"] == 1 and len(refused["added"]) == 1
     assert client.post("/v1/erase", json={}).status_code == 422

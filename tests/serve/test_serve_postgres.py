@@ -59,6 +59,7 @@ def test_one_database_serves_as_a_folder_does(folder: Path, weights: Path) -> No
         assert client.get("/v1/cameras").json() == {"cameras": ["gate", "roof", "yard"]}
         receipt = client.post("/v1/erase", json={"ids": [added], "purpose": "asked for"}).json()
         assert receipt["crops"] == 1 and any("write-ahead log" in line for line in receipt["beyond"])
+        assert client.get(f"/v1/receipts/{receipt['id']}").json() == receipt
         assert client.post("/v1/crops", data=new, files=images(drawn(50))).json()["erased"] == 1
         assert "6 crops of 2 cameras" in client.get("/").text
         (row,) = [r for r in client.get("/v1/audit").json()["rows"] if r["action"] == "search"]

@@ -80,6 +80,7 @@ def erase(
     Prints a receipt: what was done, and what it cannot reach. Exit status 1 where something is left to be done.
     """
     from ivreid.gallery.opening import open_store
+    from ivreid.gallery.receipts import keep
 
     where = the_filter(
         cameras=camera,
@@ -92,7 +93,7 @@ def erase(
         ids=ids,
     )
     store = open_store(gallery)
-    receipt = store.erase(where)
+    receipt = keep(store, store.erase(where))
     store.close()
     _print_receipt(receipt, json)
 
@@ -109,10 +110,11 @@ def expire(
     from ivreid.gallery.intake import with_zone
     from ivreid.gallery.opening import open_store
     from ivreid.gallery.patterns import parse_age
+    from ivreid.gallery.receipts import keep
 
     before = with_zone(parse_age(older_than, now()), the_zone(zone))
     store = open_store(gallery)
-    receipt = store.expire(before)
+    receipt = keep(store, store.expire(before))
     store.close()
     _print_receipt(receipt, json)
 
@@ -124,7 +126,9 @@ def _print_receipt(receipt: Receipt, json: bool) -> None:
     if json:
         console.print(json_text.dumps(receipt.to_json(), indent=1))
     else:
-        console.print(f"{receipt.action}, {receipt.time.isoformat(timespec='seconds')}")
+        console.print(
+            f"{receipt.action}, {receipt.time.isoformat(timespec='seconds')}, receipt {receipt.id} in the audit"
+        )
         for title, lines in (
             ("done", receipt.done),
             ("left", receipt.left),

@@ -16,6 +16,7 @@ from ivreid.gallery.decide import Decide, by_calibration
 from ivreid.gallery.intake import NewCrop, Told, new_crops
 from ivreid.gallery.opening import create_store, open_store
 from ivreid.gallery.pictures import encoded
+from ivreid.gallery.receipts import keep
 from ivreid.gallery.record import Crop, pixel_digest
 from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
@@ -378,13 +379,13 @@ class Gallery:
         """Take crops out of every answer; they may be added again."""
         return self.store.delete(where)
 
-    def erase(self, where: Where) -> Receipt:
-        """Remove crops from every file of the gallery, and refuse their pixels ever after."""
-        return self.store.erase(where)
+    def erase(self, where: Where, *, purpose: str = "") -> Receipt:
+        """Remove crops from every file of the gallery, and refuse their pixels ever after; the audit keeps the receipt."""
+        return keep(self.store, self.store.erase(where), purpose)
 
     def expire(self, older_than: datetime) -> Receipt:
-        """Remove crops taken before a time from every file of the gallery."""
-        return self.store.expire(older_than)
+        """Remove crops taken before a time from every file of the gallery; the audit keeps the receipt."""
+        return keep(self.store, self.store.expire(older_than))
 
     def verify(self, *, progress: Progress | None = None) -> Report:
         """Compare everything with what was written."""

@@ -124,6 +124,7 @@ class Receipt:
         done: What was removed where, in words.
         beyond: What it cannot reach, in words.
         left: What could not be done now, in words; empty when all is done.
+        id: Under which the audit keeps it, see `receipts.keep`; empty where it does not.
     """
 
     action: str
@@ -132,10 +133,12 @@ class Receipt:
     done: tuple[str, ...]
     beyond: tuple[str, ...]
     left: tuple[str, ...] = ()
+    id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The receipt as plain JSON values."""
         return {
+            "id": self.id,
             "action": self.action,
             "crops": self.crops,
             "time": self.time.isoformat(),
@@ -304,8 +307,8 @@ class Store(Protocol):
         """Write a row into the audit, which no verb removes."""
         ...
 
-    def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
-        """The audit's rows, or the last of them, oldest first."""
+    def audit(self, *, last: int | None = None, action: str | None = None) -> tuple[AuditRow, ...]:
+        """The audit's rows, all or of one action, or the last of them, oldest first."""
         ...
 
     def close(self) -> None:

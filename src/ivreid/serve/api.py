@@ -26,6 +26,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 CropId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+ReceiptId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="As an erasure gave it")]
 
 
 def service_of(request: Request) -> Service:
@@ -178,6 +179,16 @@ async def erase(request: Request, what: schemas.Erase) -> Any:
         stop=what.stop,
     )
     return (await service_of(request).erase(where, what.purpose)).to_json()
+
+
+@router.get(
+    "/receipts/{receipt}", response_model=schemas.ReceiptAnswer, responses={404: {"model": schemas.Problem}}
+)
+async def receipt(request: Request, receipt: ReceiptId) -> Any:
+    """What an erasure did and what it could not reach, as it said then; also of those made by `ivreid gallery`."""
+    if (found := await service_of(request).receipt(receipt)) is None:
+        raise HTTPException(404, "there is no such receipt")
+    return found
 
 
 @router.post("/verdicts", response_model=schemas.Stored)

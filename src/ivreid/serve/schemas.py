@@ -115,6 +115,7 @@ class Erase(BaseModel):
 class ReceiptAnswer(BaseModel):
     """What an erasure did, and what it cannot reach."""
 
+    id: str = Field(description="For GET /v1/receipts/ID; random")
     action: str
     crops: int
     time: datetime

@@ -16,6 +16,7 @@ from ivreid.errors import DataError, IvreidError, UsageError
 from ivreid.gallery import Answer, AuditRow, Crop, Receipt, Where
 from ivreid.gallery.decide import by_calibration
 from ivreid.gallery.gallery import Gallery
+from ivreid.gallery.receipts import kept
 from ivreid.gallery.searching import Query
 from ivreid.gallery.topology import Topology
 from ivreid.reading import clean
@@ -169,13 +170,11 @@ class Service:
 
     async def erase(self, where: Where, purpose: str) -> Receipt:
         """Remove crops from every file of the gallery; their pixels are refused ever after."""
+        return await self.in_store(lambda: self.gallery.erase(where, purpose=purpose))
 
-        def gone() -> Receipt:
-            receipt = self.gallery.erase(where)
-            self.gallery.store.record("receipt", purpose=purpose, detail=receipt.to_json())
-            return receipt
-
-        return await self.in_store(gone)
+    async def receipt(self, name: str) -> Mapping[str, Any] | None:
+        """What an erasure's receipt says, by its id."""
+        return await self.in_store(lambda: kept(self.gallery.store, name))
 
     async def judge(self, search: str, address: str, verdict: str, purpose: str = "") -> None:
         """Store what a reviewer says of a hit; the crop is named by its random address, which outlives no picture."""

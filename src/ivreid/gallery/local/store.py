@@ -324,11 +324,14 @@ class LocalStore:
         with self._catalogue.writing() as db:
             write_audit(db, action, purpose, detail or {})
 
-    def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
+    def audit(self, *, last: int | None = None, action: str | None = None) -> tuple[AuditRow, ...]:
         """The audit's rows, oldest first."""
-        sql = "SELECT number, time, action, purpose, detail FROM audit ORDER BY number DESC LIMIT ?"
+        sql = (
+            "SELECT number, time, action, purpose, detail FROM audit WHERE ?1 IS NULL OR action = ?1 "
+            "ORDER BY number DESC LIMIT ?2"
+        )
         with self._catalogue.reading() as db:
-            rows = db.execute(sql, (-1 if last is None else last,)).fetchall()
+            rows = db.execute(sql, (action, -1 if last is None else last)).fetchall()
         return tuple(
             AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
             for number, time, action, purpose, detail in reversed(rows)

@@ -23,10 +23,13 @@ def write_audit(session: Session, action: str, purpose: str, detail: Mapping[str
     )
 
 
-def read_audit(session: Session, last: int | None) -> tuple[AuditRow, ...]:
-    """The rows, oldest first."""
-    sql = "SELECT number, time, action, purpose, detail FROM audit ORDER BY number DESC LIMIT CAST(:last AS bigint)"
-    rows = session.run(sql, last=last)
+def read_audit(session: Session, last: int | None, action: str | None) -> tuple[AuditRow, ...]:
+    """The rows, all or of one action, oldest first."""
+    sql = (
+        "SELECT number, time, action, purpose, detail FROM audit WHERE CAST(:action AS text) IS NULL OR "
+        "action = CAST(:action AS text) ORDER BY number DESC LIMIT CAST(:last AS bigint)"
+    )
+    rows = session.run(sql, last=last, action=action)
     return tuple(
         AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
         for number, time, action, purpose, detail in reversed(rows)

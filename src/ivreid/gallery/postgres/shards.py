@@ -360,10 +360,10 @@ class ShardedStore:
                     return shard.record(action, purpose=purpose, detail=detail)
             raise
 
-    def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
+    def audit(self, *, last: int | None = None, action: str | None = None) -> tuple[AuditRow, ...]:
         """The audit's rows of all shards by time; a removal is one row."""
         rows: dict[object, AuditRow] = {}
-        for number, part in enumerate(self._all(lambda shard: shard.audit())):
+        for number, part in enumerate(self._all(lambda shard: shard.audit(action=action))):
             for row in part:
                 step = row.detail.get("step", (number, row.number))
                 before = rows.get(step)

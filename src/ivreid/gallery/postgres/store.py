@@ -315,10 +315,10 @@ class PostgresStore:
         with self._connections.plain() as session:
             write_audit(session, action, purpose, detail or {})
 
-    def audit(self, *, last: int | None = None) -> tuple[AuditRow, ...]:
+    def audit(self, *, last: int | None = None, action: str | None = None) -> tuple[AuditRow, ...]:
         """The audit's rows, oldest first."""
         with self._connections.reading() as session:
-            return read_audit(session, last)
+            return read_audit(session, last, action)
 
     def drop(self) -> None:
         """Remove the gallery with everything in it; for one that was just made in vain."""
