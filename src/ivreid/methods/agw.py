@@ -32,7 +32,7 @@ from ivreid.distributed.gather import first_row, gather_rows
 from ivreid.errors import CheckpointError
 from ivreid.losses import identity_loss, triplet_loss, weighted_triplet_loss
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import (
@@ -204,7 +204,7 @@ def published_names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
     names = {
         r"visible_module\.visible\.(conv1|bn1)\.(.+)": r"backbone.visible.stem.\1.\2",
         r"thermal_module\.thermal\.(conv1|bn1)\.(.+)": r"backbone.infrared.stem.\1.\2",
-        r"bottleneck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+        rf"bottleneck\.{NORM}": r"norm.\1",
     }
     if "NL_2.0.g.0.weight" in tensors:
         for stage, blocks, count in (("2", 2, 4), ("3", 3, 6)):

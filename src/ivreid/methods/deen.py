@@ -42,7 +42,7 @@ from ivreid.errors import UsageError
 from ivreid.losses import centre_mining_loss, identity_loss, orthogonality_loss, triplet_loss
 from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.agw import AGW, COPIES
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe, merged
 from ivreid.models import TwoStems, create_backbone, global_average, make_norm
@@ -367,7 +367,7 @@ def _names(tensors: Mapping[str, Tensor]) -> dict[str, str]:
         r"visible_module\.visible\.(conv1|bn1)\.(.+)": r"backbone.visible.stem.\1.\2",
         r"thermal_module\.thermal\.(conv1|bn1)\.(.+)": r"backbone.infrared.stem.\1.\2",
         rf"base_resnet\.base\.(layer[{layers}]\..+)": r"backbone.shared.\1",
-        r"bottleneck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+        rf"bottleneck\.{NORM}": r"norm.\1",
     }
     for branch in (1, 2):
         ours = f"expansion.branches.{branch - 1}"

@@ -50,7 +50,7 @@ from ivreid.losses import (
     triplet_loss,
 )
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.mpanet import MPANet
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe, merged
@@ -336,7 +336,7 @@ IDKL.importer = Importer(
         rf"{FRONT}\.(conv1|bn1)\.(.+)": r"backbone.stem.\1.\2",
         rf"{FRONT}\.(layer[12]\..+)": r"backbone.\1",
         rf"{BACK}\.(layer[34]\..+)": r"shared.\1",
-        r"bn_neck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+        rf"bn_neck\.{NORM}": r"norm.\1",
     },
     dropped=(
         rf"{FRONT}\.(layer[34]|fc)\..+",

@@ -14,6 +14,10 @@ from ivreid.errors import CheckpointError
 Tensors = Mapping[str, Tensor]
 
 
+NORM = "(weight|running_mean|running_var|num_batches_tracked)"
+"""What a batch norm without a trained bias holds, as the end of a pattern of names."""
+
+
 def _nothing(tensors: Tensors, dataset: str) -> dict[str, Any]:
     return {}
 

@@ -36,7 +36,7 @@ from ivreid.distributed.gather import gather_rows
 from ivreid.losses import cross_retrieval_loss, identity_loss
 from ivreid.losses.cross_retrieval import SMALLEST_GALLERY
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import RESNETS, after_last_blocks, create_backbone, gem, make_norm, split_backbone
@@ -226,7 +226,7 @@ def _names() -> dict[str, str]:
         **names,
         r"backbone\.(conv1|bn1)\.(.+)": r"backbone.stem.\1.\2",
         r"backbone\.(layer[1-4]\..+)": r"backbone.\1",
-        r"bn_neck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+        rf"bn_neck\.{NORM}": r"norm.\1",
     }
 
 

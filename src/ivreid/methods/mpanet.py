@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ivreid.distributed.gather import gather_rows
 from ivreid.losses import centre_cluster_loss, identity_loss, reverse_mutual_loss, separation_loss
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import AlleviatedBackbone, ModalityHeads, global_average, make_norm
@@ -233,7 +233,7 @@ MPANet.importer = Importer(
     names={
         **BACKBONE_NAMES,
         r"spatial_attention\.(.+)": r"masks.\1",
-        r"bn_neck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+        rf"bn_neck\.{NORM}": r"norm.\1",
     },
     dropped=(*CLASSIFIERS, r"bn_neck\.bias"),
     recognised_by=("backbone.conv1.weight", "spatial_attention.weight", "bn_neck.weight"),

@@ -38,7 +38,7 @@ from ivreid.losses import (
     triplet_loss,
 )
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
+from ivreid.methods.importer import NORM, Importer
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import create_vit, make_norm
@@ -110,7 +110,7 @@ class PMT(Method):
     importer = Importer(
         names={
             r"base\.((cls_token|pos_embed)|(patch_embed\.proj|blocks|norm)\..+)": r"backbone.\1",
-            r"bottleneck\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.\1",
+            rf"bottleneck\.{NORM}": r"norm.\1",
         },
         dropped=(r"bottleneck\.bias", r"classifier\.weight"),
         recognised_by=("base.cls_token", "base.pos_embed", "bottleneck.weight"),

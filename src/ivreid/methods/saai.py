@@ -37,8 +37,8 @@ from ivreid.distributed.gather import gather_rows
 from ivreid.errors import UsageError
 from ivreid.losses import centre_cluster_loss, diversity_loss, identity_loss, soft_identity_loss
 from ivreid.methods import Method, MethodSettings, register_method
-from ivreid.methods.importer import Importer
-from ivreid.methods.mpanet import BACKBONE_NAMES, CLASSIFIERS, alleviated, decaying
+from ivreid.methods.importer import NORM, Importer
+from ivreid.methods.mpanet import BACKBONE_NAMES, CLASSIFIERS, alleviated, decaying, masked_means
 from ivreid.methods.publication import Publication, PublishedFigures
 from ivreid.methods.recipe import Recipe
 from ivreid.models import AlleviatedBackbone, DualNorm, ModalityHeads, global_average, resize_table
@@ -231,9 +231,8 @@ def attended(maps: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, T
     Shape:
         (B, D, h, w), (P, D), (h w, D) -> (B, P D) and (B, P, h w).
     """
-    flat = maps.flatten(2)
-    attention = (tokens @ flat + tokens @ positions.T).sigmoid()
-    return (torch.einsum("bpn,bdn->bpd", attention, flat) / flat.shape[2]).flatten(1), attention
+    attention = (tokens @ maps.flatten(2) + tokens @ positions.T).sigmoid()
+    return masked_means(maps, attention), attention
 
 
 def _settings(tensors: Mapping[str, Tensor], dataset: str) -> dict[str, Any]:
@@ -250,8 +249,8 @@ SAAI.importer = Importer(
         **BACKBONE_NAMES,
         r"attn_pool\.part_tokens": r"tokens",
         r"attn_pool\.pos_embeding": r"positions",
-        r"bn_neck\.bn_neck_v\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.visible.\1",
-        r"bn_neck\.bn_neck_i\.(weight|running_mean|running_var|num_batches_tracked)": r"norm.infrared.\1",
+        rf"bn_neck\.bn_neck_v\.{NORM}": r"norm.visible.\1",
+        rf"bn_neck\.bn_neck_i\.{NORM}": r"norm.infrared.\1",
     },
     dropped=(*CLASSIFIERS, r"bn_neck\.bn_neck_[vi]\.bias"),
     recognised_by=("backbone.conv1.weight", "attn_pool.part_tokens", "attn_pool.pos_embeding"),

@@ -24,15 +24,15 @@ from scipy import sparse
 from ivreid.errors import UsageError
 from ivreid.metrics.distances import Distances, PreparedVectors, Vectors
 from ivreid.retrieval.kreciprocal import check_both, counting, mean_of
-from ivreid.retrieval.nearest import nearest
-from ivreid.retrieval.reranker import GALLERY, Reranker
+from ivreid.retrieval.nearest import all_nearest
+from ivreid.retrieval.reranker import GALLERY, BlockReranker
 from ivreid.types import Progress
 
 _ROWS = 256
 
 
 @dataclass(frozen=True)
-class AffinityInference(Reranker):
+class AffinityInference(BlockReranker):
     """AIM with its parameters.
 
     Attributes:
@@ -59,23 +59,10 @@ class AffinityInference(Reranker):
         if self.metric != "cosine":
             raise UsageError(f"re-ranking aim compares by cosine; use metric cosine, not {self.metric}")
 
-    def __call__(
-        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """The (Q, G) float32 re-ranked distances, in [-2, 2]; arguments and errors as `Reranker`."""
-        out = np.empty((len(query), len(gallery)), dtype=np.float32)
-        for start, block in self.blocks(query, gallery, progress=progress):
-            out[start : start + len(block)] = block
-        return out
-
     def blocks(
         self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The same distances as (first query row, (q, G) block) pairs, for results too large to hold.
-
-        Raises:
-            DataError: As for the call.
-        """
+        """As `BlockReranker`; distances are in [-2, 2]."""
         check_both(query, gallery)
         asking = PreparedVectors.of(query, self.metric, "query vectors")
         asked = PreparedVectors.of(gallery, self.metric, "gallery vectors")
@@ -83,11 +70,8 @@ class AffinityInference(Reranker):
         near, likeness = _nearest_with_itself(asked, max(self.k1, self.k2), tick(0))
         rows = _unit_rows(mean_of(_sparse(near[:, : self.k1], likeness[:, : self.k1]), near[:, : self.k2]))
         columns = rows.T.tocsr()
-        found = list(nearest(asking, asked, min(self.k1, len(asked)), progress=tick(len(gallery))))
-        likeness = 1 - np.concatenate([part.squared for part in found]) / 2
-        of_queries = _unit_rows(
-            _sparse(np.concatenate([part.indices for part in found]), likeness, len(asked))
-        )
+        found = all_nearest(asking, asked, min(self.k1, len(asked)), progress=tick(len(gallery)))
+        of_queries = _unit_rows(_sparse(found.indices, 1 - found.squared / 2, len(asked)))
         measure, begun = Distances(asked.exact), tick(len(gallery) + len(query))
         for start in range(0, len(asking), _ROWS):
             stop = min(start + _ROWS, len(asking))
@@ -106,10 +90,9 @@ def _nearest_with_itself(
     others = min(k, len(images)) - 1
     if not others:
         return own, np.ones(own.shape)
-    parts = list(nearest(images, images, others, skip_self=True, progress=progress))
-    near = np.concatenate([own, np.concatenate([part.indices for part in parts])], axis=1)
-    squared = np.concatenate([part.squared for part in parts])
-    return near, np.concatenate([np.ones(own.shape), 1 - squared / 2], axis=1)
+    found = all_nearest(images, images, others, skip_self=True, progress=progress)
+    near = np.concatenate([own, found.indices], axis=1)
+    return near, np.concatenate([np.ones(own.shape), 1 - found.squared / 2], axis=1)
 
 
 def _sparse(columns: NDArray[np.int64], values: NDArray[np.float64], width: int | None = None) -> Any:

@@ -31,15 +31,15 @@ from scipy import sparse
 
 from ivreid.errors import DataError
 from ivreid.metrics.distances import PreparedVectors, Vectors, squared_distances
-from ivreid.retrieval.nearest import nearest
-from ivreid.retrieval.reranker import BOTH, Reranker
+from ivreid.retrieval.nearest import all_nearest
+from ivreid.retrieval.reranker import BOTH, BlockReranker
 from ivreid.types import Progress
 
 _ROWS = 1024
 
 
 @dataclass(frozen=True)
-class KReciprocal(Reranker):
+class KReciprocal(BlockReranker):
     """k-reciprocal re-ranking with its parameters; call it to turn vectors into re-ranked distances.
 
     Attributes:
@@ -63,36 +63,19 @@ class KReciprocal(Reranker):
         self.at_least_one("k1", "k2")
         self.share("weight")
 
-    def __call__(
-        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """The (Q, G) float32 re-ranked distances, in [0, 1].
-
-        Args:
-            query: (Q, D) vectors.
-            gallery: (G, D) vectors.
-            progress: Called with (steps done, steps).
-
-        Raises:
-            DataError: Empty input, unequal dimensions, values that are not finite.
-        """
-        out = np.empty((len(query), len(gallery)), dtype=np.float32)
-        for start, block in self.blocks(query, gallery, progress=progress):
-            out[start : start + len(block)] = block
-        return out
+    @property
+    def encoder(self) -> Callable[..., Codes]:
+        """What encodes the images, `pooled_codes` or a function of its arguments."""
+        return pooled_codes
 
     def blocks(
         self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
     ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The same distances as (first query row, (q, G) block) pairs, for results too large to hold.
-
-        Raises:
-            DataError: As for the call.
-        """
+        """As `BlockReranker`; distances are in [0, 1]."""
         check_both(query, gallery)
         space = PreparedVectors.of(np.concatenate([query, gallery]), self.metric, "vectors")
         tick = counting(progress, len(space), len(query))
-        codes = pooled_codes(space, len(query), self.k1, self.k2, progress=tick(0))
+        codes = self.encoder(space, len(query), self.k1, self.k2, progress=tick(0))
         yield from mixed_distances(space, len(query), codes, self.weight, tick(len(space)))
 
 
@@ -183,9 +166,8 @@ def _neighbours(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(N, k) nearest others of every image, and (N,) its largest squared distance (1 where all coincide)."""
     k = max(1, min(k, len(space) - 1))
-    parts = list(nearest(space, space, k, skip_self=True, progress=progress))
-    farthest = np.concatenate([part.farthest for part in parts])
-    return np.concatenate([part.indices for part in parts]), np.where(farthest > 0, farthest, 1.0)
+    found = all_nearest(space, space, k, skip_self=True, progress=progress)
+    return found.indices, np.where(found.farthest > 0, found.farthest, 1.0)
 
 
 def reciprocal_sets(neighbours: NDArray[np.int64], k: int) -> Any:

@@ -88,6 +88,22 @@ def nearest(
             progress(stop, len(query))
 
 
+def all_nearest(
+    query: PreparedVectors,
+    gallery: PreparedVectors,
+    k: int,
+    *,
+    skip_self: bool = False,
+    progress: Progress | None = None,
+) -> Neighbours:
+    """The blocks of `nearest` as one."""
+    parts = list(nearest(query, gallery, k, skip_self=skip_self, progress=progress))
+    indices, squared, farthest = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "squared", "farthest")
+    )
+    return Neighbours(0, indices, squared, farthest)
+
+
 def _decide(
     query: PreparedVectors,
     gallery: PreparedVectors,

@@ -13,22 +13,21 @@ query a person it is worse than no re-ranking. Where there are no k other querie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ivreid.metrics.distances import PreparedVectors, Vectors
-from ivreid.retrieval.kreciprocal import Codes, check_both, counting, encode, expand, mean_of, mixed_distances
-from ivreid.retrieval.nearest import nearest
-from ivreid.retrieval.reranker import QUERY, Reranker
+from ivreid.metrics.distances import PreparedVectors
+from ivreid.retrieval.kreciprocal import Codes, KReciprocal, encode, expand, mean_of
+from ivreid.retrieval.nearest import all_nearest
+from ivreid.retrieval.reranker import QUERY
 from ivreid.types import Progress
 
 
 @dataclass(frozen=True)
-class QueryReciprocal(Reranker):
+class QueryReciprocal(KReciprocal):
     """k-reciprocal re-ranking by the other queries alone, with its parameters.
 
     Attributes:
@@ -47,37 +46,11 @@ class QueryReciprocal(Reranker):
         "each query was ranked with the help of the other test queries, most of all of further ones of its person: "
         "with one query at a time, as in use, there is no such help"
     )
-    k1: int = 20
-    k2: int = 6
-    weight: float = 0.3
-    metric: str = "cosine"
 
-    def __post_init__(self) -> None:
-        self.at_least_one("k1", "k2")
-        self.share("weight")
-
-    def __call__(
-        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
-    ) -> NDArray[np.float32]:
-        """The (Q, G) float32 re-ranked distances, in [0, 1]; arguments and errors as `Reranker`."""
-        out = np.empty((len(query), len(gallery)), dtype=np.float32)
-        for start, block in self.blocks(query, gallery, progress=progress):
-            out[start : start + len(block)] = block
-        return out
-
-    def blocks(
-        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
-    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """The same distances as (first query row, (q, G) block) pairs.
-
-        Raises:
-            DataError: As for the call.
-        """
-        check_both(query, gallery)
-        space = PreparedVectors.of(np.concatenate([query, gallery]), self.metric, "vectors")
-        tick = counting(progress, len(space), len(query))
-        codes = query_codes(space, len(query), self.k1, self.k2, progress=tick(0))
-        yield from mixed_distances(space, len(query), codes, self.weight, tick(len(space)))
+    @property
+    def encoder(self) -> Callable[..., Codes]:
+        """Neighbours are queries."""
+        return query_codes
 
 
 def query_codes(
@@ -91,14 +64,13 @@ def query_codes(
 ) -> Codes:
     """Encode all images by neighbours among the queries; arguments as `pooled_codes`."""
     asking, asked = space.rows(slice(0, queries)), space.rows(slice(queries, None))
-    far = np.concatenate([part.farthest for part in nearest(asking, asked, 1)])
+    far = all_nearest(asking, asked, 1).farthest
     others = min(max(k1, k2 - 1), queries - 1)
     neighbours = np.empty((queries, 0), dtype=np.int64)
     if others:
-        parts = list(nearest(asking, asking, others, skip_self=True, progress=progress))
-        neighbours = np.concatenate([part.indices for part in parts])
-        far = np.maximum(far, np.concatenate([part.farthest for part in parts]))
+        found = all_nearest(asking, asking, others, skip_self=True, progress=progress)
+        neighbours, far = found.indices, np.maximum(far, found.farthest)
     farthest = np.where(far > 0, far, 1.0)
     single = encode(asking, neighbours[:, :k1], farthest, overlap=overlap)
-    nearby = np.concatenate([part.indices for part in nearest(asked, asking, min(k2, queries))])
+    nearby = all_nearest(asked, asking, min(k2, queries)).indices
     return Codes(expand(single, neighbours[:, : k2 - 1]), mean_of(single, nearby), farthest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, ClassVar
 
@@ -85,6 +86,38 @@ class Reranker(ABC):
         value = getattr(self, key)
         if not 0 <= value <= 1:
             raise UsageError(f"re-ranking {self.name} needs a {key} in [0, 1]; got {key}={value}")
+
+
+class BlockReranker(Reranker):
+    """A re-ranking whose distances come some queries at a time."""
+
+    @abstractmethod
+    def blocks(
+        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
+    ) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The distances as (first query row, (q, G) block) pairs, for results too large to hold.
+
+        Raises:
+            DataError: As for the call.
+        """
+
+    def __call__(
+        self, query: Vectors, gallery: Vectors, *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """The (Q, G) float32 re-ranked distances of queries (Q, D) and a gallery (G, D).
+
+        Args:
+            query: (Q, D) vectors.
+            gallery: (G, D) vectors.
+            progress: Called with (steps done, steps).
+
+        Raises:
+            DataError: Empty input, unequal dimensions, values that are not finite.
+        """
+        out = np.empty((len(query), len(gallery)), dtype=np.float32)
+        for start, block in self.blocks(query, gallery, progress=progress):
+            out[start : start + len(block)] = block
+        return out
 
 
 def _shown(value: Any) -> str:
