@@ -147,6 +147,10 @@ class Registry(Mapping[str, Any]):
         """The classes that were registered in this process and are not ours."""
         return tuple(self._others.values())
 
+    def foreign(self) -> list[tuple[str, type, Origin]]:
+        """What is registered and not ours: the name, the class, and where it comes from."""
+        return [(name, cls, self._origins[name]) for name, cls in self._others.items()]
+
     def snapshot(self) -> tuple[dict[str, type], dict[str, Origin]]:
         """What is registered, for `restore`."""
         return dict(self._others), dict(self._origins)
@@ -171,7 +175,7 @@ class Registry(Mapping[str, Any]):
             cls = offer.load()
         except IvreidError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{whose} cannot be loaded: {type(error).__name__}: {error}") from error
         if getattr(cls, "name", None) != offer.name:
             raise UsageError(f"{whose} calls itself {getattr(cls, 'name', None)!r}; both names must be one")

@@ -74,6 +74,11 @@ class CheckFailed(IvreidError):
     exit_status = 1
 
 
+def counted(number: int, one: str, several: str | None = None) -> str:
+    """A number with its noun: "1 problem", "1,200 problems", "2 people"."""
+    return f"{number:,} {one if number == 1 else several or f'{one}s'}"
+
+
 def did_you_mean(word: str, known: Iterable[str], *, listed: int = 12) -> str:
     """The end of a message about an unknown name: the closest known names, and what there is.
 

@@ -82,3 +82,30 @@ def _explain(error: BaseException, path: Path) -> str:
     ]
     where = f"line {lines[-1]}: " if lines else ""
     return f"{where}{type(error).__name__}: {error}"
+
+
+def blamed(error: BaseException) -> UsageError | None:
+    """The sentence for an exception out of other people's code; None where none of it was at work.
+
+    Args:
+        error: What was raised, with its traceback.
+    """
+    if isinstance(error, IvreidError):
+        return None
+    homes = {
+        cls.__module__.partition(".")[0]: (registry.kind, name, origin)
+        for registry in REGISTRIES.values()
+        for name, cls, origin in registry.foreign()
+    }
+    homes.pop("ivreid", None)
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        found = homes.get(str(frame.f_globals.get("__name__", "")).partition(".")[0])
+        if found is not None:
+            kind, name, origin = found
+            file = Path(frame.f_code.co_filename).name
+            return UsageError(
+                f"the {kind} {name!r} of {origin.source} failed, line {line} of {clean(file)}: "
+                f"{type(error).__name__}: {clean(error)}; this is for its author to mend, and --verbose shows the "
+                "way there"
+            )
+    return None

@@ -16,7 +16,7 @@ from ivreid.config.recipes import PUBLISHED
 from ivreid.datasets import Dataset, DatasetReport, check_dataset, load_dataset, recognise
 from ivreid.datasets.registry import get_reader
 from ivreid.distributed.processes import require_one_process
-from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError, did_you_mean
+from ivreid.errors import CheckpointError, DataError, ProtocolError, UsageError, counted, did_you_mean
 from ivreid.evaluation import evaluate_run
 from ivreid.evaluation.settings import choose_settings
 from ivreid.inference import Flip, flip_of, weights_file
@@ -347,7 +347,7 @@ def _may_differ(
             "can be said about the published figures"
         )
     if report.problems:
-        out.append(f"the check of the dataset found {len(report.problems)} problems")
+        out.append(f"the check of the dataset found {counted(len(report.problems), 'problem')}")
     for row in rows:
         out += _of_the_row(row)
     if "recipe" in made:

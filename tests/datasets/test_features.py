@@ -61,7 +61,14 @@ def test_cameras_imply_the_modality_where_they_can(protocol, camids, infrared, t
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"embeddings": None}, "lacks embeddings; a features file holds embeddings, pids, camids, frames"),
+        (
+            {"embeddings": None},
+            "lacks embeddings; a features file holds embeddings, pids, camids, frames; this one holds pids, camids, frames",
+        ),
+        (
+            {"embeddings": None, "feats": [[1, 2]], "pids": None, "PID": [1]},
+            "save `feats` as `embeddings` if it is that; save `PID` as `pids` if it is that",
+        ),
         ({"pids": [1]}, "pids has 1, camids has 2"),
         ({"pids": [1, 1, 1], "camids": [1, 1, 3], "frames": [1, 2, 1]}, "2 embeddings for 3 images"),
         (

@@ -17,11 +17,13 @@ from plugin_text import DATASET, METHOD, PROTOCOL
 import ivreid
 from ivreid import catalogue
 from ivreid.catalogue import DATASETS, METHODS, PROTOCOLS, REGISTRIES
+from ivreid.cli.main import main
+from ivreid.cli.terminal import set_talk
 from ivreid.datasets import Reader
 from ivreid.errors import IvreidError, UsageError
 from ivreid.methods import Method
 from ivreid.methods.iv_reid import IVReID
-from ivreid.plugins import load_plugin
+from ivreid.plugins import blamed, load_plugin
 from ivreid.protocols import Protocol, make_protocol
 
 NOT_BY_NAME = {"FixedTrial", "MixedGallery", "OpenSet"}
@@ -256,6 +258,50 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )  # a temporary folder may have been another test's; what it offers is cached
     monkeypatch.syspath_prepend(folder)
     return folder
+
+
+def test_what_a_package_raises_in_use_is_one_sentence_with_its_name(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = DATASET.replace("@ivreid.register_dataset\n", "").replace(
+        "        found, sizes = [], {}\n", "        import json\n        json.loads('{')\n"
+    )
+    install(
+        site, "ivreid-extra", {"ivreid.datasets": {"night": "extra_broken:Night"}}, {"extra_broken": text}
+    )
+    line = 1 + text[: text.index("json.loads")].count("\n")
+    for words, shown in ((["data", "check", "night", str(tmp_path)], False), (["--verbose"], True)):
+        with pytest.raises(SystemExit) as left:
+            main(["data", "check", "night", str(tmp_path), *words[4:], *(["--verbose"] if shown else [])])
+        assert left.value.code == 2
+        err = capsys.readouterr().err
+        assert (
+            f"error: the dataset 'night' of ivreid-extra 1.2 failed, line {line} of extra_broken.py: JSONDecodeError: "
+            "Expecting property name"
+        ) in " ".join(err.split())
+        assert ("Traceback" in err) is shown
+    set_talk(quiet=False, verbose=False)
+
+
+def test_a_package_that_leaves_python_when_it_is_loaded_is_one_sentence(site: Path) -> None:
+    install(
+        site,
+        "ivreid-extra",
+        {"ivreid.methods": {"gone": "extra_gone:Gone"}},
+        {"extra_gone": "raise SystemExit(3)"},
+    )
+    with pytest.raises(
+        UsageError, match=r"'gone' of the package ivreid-extra 1\.2 cannot be loaded: SystemExit: 3"
+    ):
+        METHODS.find("gone")
+
+
+def test_a_bug_of_ours_is_blamed_on_nobody() -> None:
+    try:
+        METHODS.register(3)
+    except Exception as error:
+        assert blamed(error) is None
+    assert blamed(ValueError("raised nowhere")) is None
 
 
 def test_a_package_offers_names_and_is_loaded_when_one_is_used(site: Path) -> None:

@@ -284,6 +284,12 @@ def test_nothing_is_overwritten_and_known_datasets_need_no_table(tmp_path: Path)
     pictures(root, ["rgb/a0/9.jpg", "ir/a0/9.jpg", "rgb/a0/8.jpg"])
     again = init_dataset(root, overwrite=True)
     assert again.people == 3 and first.people == 2
+    assert again.notes == first.notes == ()  # what it wrote itself is nothing that was left out
+    (root / "plan.txt").write_text("mine\n")
+    assert init_dataset(root, overwrite=True).notes == (
+        "left out, no pictures that are read (.txt) (1): plan.txt",
+    )
+    (root / "plan.txt").unlink()
     numbers = json.loads((root / "people.identities.json").read_text())
     assert numbers == {"p1": 1, "p2": 2, "a0": 3}  # nobody is renumbered
     with pytest.raises(UsageError, match=r"lies in .* or above it"):

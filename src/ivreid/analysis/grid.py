@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+
+from ivreid.io import csv_text
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,7 @@ def to_csv(grids: Sequence[Grid]) -> str:
     """The tables as one CSV: a line a row, with the caption and the heading of its block in columns of their own."""
     lines = [line for grid in grids for line in _csv_lines(grid)]
     names = list(dict.fromkeys(name for line in lines for name in line))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return csv_text([names, *([line.get(name, "") for name in names] for line in lines)])
 
 
 def _csv_lines(grid: Grid) -> Iterable[dict[str, str]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.io import OutputKind, starting_with, write_text
+from ivreid.io import OutputKind, csv_text, starting_with, write_text
 from ivreid.metrics import rank_queries
 from ivreid.metrics.distances import pairwise
 from ivreid.protocols.base import Protocol, Trial
@@ -60,11 +58,7 @@ class QueryTable:
         Raises:
             DataError: The file cannot be written.
         """
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(self.lines)
-        write_text(Path(path), out.getvalue())
+        write_text(Path(path), csv_text([COLUMNS, *self.lines]))
 
 
 def _blocks(

@@ -63,7 +63,7 @@ def check(
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
     from ivreid.datasets import check_dataset, recognise_data
-    from ivreid.errors import CheckFailed
+    from ivreid.errors import CheckFailed, counted
     from ivreid.io import parse_value_range
 
     if root is None:
@@ -84,7 +84,8 @@ def check(
     if not report.ok:
         fatal = sum(problem.fatal for problem in report.problems)
         raise CheckFailed(
-            f"{len(report.problems):,} problems in {report.root}, {fatal:,} of them make it unusable"
+            f"{counted(len(report.problems), 'problem')} in {report.root}, "
+            f"{fatal:,} of them {'makes' if fatal == 1 else 'make'} it unusable"
         )
     console.print("no problems found" if decode else f"no problems found {UNDECODED}", style="green")
 

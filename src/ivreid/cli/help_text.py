@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from ivreid.catalogue import REGISTRIES
 from ivreid.cli.examples import EXAMPLES
+from ivreid.packaged import packaged_names
 
 FLIPS = ("none", "average", "unit")
 
@@ -17,7 +19,7 @@ FLIPS = ("none", "average", "unit")
 def names() -> str:
     """Every method, dataset and protocol there is; no installed package is loaded for it."""
     return "\n\n".join(
-        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items() if registry
+        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items()
     )
 
 
@@ -30,6 +32,19 @@ def examples(verb: str) -> str:
 def flowing(text: str | None) -> str:
     """A docstring whose paragraphs are one line each: the terminal breaks them, the source does not."""
     return "\n\n".join(re.sub(r"\s*\n\s*", " ", part.strip()) for part in re.split(r"\n\s*\n", text or ""))
+
+
+def next_step(context: Any, missing: Any) -> str:
+    """What to give where something required is missing: the names there are, and a call that works."""
+    told = getattr(missing, "type_descriptor", None) or getattr(missing, "type", None)
+    if getattr(told, "choices", None):
+        return ""  # they are told already
+    verb = context.command_path.partition(" ")[2]
+    asked = {("reproduce", "name"): "method", ("config show", "name"): "configuration"}
+    kind = asked.get((verb, missing.name), missing.name)
+    known: Any = packaged_names() if kind == "configuration" else REGISTRIES.get(kind, ())
+    choices = f"Choose from: {', '.join(known)}. " if known else ""
+    return f"{choices}\nExample: {EXAMPLES[verb][0]}" if verb in EXAMPLES else choices
 
 
 def prepare(command: Any, context: Any, *, with_names: bool) -> None:
@@ -72,7 +87,12 @@ class Verb(TyperCommand):
             "--flip=average" if word == "--flip" and not set(args[at + 1 : at + 2]) & set(FLIPS) else word
             for at, word in enumerate(args)
         ]
-        return super().parse_args(ctx, given)
+        try:
+            return super().parse_args(ctx, given)
+        except typer.BadParameter as error:
+            if hasattr(error, "param_type"):  # something that is required is missing
+                error.message = next_step(ctx, error.param)
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Look the names up only where they are shown; a bracket of the text is a bracket, no colour."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from ivreid.cli.terminal import Terminal
@@ -99,8 +99,9 @@ def _show(made: InitSummary, console: Terminal) -> None:
     from ivreid.cli.invocation import command
 
     kinds = ", ".join(f"{count:,} {modality}" for modality, count in sorted(made.modalities.items()))
-    cameras = f"{len(made.cameras)} cameras" if made.cameras else "cameras unknown"
-    console.print(f"{made.pictures:,} pictures of {made.people:,} people: {kinds}; {cameras}")
+    cameras = counted(len(made.cameras), "camera") if made.cameras else "cameras unknown"
+    people = counted(made.people, "person", "people")
+    console.print(f"{counted(made.pictures, 'picture')} of {people}: {kinds}; {cameras}")
     console.print("\n".join(f"  {line}" for line in made.examples))
     if made.cameras and made.without_camera:
         console.print(f"{made.without_camera:,} without a camera: no camera rule holds for them")

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -146,13 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         build_app(verb if verb in VERBS else None)(arguments, prog_name="ivreid")
     except IvreidError as error:
-        console = Terminal(stderr=True, essential=True)
-        if talk.verbose:
-            console.print("".join(traceback.format_exception(error)), end="")
-        if error.exit_status < STOPPED_BY_SIGNAL:
-            console.print("error:", style="bold red", end=" ")
-        console.print(error.on_a_screen())
-        sys.exit(error.exit_status)
+        _leave(error, error)
     except MemoryError as error:
         why = f" ({error})" if str(error) else ""
         Terminal(stderr=True, essential=True).print(
@@ -168,3 +163,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         told = DataError(f"cannot use {error.filename}: {error.strerror}")
         Terminal(stderr=True, essential=True).print(f"error: {told.on_a_screen()}")
         sys.exit(told.exit_status)
+    except Exception as error:
+        from ivreid.plugins import blamed
+
+        whose = blamed(error)
+        if whose is None:
+            raise
+        _leave(whose, error)
+
+
+def _leave(told: IvreidError, error: BaseException) -> NoReturn:
+    """Say what went wrong, and with --verbose where, and leave with its exit status."""
+    console = Terminal(stderr=True, essential=True)
+    if talk.verbose:
+        console.print("".join(traceback.format_exception(error)), end="")
+    if told.exit_status < STOPPED_BY_SIGNAL:
+        console.print("error:", style="bold red", end=" ")
+    console.print(told.on_a_screen())
+    sys.exit(told.exit_status)

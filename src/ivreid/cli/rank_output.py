@@ -26,7 +26,10 @@ def training_bars(process: ProcessRank) -> AbstractContextManager[Sequence[Tick 
 
 
 def print_error(error: BaseException) -> None:
-    """Show what a process died of: a message, or where it is a bug the traceback."""
+    """Show what a process died of: a message, or where it is a bug of ours the traceback."""
+    from ivreid.plugins import blamed
+
+    error = blamed(error) or error
     if not isinstance(error, IvreidError):
         traceback.print_exception(error)
         return

@@ -214,30 +214,22 @@ def _word(hit: Match) -> str:
 
 
 def _csv(answer: Answer) -> str:
-    import csv
-    import io
+    from ivreid.io import csv_text
 
-    out = io.StringIO()
     names = ("query", "rank", "id", "distance", "camera", "time", "modality", "source", "decision")
-    writer = csv.writer(out, lineterminator="\n")
     caveats: dict[str, object] = {}  # columns only where an answer is not exact or not whole
     if answer.approximate is not None:
         caveats["index_recall"] = answer.approximate.recall
     if answer.partial:
         caveats["partial"] = " ".join(answer.partial)
-    writer.writerow([*names, "searched", "low", "high", "travel", *caveats])
+    rows: list[list[object]] = [[*names, "searched", "low", "high", "travel", *caveats]]
     for one in answer.results:
         for rank, hit in enumerate(one.hits, start=1):
             values = {"query": one.query, "rank": rank, **hit.to_json()}
             travel = "" if hit.travel is None else hit.travel.why
-            more = (one.searched, hit.decision.low, hit.decision.high, _cell(travel))
-            writer.writerow([*(_cell(values[name]) for name in names), *more, *caveats.values()])
-    return out.getvalue()
-
-
-def _cell(value: object) -> object:
-    """A value that no spreadsheet takes for a formula."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value[:1] else value
+            more = (one.searched, hit.decision.low, hit.decision.high, travel)
+            rows.append([*(values[name] for name in names), *more, *caveats.values()])
+    return csv_text(rows)
 
 
 def _write_page(out: Path, gallery: Gallery, answer: Answer, queries: list[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, counted
 from ivreid.synthetic import DEFAULT_GAP, synthesise, write_contact_sheet
 
 
@@ -64,7 +64,7 @@ def run(
         )
     console = Terminal()
     state = "already there" if summary.reused else f"written in {summary.seconds:.0f} s"
-    people = f"{summary.images:,} pictures of {summary.identities} people"
+    people = f"{counted(summary.images, 'picture')} of {counted(summary.identities, 'person', 'people')}"
     console.print(f"{people}, {layout} layout, {state}: {summary.root}")
     if contact_sheet is not None:
         write_contact_sheet(contact_sheet, layout=layout, seed=seed, gap=gap, size=shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ivreid.catalogue import DATASETS
-from ivreid.datasets.arrays import read_npz
+from ivreid.datasets.arrays import array_names, read_npz
 from ivreid.datasets.matlab import read_cells, read_mat
 from ivreid.errors import DataError
 from ivreid.io import OutputKind, atomic_write
@@ -176,7 +177,9 @@ def _table(
 ) -> ImageTable:
     missing = [name for name in required if name not in arrays]
     if missing:
-        raise DataError(f"{path} lacks {', '.join(missing)}; a features file holds {', '.join(required)}")
+        raise DataError(
+            f"{path} lacks {', '.join(missing)}; a features file holds {', '.join(required)}{_present(path, missing)}"
+        )
     try:
         return ImageTable(
             pids=arrays["pids"],
@@ -187,6 +190,29 @@ def _table(
         )
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
+
+
+_ALSO_CALLED = {
+    "embeddings": ("features", "feats", "feat", "feature", "vectors", "x", "emb"),
+    "pids": ("labels", "label", "ids", "identities", "targets", "y"),
+    "camids": ("cams", "cam", "cameras", "camera_ids"),
+    "frames": ("indices", "index", "positions"),
+}
+"""What other programs call the columns."""
+
+
+def _present(path: Path, missing: Sequence[str]) -> str:
+    """The end of a message about missing columns: those there are, and which of them may be meant."""
+    there = array_names(path)
+    if not there:
+        return "; this one is empty"
+    spare = {name.lower(): name for name in there if name not in ("embeddings", *_OF_IMAGES)}
+    meant = []
+    for wanted in missing:
+        called = [name for name in _ALSO_CALLED.get(wanted, ()) if name in spare]
+        near = called or difflib.get_close_matches(wanted, spare, n=1)
+        meant += [f"save `{clean(spare[near[0]], 40)}` as `{wanted}` if it is that"] if near else []
+    return "".join(f"; {part}" for part in (f"this one holds {clean(', '.join(there), 200)}", *meant))
 
 
 def read_arrays(path: Path, names: Sequence[str] = ("embeddings", *_OF_IMAGES)) -> dict[str, NDArray[Any]]:

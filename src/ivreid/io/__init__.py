@@ -30,6 +30,7 @@ from ivreid.io.inspection import ImageInspection, inspect_image
 from ivreid.io.locks import try_lock
 from ivreid.io.outputs import OutputKind, check_output, json_with, starting_with
 from ivreid.io.sizes import folder_bytes, free_bytes, size_in_words
+from ivreid.io.spreadsheet import csv_text
 from ivreid.io.value_range import REFUSE, ValueRange, parse_value_range, to_grey
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ValueRange",
     "atomic_write",
     "check_output",
+    "csv_text",
     "file_hash",
     "fingerprint",
     "folder_bytes",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ivreid.datasets import DATASETS, load_dataset, recognise
-from ivreid.datasets.identities import is_name
+from ivreid.datasets.identities import is_name, map_beside
 from ivreid.errors import DataError, UsageError
 from ivreid.io import check_output, starting_with, write_text
 from ivreid.owndata.answers import Answers, Ask
@@ -114,7 +114,7 @@ def init_dataset(
             )
     check_output(table, TABLE, inputs=[source])
     check_output(settings, inputs=[source])
-    pictures = pictures_in(source)
+    pictures = pictures_in(source, written=(table, settings, table.with_name(map_beside(table.name))))
     below = _from_table(pictures, table)
     answers = answers or Answers()
     rows, cameras, notes = _understand(pictures, answers, ask)

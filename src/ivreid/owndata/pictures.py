@@ -6,8 +6,8 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ivreid.datasets.found_pictures import find_pictures
@@ -68,8 +68,12 @@ class Pictures:
         return list(dict.fromkeys(p for row in self.rows for p in row.parts if p.startswith(start)))
 
 
-def pictures_in(source: Path) -> Pictures:
+def pictures_in(source: Path, written: Collection[Path] = ()) -> Pictures:
     """The pictures of a folder, or those that a table lists.
+
+    Args:
+        source: The folder or table.
+        written: Files that were or will be written here by the toolkit, of which no note is needed.
 
     Raises:
         DataError: Nothing there that can be read; the message says what.
@@ -85,6 +89,12 @@ def pictures_in(source: Path) -> Pictures:
         rows.append(
             Picture(path, parts | {f"name {number}": token for number, token in enumerate(tokens, 1)})
         )
+    ours = {path.resolve() for path in written}
+    foreign = {
+        reason: tuple(path for path in paths if (source / path).resolve() not in ours)
+        for reason, paths in found.left_out.items()
+    }
+    found = replace(found, left_out={reason: paths for reason, paths in foreign.items() if paths})
     return Pictures(source, rows, (), tuple(found.notes()))
 
 

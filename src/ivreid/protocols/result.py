@@ -15,6 +15,8 @@ _PLAIN = (str, int, float, type(None))
 SYNTHETIC_MARK = "synthetic"
 """The key of a result's JSON object that is true for drawn people."""
 FIGURES = ("rank1", "rank5", "rank10", "rank20", "mAP", "mINP")
+SPOKEN = ("Rank-1", "Rank-5", "Rank-10", "Rank-20", "mAP", "mINP")
+"""The same, as people call them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,17 @@ class Result:
     def std(self) -> dict[str, float]:
         """Population standard deviation of each figure over the trials (0 for a single trial)."""
         return {name: float(np.std([getattr(t, name) for t in self.trials])) for name in FIGURES}
+
+    def __str__(self) -> str:
+        """What the protocol was and its figures in percent, with their deviation over several trials."""
+        mean, std, several = self.mean, self.std, len(self.trials) > 1
+        figures = [
+            f"{label} {100 * mean[name]:.2f}" + (f" ± {100 * std[name]:.2f}" if several else "")
+            for name, label in zip(FIGURES, SPOKEN, strict=True)
+        ]
+        trials = f", {len(self.trials)} trials" if several else ""
+        drawn = " [SYNTHETIC people]" if self.synthetic else ""
+        return f"{self.title}{trials}{drawn}\n{', '.join(figures)} (percent)"
 
     def to_json(self) -> dict[str, Any]:
         """The result as plain JSON values; fractions, never percent."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import is_zipfile
 
 from ivreid.errors import DataError
 from ivreid.io import json_with, write_json
@@ -19,6 +21,16 @@ def read_results(path: Path | str) -> list[Result]:
     Raises:
         DataError: Missing file, not JSON, not results, or an empty list.
     """
+    path = Path(path)
+    if is_zipfile(path):  # that is what .npz is
+        raise DataError(
+            f"{path} is no results file; of features make one with `ivreid score {shlex.quote(str(path))} --protocol NAME "
+            "--json results.json`"
+        )
+    if path.name == "results.json" and path.parent.is_dir() and not path.exists():
+        raise DataError(
+            f"{path.parent} holds no results yet; make them with `ivreid evaluate {shlex.quote(str(path.parent))}`"
+        )
     value = read_json(path)
     entries = value if isinstance(value, list) else [value]
     if not entries:

@@ -45,7 +45,9 @@
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   };
   const quoted = (value) => {
-    const text = String(value).replace(/\s+/g, " ").trim();
+    const plain = String(value).replace(/\s+/g, " ").trim();
+    const formula = /^[=+\-@]/.test(plain) && !/^[+-]?[0-9.,]*(e[+-]?[0-9]+)?%?$/i.test(plain); // to a spreadsheet
+    const text = formula ? `'${plain}` : plain;
     return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   const csv = (rows) => rows.map((row) => row.map(quoted).join(",")).join("\n") + "\n";

@@ -14,6 +14,7 @@ from torch.optim import SGD
 
 from ivreid.config.schema import Config
 from ivreid.data import default_cache_folder
+from ivreid.errors import counted
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.validation import validation_samples
 from ivreid.io import free_bytes, size_in_words
@@ -72,7 +73,11 @@ class StartSummary:
     def lines(self) -> tuple[tuple[str, str], ...]:
         """What it says, as (word, sentence)."""
         people, images = self.validation
-        held = f"; validation on {people:,} people, {images:,} images" if people else "; no validation"
+        held = (
+            f"; validation on {counted(people, 'person', 'people')}, {counted(images, 'image')}"
+            if people
+            else "; no validation"
+        )
         begun = f", {self.step:,} of them done" if self.step else ""
         room = "" if self.folder_bytes < self.folder_free else ": THIS WILL NOT FIT"
         found = [
@@ -124,7 +129,7 @@ def describe_start(
         per_image = step_seconds / (batch * config.accumulate)
         seconds = left * step_seconds + embedded * per_image * FORWARD
     backbone = config.method.get("backbone")
-    threads = f", {torch.get_num_threads()} threads" if parts.device.type == "cpu" else ""
+    threads = f", {counted(torch.get_num_threads(), 'thread')}" if parts.device.type == "cpu" else ""
     processes = "" if parts.process.is_single else f", {parts.process.world_size} processes"
     cached = len(parts.data.samples) + len(parts.data.skipped) + len(held)
     height, width = config.data.size
