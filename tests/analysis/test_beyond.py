@@ -17,7 +17,7 @@ from ivreid.analysis.full_evaluation import evaluate_in_full
 from ivreid.analysis.result_tables import results_grid
 from ivreid.cli.main import main
 from ivreid.datasets import load_dataset
-from ivreid.datasets.features import write_features
+from ivreid.datasets.features import read_marks, write_features
 from ivreid.errors import ProtocolError
 from ivreid.metrics.distances import pairwise
 from ivreid.models.weights import write_weights
@@ -235,6 +235,7 @@ def test_the_command_prints_both_and_the_report_still_shows_the_plain_lists(tmp_
     call()
     names = [result.protocol for result in read_results(run / "results.json")]
     assert names == ["open-set", "mixed-gallery", "sysu-mm01"]
+    assert read_marks(run / "features.npz").weights == ivreid.load(run, device="cpu").fingerprint
     page = ivreid.write_report(run).read_text()
     assert "Mixed gallery (draw 0)" in page and "the protocol cannot be run again" not in page
 

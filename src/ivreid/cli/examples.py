@@ -86,6 +86,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "search": (
         "ivreid search G night.png --modality infrared --gallery-modality visible",
         "ivreid search G track --modality infrared --fuse mean --html hits.html",
+        "ivreid search G --features night.npz --rows 0-2",
     ),
     "serve": ("ivreid serve G", "ivreid serve G --topology topology.yaml"),
     "methods": ("ivreid methods", "ivreid methods iv-reid"),

@@ -21,13 +21,25 @@ if TYPE_CHECKING:
 def run(
     gallery: Address,
     queries: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             help="Pictures, folders of pictures, or ids of crops in the gallery", metavar="QUERY..."
         ),
-    ],
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of pictures: embeddings that ivreid embed wrote, by the gallery's own model",
+            metavar="F.npz",
+        ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(help="With --features: which rows, from 0 (0,3,7-9); all otherwise", metavar="ROWS"),
+    ] = None,
     modality: Annotated[
-        Modality | None, typer.Option(help="What kind of camera took the queries; of ids it is known")
+        Modality | None,
+        typer.Option(help="What kind of camera took the queries; of ids it is known; only such --features"),
     ] = None,
     gallery_modality: Annotated[
         Modality | None, typer.Option(help="Only crops of this modality are searched")
@@ -109,11 +121,21 @@ def run(
         raise UsageError(f"a hit is a crop or a tracklet, not {by!r}")
     if travel_gate and topology is None:
         raise UsageError("--travel-gate needs the travel times: --topology FILE.yaml")
+    if features is None and (rows is not None or not queries):
+        raise UsageError(
+            "give pictures or ids to search for, or embeddings: --features F.npz [--rows 0,3,7-9]"
+        )
+    queries = queries or []
     where = the_filter(cameras=camera, modality=gallery_modality, start=start, stop=stop, zone=zone)
     if html is not None:
-        check_output(html, PAGE, inputs=[one for one in queries if Path(one).exists()])
+        check_output(
+            html,
+            PAGE,
+            inputs=[one for one in (*queries, features) if one is not None and Path(one).exists()],
+        )
     with Gallery.open(gallery, model=model, allow_partial=allow_partial, device=device) as opened:
         asked = _asked(opened, queries, modality, query_camera, exclude_same_camera)
+        asked += _embedded(opened, features, rows, modality, query_camera, exclude_same_camera)
         asked = _seen(asked, query_camera, query_time)
         answer = opened.search_vectors(
             asked,
@@ -157,6 +179,26 @@ def _asked(
         own = [camera if other_cameras else None] * len(files)
         asked = gallery.queries(files, modality, cameras=own)
     return asked + (gallery.known_queries(ids, other_cameras=other_cameras) if ids else [])
+
+
+def _embedded(
+    gallery: Gallery,
+    features: Path | None,
+    rows: str | None,
+    modality: Modality | None,
+    camera: str | None,
+    other_cameras: bool,
+) -> list[Query]:
+    """The queries among the embeddings of a file."""
+    from ivreid.errors import UsageError
+    from ivreid.gallery.vector_queries import feature_queries
+
+    if features is None:
+        return []
+    if other_cameras and camera is None:
+        raise UsageError("--exclude-same-camera needs the embeddings' camera: --query-camera NAME")
+    own = camera if other_cameras else None
+    return feature_queries(features, gallery.store.binding, rows=rows, modality=modality, camera=own)
 
 
 def _seen(asked: list[Query], camera: str | None, time: str | None) -> list[Query]:

@@ -44,7 +44,12 @@ def features_size(images: int, dimensions: int, longest_path: int = 0) -> int:
 
 
 def write_features(
-    path: Path | str, embeddings: Embeddings, *, split: str = "", synthetic: bool = False
+    path: Path | str,
+    embeddings: Embeddings,
+    *,
+    split: str = "",
+    synthetic: bool = False,
+    weights: str | None = None,
 ) -> None:
     """Write a features file that `read_features` and plain `numpy.load` read.
 
@@ -53,6 +58,7 @@ def write_features(
         embeddings: Vectors and their images.
         split: Which split of a dataset the images are, where that is known: "test".
         synthetic: Whether the people are drawn, which figures of them then say.
+        weights: Fingerprint of the weights that embedded them, where that is known.
 
     Raises:
         DataError: The file cannot be written; the previous file, if any, stays.
@@ -71,6 +77,8 @@ def write_features(
         arrays["split"] = np.array([split])
     if synthetic:
         arrays["synthetic"] = np.array([True])
+    if weights:
+        arrays["weights"] = np.array([weights])
     with atomic_write(path) as file:
         np.savez(file, **arrays)
 
@@ -106,10 +114,12 @@ class FeatureMarks:
     Attributes:
         split: "test" where they are the test images of a dataset, else "".
         synthetic: Whether the people are drawn.
+        weights: Fingerprint of the weights that embedded them; empty where it is not known.
     """
 
     split: str = ""
     synthetic: bool = False
+    weights: str = ""
 
 
 def read_marks(path: Path | str) -> FeatureMarks:
@@ -121,9 +131,14 @@ def read_marks(path: Path | str) -> FeatureMarks:
     path = Path(path)
     if not path.is_file():
         return FeatureMarks()
-    found = read_npz(path, ("split", "synthetic"))
-    split, synthetic = ([*found[name].flat] if name in found else [] for name in ("split", "synthetic"))
-    return FeatureMarks(str(split[0]) if split else "", bool(synthetic and synthetic[0]))
+    names = ("split", "synthetic", "weights")
+    found = read_npz(path, names)
+    split, synthetic, weights = ([*found[name].flat] if name in found else [] for name in names)
+    return FeatureMarks(
+        str(split[0]) if split else "",
+        bool(synthetic and synthetic[0]),
+        clean(weights[0], 40) if weights else "",
+    )
 
 
 def read_images(path: Path | str, *, protocol: str | None = None) -> ImageTable:

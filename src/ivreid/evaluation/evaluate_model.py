@@ -185,7 +185,14 @@ def evaluate_run(
         if folder is not None and target is not None:
             drop_older_models(folder, subject.fingerprint, notice)
             mirrored = flip not in ("none", flip_of(configured_flip(path)))
-            save_results(target, plain, results, mirrored=mirrored, synthetic=images.synthetic)
+            save_results(
+                target,
+                plain,
+                results,
+                mirrored=mirrored,
+                synthetic=images.synthetic,
+                weights=subject.fingerprint,
+            )
         return results
 
 

@@ -75,6 +75,7 @@ def save_results(
     *,
     mirrored: bool = False,
     synthetic: bool = False,
+    weights: str | None = None,
 ) -> None:
     """Write features and results into a run folder, or into one of its evaluations.
 
@@ -87,6 +88,7 @@ def save_results(
         mirrored: Whether mirror images are in them that the run's configuration does not ask for: the embeddings
             then go to a file of their own.
         synthetic: Whether the people are drawn.
+        weights: Fingerprint of the weights.
 
     Raises:
         ResultsNotSaved: One of them could not be written; the other was, where that was possible.
@@ -98,7 +100,7 @@ def save_results(
         problems.append(str(error))
     try:
         features = folder.flipped_features if mirrored else folder.features
-        write_features(features, embeddings, split="test", synthetic=synthetic)
+        write_features(features, embeddings, split="test", synthetic=synthetic, weights=weights)
     except DataError as error:
         problems.append(str(error))
     if problems:

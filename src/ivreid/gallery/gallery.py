@@ -23,6 +23,7 @@ from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
 from ivreid.gallery.taken import Taken
 from ivreid.gallery.topology import Sighting, Topology
 from ivreid.gallery.travelling import travelled
+from ivreid.gallery.vector_queries import vector_queries
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
@@ -230,9 +231,10 @@ class Gallery:
 
     def search(
         self,
-        queries: ImageLike | Iterable[ImageLike],
-        modality: Modality | str,
+        queries: ImageLike | Iterable[ImageLike] | None = None,
+        modality: Modality | str | None = None,
         *,
+        vector: Any = None,
         where: Where = EVERYTHING,
         k: int = 10,
         names: Sequence[str] | None = None,
@@ -246,7 +248,8 @@ class Gallery:
 
         Args:
             queries: Pictures, as `Embedder.embed` takes them.
-            modality: Theirs.
+            modality: Theirs, or that of the pictures behind `vector`; always to be given.
+            vector: Instead of pictures: (D,) or (N, D) embeddings by this gallery's model.
             where: What may be found.
             k: Hits a query.
             names: What the queries are called in the answer; their paths, or numbers, otherwise.
@@ -257,10 +260,18 @@ class Gallery:
             decide: Says what a hit is; by default the model's calibration does.
 
         Raises:
-            UsageError: Unknown cameras, no queries, or k below 1.
+            UsageError: Unknown cameras, no queries, no modality, or k below 1.
             ImageError: Pictures that cannot be read.
+            DataError: Vectors of another dimension.
         """
-        asked = self.queries(queries, modality, names=names, cameras=cameras)
+        if modality is None:
+            raise UsageError('say what kind of camera took the queries: modality="infrared" or "visible"')
+        if (queries is None) == (vector is None):
+            raise UsageError("give either pictures to search for, or vector=")
+        if queries is not None:
+            asked = self.queries(queries, modality, names=names, cameras=cameras)
+        else:
+            asked = vector_queries(vector, modality, self.store.binding, names=names, cameras=cameras)
         return self.search_vectors(
             asked, where=where, k=k, fuse=fuse, by_tracklet=by_tracklet, purpose=purpose, decide=decide
         )

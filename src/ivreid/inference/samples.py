@@ -192,7 +192,7 @@ def embed_folder(
         check_output(out, FEATURES, inputs=inputs, size=size)
     embeddings = embed_samples(model, root, samples, skipped=skipped, progress=progress)
     if out is not None:
-        write_features(out, embeddings)
+        write_features(out, embeddings, weights=model.fingerprint)
     if skipped:
         notice(f"{len(skipped):,} could not be read and were skipped: {some(sorted(skipped))}")
     if skipped is not None and out is not None:

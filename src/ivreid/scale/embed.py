@@ -126,6 +126,6 @@ def _join(plan: Plan, out: Path) -> Embeddings:
     kept = number_frames([(s.path, s.pid, s.camid, s.modality) for s in left]) if wrong else left
     vectors = np.concatenate([part.vectors for part in parts])[[rows[sample.path] for sample in kept]]
     embeddings = Embeddings(vectors, ImageTable.from_samples(kept))
-    write_features(out, embeddings)
+    write_features(out, embeddings, weights=plan.identity["model"])
     write_json(skipped_file(out), [{"path": path, "reason": why} for path, why in sorted(wrong.items())])
     return embeddings

@@ -54,7 +54,9 @@ def embed_shard(plan: Plan, number: int, embedder: Embedder, progress: Progress 
     vectors = embedder.embed_source(source, table.infrared, skipped=bad, progress=progress)
     if len(vectors):
         good = np.array([row not in bad for row in range(len(table))], dtype=np.bool_)
-        write_features(plan.features(number), Embeddings(vectors, table.take(good)))
+        write_features(
+            plan.features(number), Embeddings(vectors, table.take(good)), weights=embedder.fingerprint
+        )
     record = {
         "plan": plan.fingerprint,
         "rows": len(vectors),
