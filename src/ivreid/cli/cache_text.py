@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ivreid.cli.terminal import Terminal
 from ivreid.data import clean_caches, default_cache_folder, list_caches
+from ivreid.errors import counted
 from ivreid.io import free_bytes, size_in_words
 
 
@@ -31,7 +32,7 @@ def show_caches(folder: Path | None, *, clean: bool, everything: bool) -> None:
         console.print(f"{size_in_words(one.bytes):>8}  {what}, last used {used}{useless}")
     free = size_in_words(free_bytes(place))
     whole = size_in_words(sum(one.bytes for one in found))
-    console.print(f"{len(found)} image caches in {place}: {whole}, {free} free there")
+    console.print(f"{counted(len(found), 'image cache')} in {place}: {whole}, {free} free there")
     useless_size = sum(one.bytes for one in found if one.useless)
     if useless_size:
         console.print(
