@@ -25,7 +25,6 @@ from galleries import (
     vectors,
 )
 from gallery_bytes import forms, remains
-from postgres_server import PostgresServer, server
 
 from ivreid.errors import CheckpointError, DataError, UsageError
 from ivreid.gallery import Binding, Crop, Where
@@ -34,6 +33,7 @@ from ivreid.gallery.opening import open_store
 from ivreid.gallery.postgres import PostgresStore, ShardedStore
 from ivreid.gallery.vectors import stored
 from ivreid.types import Modality
+from postgres_server import PostgresServer, server
 
 D = 64
 
@@ -128,7 +128,7 @@ def test_a_copy_goes_there_and_back_with_what_is_refused(tmp_path: Path) -> None
 WRITER = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from galleries import crop, picture, reopen_postgres, vectors
 store = reopen_postgres(Path(sys.argv[1]))
 for batch in range(1000):
@@ -146,7 +146,7 @@ def test_what_was_acknowledged_is_there_after_the_server_was_killed(
     weights.write_bytes(b"weights")
     store = PostgresStore.create((tmp_path / "url").read_text(), BINDING, weights)
     store.add([crop(10**6)], vectors([1]))
-    command = [sys.executable, "-c", WRITER, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", WRITER, str(tmp_path), *map(str, Path(__file__).parents[:2])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None and writer.stderr is not None
         told = [int(writer.stdout.readline()) for _ in range(5)]
