@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
+from ivreid.errors import IvreidError
 from ivreid.gallery.record import Crop, from_microseconds, microseconds
+from ivreid.gallery.store import AuditRow
 from ivreid.types import Modality
 
 COLUMNS = (
@@ -50,6 +54,26 @@ def to_crop(row: Row) -> Crop:
         source=source,
         quality=quality,
         address=address,
+    )
+
+
+def row_problem(name: str, row: Row, vector: bytes, digest: int) -> str:
+    """What is wrong with a row and its vector; empty where both are as they were written."""
+    if row_digest(row, vector) != digest:
+        return f"{name} is not as it was written: its checksum differs"
+    try:
+        if to_crop(row).id != row[0]:
+            return f"{name} has another id than its pixels, camera, time and modality make"
+    except (IvreidError, ValueError, TypeError, OverflowError) as error:
+        return f"{name} cannot be read: {error}"
+    return ""
+
+
+def audit_rows(newest_first: Sequence[Row]) -> tuple[AuditRow, ...]:
+    """Rows of the audit's table (number, time, action, purpose, detail), oldest first."""
+    return tuple(
+        AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
+        for number, time, action, purpose, detail in reversed(newest_first)
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ivreid.errors import DataError
+from ivreid.errors import DataError, UsageError
 from ivreid.types import as_array
 
 HalfArray = NDArray[np.float16]
@@ -44,6 +44,18 @@ def stored(vectors: Any, dimension: int | None = None, name: str = "vectors") ->
         row = int(np.flatnonzero(bad)[0])
         raise DataError(f"`{name}`, row {row}, has length {lengths[row]:g}: it is no embedding")
     return np.asarray((exact / lengths[:, None]).astype(np.float16))
+
+
+def asked(queries: Any, dimension: int, k: int) -> HalfArray:
+    """Queries (Q, D) as they are compared, for a search of the k nearest.
+
+    Raises:
+        UsageError: k below 1.
+        DataError: As `stored` says.
+    """
+    if k < 1:
+        raise UsageError(f"k is {k}; it must be 1 or more")
+    return stored(queries, dimension, "queries")
 
 
 def distances(query: HalfArray, rows: HalfArray) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ivreid.errors import DataError, UsageError
+from ivreid.gallery.adding import NewRow, fates, new_rows, one_each
 from ivreid.gallery.local.audit import write_audit
 from ivreid.gallery.local.cache import Cache
 from ivreid.gallery.local.database import FILE, Catalogue, note_change
@@ -25,9 +26,9 @@ from ivreid.gallery.local.rows import INSERT, condition
 from ivreid.gallery.local.verify import verify
 from ivreid.gallery.local.view import Views
 from ivreid.gallery.record import Crop, from_microseconds
-from ivreid.gallery.rows import SELECT, row_digest, to_crop, to_row
+from ivreid.gallery.rows import SELECT, audit_rows, row_digest, to_crop, to_row
 from ivreid.gallery.store import Added, AuditRow, Binding, Erasures, Found, Hit, Receipt, Report, Summary
-from ivreid.gallery.vectors import HalfArray, stored
+from ivreid.gallery.vectors import HalfArray, asked
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.io import atomic_write
 from ivreid.types import Modality, Progress
@@ -121,37 +122,20 @@ class LocalStore:
         """Add crops, see `Store.add`."""
         if not crops:
             return Added()
-        half = stored(vectors, self.binding.dimension)
-        pictures = [None] * len(crops) if pictures is None else pictures
-        if not len(crops) == len(half) == len(pictures):
-            raise DataError(
-                f"{len(crops)} crops, {len(half)} vectors and {len(pictures)} pictures; give one each"
-            )
+        half, pictures = one_each(crops, vectors, pictures, self.binding.dimension)
         with self._catalogue.writing() as db:
             fate = self._fate(db, crops)
-            new = set(fate.added)
-            if new:
-                self._insert(db, crops, half, pictures, new)
+            if new := new_rows(crops, half, pictures, fate):
+                self._insert(db, new)
                 note_change(db)
         return fate
 
-    def _insert(
-        self,
-        db: Any,
-        crops: Sequence[Crop],
-        half: HalfArray,
-        pictures: Sequence[bytes | None],
-        new: set[str],
-    ) -> None:
-        (seq,) = db.execute(
+    def _insert(self, db: Any, new: Sequence[NewRow]) -> None:
+        (last,) = db.execute(
             "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'crop'"
         ).fetchone()
         rows, datas, images = [], [], []
-        for crop, vector, picture in zip(crops, half, pictures, strict=True):
-            if crop.id not in new:
-                continue
-            new.discard(crop.id)
-            seq += 1
+        for seq, (crop, vector, picture) in enumerate(new, start=last + 1):
             row, data = to_row(crop), vector.tobytes()
             rows.append((seq, *row, row_digest(row, data)))
             datas.append((seq, data))
@@ -170,23 +154,11 @@ class LocalStore:
         ids = json.dumps([crop.id for crop in crops])
         rows = db.execute("SELECT id FROM crop WHERE id IN (SELECT value FROM json_each(?))", (ids,))
         there = {row[0] for row in rows}
-        gone = refused(db, {crop.pixels for crop in crops})
-        added, known, erased = [], [], []
-        for crop in crops:
-            if crop.pixels in gone:
-                erased.append(crop.id)
-            elif crop.id in there:
-                known.append(crop.id)
-            else:
-                there.add(crop.id)
-                added.append(crop.id)
-        return Added(tuple(added), tuple(known), tuple(erased))
+        return fates(crops, there, refused(db, {crop.pixels for crop in crops}))
 
     def search(self, queries: Any, where: Where = EVERYTHING, k: int = 20) -> Found:
         """The nearest crops, see `Store.search`."""
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be 1 or more")
-        half = stored(queries, self.binding.dimension, "queries")
+        half = asked(queries, self.binding.dimension, k)
         for _ in range(TRIES):
             view = self._views.newest()
             with self._catalogue.reading() as db:
@@ -331,11 +303,7 @@ class LocalStore:
             "ORDER BY number DESC LIMIT ?2"
         )
         with self._catalogue.reading() as db:
-            rows = db.execute(sql, (action, -1 if last is None else last)).fetchall()
-        return tuple(
-            AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
-            for number, time, action, purpose, detail in reversed(rows)
-        )
+            return audit_rows(db.execute(sql, (action, -1 if last is None else last)).fetchall())
 
     def close(self) -> None:
         """Close the catalogue."""

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ivreid.errors import IvreidError
 from ivreid.gallery.local.cache import Cache
 from ivreid.gallery.local.database import Catalogue
 from ivreid.gallery.local.view import Views
-from ivreid.gallery.rows import SELECT, row_digest, to_crop
+from ivreid.gallery.rows import SELECT, row_problem
 from ivreid.gallery.store import Report
 from ivreid.types import Progress
 
@@ -77,13 +76,8 @@ def _problem(
     data, digest = vector
     if data is None or len(data) != 2 * dimension:
         return f"{name} has no vector of {dimension} dimensions"
-    if row_digest(row, data) != digest:
-        return f"{name} is not as it was written: its checksum differs"
-    try:
-        if to_crop(row).id != row[0]:
-            return f"{name} has another id than its pixels, camera, time and modality make"
-    except (IvreidError, ValueError, TypeError, OverflowError) as error:
-        return f"{name} cannot be read: {error}"
+    if problem := row_problem(name, row, data, digest):
+        return problem
     image, expected = picture
     if image is not None and zlib.crc32(image) != expected:
         return f"the picture of {name} is not as it was written: its checksum differs"

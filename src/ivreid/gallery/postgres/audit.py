@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ivreid.gallery.postgres.connections import Session
-from ivreid.gallery.record import from_microseconds, microseconds
+from ivreid.gallery.record import microseconds
+from ivreid.gallery.rows import audit_rows
 from ivreid.gallery.store import AuditRow
 
 
@@ -29,8 +30,4 @@ def read_audit(session: Session, last: int | None, action: str | None) -> tuple[
         "SELECT number, time, action, purpose, detail FROM audit WHERE CAST(:action AS text) IS NULL OR "
         "action = CAST(:action AS text) ORDER BY number DESC LIMIT CAST(:last AS bigint)"
     )
-    rows = session.run(sql, last=last, action=action)
-    return tuple(
-        AuditRow(number, from_microseconds(time), action, purpose, json.loads(detail))
-        for number, time, action, purpose, detail in reversed(rows)
-    )
+    return audit_rows(session.run(sql, last=last, action=action))

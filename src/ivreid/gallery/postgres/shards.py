@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ivreid.errors import DataError, UsageError
+from ivreid.gallery.adding import one_each
 from ivreid.gallery.postgres.address import parse
 from ivreid.gallery.postgres.away import Away
 from ivreid.gallery.postgres.merging import added_up, lowest, merged, ordered
@@ -34,7 +35,7 @@ from ivreid.gallery.store import (
     Summary,
     least_sure,
 )
-from ivreid.gallery.vectors import HalfArray, stored
+from ivreid.gallery.vectors import HalfArray, asked
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.types import Progress, as_array
 
@@ -187,15 +188,10 @@ class ShardedStore:
         """Add crops, each to its shard, see `Store.add`."""
         if not crops:
             return Added()
-        half = stored(vectors, self.binding.dimension)  # all are looked at before any is added
+        _, images = one_each(crops, vectors, pictures, self.binding.dimension)  # before any is added
         raw = np.atleast_2d(as_array(vectors, "vectors"))
-        pictures = [None] * len(crops) if pictures is None else pictures
-        if not len(crops) == len(half) == len(pictures):
-            raise DataError(
-                f"{len(crops)} crops, {len(half)} vectors and {len(pictures)} pictures; give one each"
-            )
         rows = self._rows(crops)
-        chosen = [[pictures[at] for at in mine] for mine in rows]
+        chosen = [[images[at] for at in mine] for mine in rows]
 
         def add(shard: PostgresStore) -> Added:
             number = self._shards.index(shard)
@@ -219,9 +215,7 @@ class ShardedStore:
 
     def search(self, queries: Any, where: Where = EVERYTHING, k: int = 20) -> Found:
         """The nearest crops of all shards, by distance and id, see `Store.search`."""
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be 1 or more")
-        half = stored(queries, self.binding.dimension, "queries")
+        half = asked(queries, self.binding.dimension, k)
         found, silent = self._some(lambda shard: shard.search_stored(half, where, k))
 
         def best(query: int) -> tuple[Hit, ...]:

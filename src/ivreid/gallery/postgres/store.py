@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError
+from ivreid.gallery.adding import fates, new_rows, one_each
 from ivreid.gallery.postgres import recall, removal
 from ivreid.gallery.postgres.address import Server, parse
 from ivreid.gallery.postgres.audit import read_audit, write_audit
@@ -42,7 +43,7 @@ from ivreid.gallery.store import (
     Report,
     Summary,
 )
-from ivreid.gallery.vectors import HalfArray, stored
+from ivreid.gallery.vectors import HalfArray, asked
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.types import Modality, Progress
 
@@ -148,17 +149,11 @@ class PostgresStore:
         """Add crops, see `Store.add`."""
         if not crops:
             return Added()
-        half = stored(vectors, self.binding.dimension)
-        pictures = [None] * len(crops) if pictures is None else pictures
-        if not len(crops) == len(half) == len(pictures):
-            raise DataError(
-                f"{len(crops)} crops, {len(half)} vectors and {len(pictures)} pictures; give one each"
-            )
+        half, pictures = one_each(crops, vectors, pictures, self.binding.dimension)
         while True:
             with self._connections.writing() as session:
                 fate = _fate(session, crops)
-                first = dict(zip(reversed([crop.id for crop in crops]), range(len(crops))[::-1], strict=True))
-                new = [(crops[at], half[at], pictures[at]) for at in map(first.__getitem__, fate.added)]
+                new = new_rows(crops, half, pictures, fate)
                 missing = {microseconds(crop.time) // DAY for crop, _, _ in new} - days_there(session)
                 if not missing:
                     if new:
@@ -173,9 +168,7 @@ class PostgresStore:
 
     def search(self, queries: Any, where: Where = EVERYTHING, k: int = 20) -> Found:
         """The nearest crops, see `Store.search`."""
-        if k < 1:
-            raise UsageError(f"k is {k}; it must be 1 or more")
-        return self.search_stored(stored(queries, self.binding.dimension, "queries"), where, k)
+        return self.search_stored(asked(queries, self.binding.dimension, k), where, k)
 
     def search_stored(self, queries: HalfArray, where: Where, k: int) -> Found:
         """As `search`, for queries (Q, D) that `vectors.stored` has made already."""
@@ -335,14 +328,4 @@ def _fate(session: Session, crops: Sequence[Crop]) -> Added:
     ids = [crop.id for crop in crops]
     sql = "SELECT id FROM crop WHERE crop.time = ANY(CAST(:times AS bigint[])) AND id = ANY(:ids)"
     there = {row[0] for row in session.run(sql, times=times, ids=ids)} if crops else set()
-    gone = refused(session, {crop.pixels for crop in crops})
-    added, known, erased = [], [], []
-    for crop in crops:
-        if crop.pixels in gone:
-            erased.append(crop.id)
-        elif crop.id in there:
-            known.append(crop.id)
-        else:
-            there.add(crop.id)
-            added.append(crop.id)
-    return Added(tuple(added), tuple(known), tuple(erased))
+    return fates(crops, there, refused(session, {crop.pixels for crop in crops}))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
-from ivreid.errors import IvreidError
 from ivreid.gallery.postgres.connections import Connections
 from ivreid.gallery.postgres.rows import VECTOR, to_vector
-from ivreid.gallery.rows import SELECT, Row, row_digest, to_crop
+from ivreid.gallery.rows import SELECT, Row, row_problem
 from ivreid.gallery.store import Report
 from ivreid.types import Progress
 
@@ -60,14 +59,7 @@ def _problem(row: Row, digest: int, sent: bytes, dimension: int) -> str:
     vector = to_vector(sent)
     if len(vector) != dimension:
         return f"crop {row[0]} has a vector of {len(vector)} dimensions, not of {dimension}"
-    if row_digest(row, vector.tobytes()) != digest:
-        return f"crop {row[0]} is not as it was written: its checksum differs"
-    try:
-        if to_crop(row).id != row[0]:
-            return f"crop {row[0]} has another id than its pixels, camera, time and modality make"
-    except (IvreidError, ValueError, TypeError, OverflowError) as error:
-        return f"crop {row[0]} cannot be read: {error}"
-    return ""
+    return row_problem(f"crop {row[0]}", row, vector.tobytes(), digest)
 
 
 def _picture_problem(name: str, picture: bytes | None, digest: int | None) -> str:
