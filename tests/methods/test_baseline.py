@@ -91,7 +91,7 @@ def test_negatives_still_push_where_the_published_softmax_forgets_them() -> None
             len(images), 512, generator=torch.Generator().manual_seed(3)
         )  # distances about 90
         x.requires_grad_(True)
-        method = small_method("baseline", triplet=kind)
+        method = small_method("baseline", triplet=kind, backbone="resnet18")
         method.pooled = lambda images, infrared, x=x: x
         method(images, labels, infrared, view)["triplet"].backward()
         # towards the other identities: the correct loss rises there, the published one only draws rows together
@@ -108,14 +108,14 @@ def test_relative_distances_do_not_depend_on_the_features_size() -> None:
     images, labels, infrared, view = small_batch("baseline")
     x = torch.randn(len(images), 8, generator=torch.Generator().manual_seed(1))
     mean = torch.cdist(x, x).mean().item()
-    method = small_method("baseline", relative=True)
+    method = small_method("baseline", relative=True, backbone="resnet18")
     method.pooled = lambda images, infrared: F.pad(x, (0, 504))
     expected = loops.weighted_triplet(x, labels, alpha=1 / mean, with_self=False)
     assert method(images, labels, infrared, view)["triplet"].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_stems_send_each_modality_through_its_own() -> None:
-    method = small_method("baseline", stems="two").eval()
+    method = small_method("baseline", stems="two", backbone="resnet18").eval()
     images, _, infrared, _ = small_batch("baseline")
     with torch.no_grad():
         before = method.embed(images, infrared)

@@ -255,7 +255,7 @@ def test_halves_of_an_odd_map_are_refused() -> None:
 
 
 def test_the_short_network_has_no_last_stage_and_recipes_know_it() -> None:
-    method = small_method("deen", short=True)
+    method = small_method("deen", short=True, backbone="resnet18")
     assert method.embedding_dim == 6 * 256
     assert not any("layer4" in key or "fusion.layer3" in key for key in method.state_dict())
     regdb = make_config({"recipe": "deen", "data": {"dataset": "regdb"}})

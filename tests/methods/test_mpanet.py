@@ -96,7 +96,7 @@ def test_the_loss_terms_by_their_definition(epoch: int, rate: float) -> None:
 
 
 def test_without_masks_and_alleviation_it_is_a_plain_network() -> None:
-    method = small_method("mpanet", part_masks=False, alleviation=[])
+    method = small_method("mpanet", part_masks=False, alleviation=[], backbone="resnet18")
     assert method.embedding_dim == 512
     assert not any("masks" in key or "alleviation" in key for key in method.state_dict())
     batch = small_batch("mpanet")
@@ -109,7 +109,7 @@ def test_without_masks_and_alleviation_it_is_a_plain_network() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_reason() -> None:
     with pytest.raises(UsageError, match=r"alleviation = \[3, 5\]: resnet18 has stages 1 to 4, not 5"):
-        small_method("mpanet", alleviation=[3, 5])
+        small_method("mpanet", alleviation=[3, 5], backbone="resnet18")
     images, labels, infrared, view = small_batch("mpanet")
     with pytest.raises(TrainingError, match="mpanet needs images of both modalities, got 0 visible and 16"):
         small_method("mpanet")(images, labels, infrared | True, view)

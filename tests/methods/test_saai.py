@@ -127,7 +127,7 @@ def test_the_loss_terms_by_their_definition(epoch: int, rate: float) -> None:
 
 def test_other_images_than_the_tables_are_refused_or_interpolated() -> None:
     images, _, infrared, _ = small_batch("saai")
-    larger = torch.nn.functional.interpolate(images, size=(96, 64))
+    larger = torch.nn.functional.interpolate(images, size=(192, 128))
     with pytest.raises(
         UsageError, match=r"map of 6x4 places, the position table is for 4x2.*grid to \[4, 2\]"
     ):
@@ -137,12 +137,12 @@ def test_other_images_than_the_tables_are_refused_or_interpolated() -> None:
         assert torch.equal(
             method.embed(images, infrared), small_method("saai").eval().embed(images, infrared)
         )
-        assert method.embed(larger, infrared).shape == (16, 4096)
+        assert method.embed(larger, infrared).shape == (16, 8 * 96)
 
 
 def test_a_network_for_another_size_is_restored_with_its_table(tmp_path: Path) -> None:
     method = small_method("saai")
-    assert tuple(method.positions.shape) == (4 * 2, 512)
+    assert tuple(method.positions.shape) == (4 * 2, 96)
     write_weights(tmp_path / "w.safetensors", method.state_dict(), method.card())
     assert restore(tmp_path / "w.safetensors")[0].grid == (4, 2)
 

@@ -75,7 +75,7 @@ class AGW(Method):
     citation = "Ye et al., Deep Learning for Person Re-identification: A Survey and Outlook, TPAMI 2021"
     Settings: ClassVar[type[AGWSettings]] = AGWSettings
     training_only = ("classifier.",)
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None}
     publication = Publication(
         title="Deep Learning for Person Re-identification: A Survey and Outlook",
         authors="Mang Ye and Jianbing Shen and Gaojie Lin and Tao Xiang and Ling Shao and Steven C. H. Hoi",

@@ -94,7 +94,7 @@ class Baseline(Method):
         "triplet_weight": {"low": 0.1, "high": 3.0, "log": True},
         "smoothing": {"low": 0.0, "high": 0.3},
     }
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None}
     recipe = Recipe(
         {
             "epochs": 60,

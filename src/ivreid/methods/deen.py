@@ -97,7 +97,7 @@ class DEEN(Method):
     )
     Settings = DEENSettings
     training_only = ("classifier.",)
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None, "dropout": 0.0}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None, "dropout": 0.0}
     publication = Publication(
         title=(
             "Diverse Embedding Expansion Network and Low-Light Cross-Modality Benchmark for Visible-Infrared "

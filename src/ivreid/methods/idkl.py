@@ -98,7 +98,8 @@ class IDKL(Method):
     )
     Settings = IDKLSettings
     training_only = ("classifier.", "specific.", "specific_", "certainty_", "modality_", "pseudo_")
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None, "dropout": 0.0}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None, "dropout": 0.0}
+    small_size: ClassVar = (128, 64)
     pairs = True
     experimental = True
     publication = Publication(

@@ -82,7 +82,7 @@ class MCJA(Method):
     )
     Settings = MCJASettings
     training_only = ("classifier.",)
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None}
     means_by_modality = False
     min_of_modality = SMALLEST_GALLERY
     publication = Publication(

@@ -81,7 +81,8 @@ class MPANet(Method):
     )
     Settings = MPANetSettings
     training_only = ("classifier.", "heads.")
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None}
+    small_size: ClassVar = (128, 64)
     publication = Publication(
         title="Discover Cross-Modality Nuances for Visible-Infrared Person Re-Identification",
         authors=(

@@ -90,7 +90,8 @@ class SAAI(Method):
     )
     Settings = SAAISettings
     training_only = ("classifier.", "heads.")
-    small: ClassVar = {"backbone": "resnet18", "pretrained": None}
+    small: ClassVar = {"backbone": "test_resnet", "pretrained": None}
+    small_size: ClassVar = (128, 64)
     publication = Publication(
         title="Visible-Infrared Person Re-Identification via Semantic Alignment and Affinity Inference",
         authors="Xingye Fang and Yang Yang and Ying Fu",
