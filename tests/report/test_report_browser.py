@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -18,15 +17,9 @@ from ivreid import write_comparison, write_report
 from ivreid.analysis.full_evaluation import analyse
 from ivreid.datasets.features import read_features
 from ivreid.protocols import evaluate, make_protocol, write_results
+from real_browser import MARKS, browsing, eventually, visits
 
-BROWSER = os.environ.get("IVREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium here; install it, or set IVREID_CHROMIUM"),
-    # playwright's connection is closed by its own process at the end
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -43,46 +36,19 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with browsing() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page; whatever it complains about, or asks of a network, fails the test at its end."""
-    complaints, contexts = [], []
-
-    def go(path: Path, **options):
-        context = browser.new_context(viewport={"width": 1400, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda asked: asked.url.startswith("http") and complaints.append(asked.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with visits(browser, viewport={"width": 1400, "height": 900}) as go:
+        yield lambda path, **options: go(path.as_uri(), **options)
 
 
 @pytest.fixture(scope="module")
 def report(made):
     return write_report(made)
-
-
-def eventually(page, expression):
-    """Waits until it holds; the page's own policy forbids playwright's way of waiting."""
-    for _ in range(600):
-        if page.evaluate(expression):
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError(expression)
 
 
 def test_the_page_is_small_and_opens_by_day_and_by_night(visit, report):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
-import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,18 +13,10 @@ from served import drawn, fill, running
 
 from ivreid.gallery.topology import parse_topology
 from ivreid.serve import Tokens
-from time_limits import seconds, wait_until
+from real_browser import MARKS, browsing, eventually, expect, visits
 
-BROWSER = os.environ.get("IVREID_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="no chromium here; install it, or set IVREID_CHROMIUM"),
-    # playwright's connection is closed by its own process at the end
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning"),
-]
+pytestmark = MARKS
 TOKEN = "search-token-search-token"
-sync_api.expect.set_options(timeout=1000 * seconds(60))  # guards against hanging, no verdict on speed
 DROP = """async ([name, data]) => {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   const held = new DataTransfer();
@@ -37,9 +27,9 @@ DROP = """async ([name, data]) => {
 
 
 def pictures_are_there(page) -> None:
-    """Asked from here: a page of this policy may not evaluate what waits inside it."""
-    every = "[...document.querySelectorAll('.hits img')].every((i) => i.complete && i.naturalWidth > 0)"
-    wait_until(lambda: page.evaluate(every))
+    eventually(
+        page, "[...document.querySelectorAll('.hits img')].every((i) => i.complete && i.naturalWidth > 0)"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,36 +42,15 @@ def server(tmp_path_factory: pytest.TempPathFactory, weights: Path):
 
 @pytest.fixture(scope="module")
 def browser():
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+    with browsing() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page; whatever it complains about, or asks of another server, fails the test at its end."""
-    complaints, contexts = [], []
-
-    def go(address: str, **options):
-        context = browser.new_context(
-            **{"viewport": {"width": 1200, "height": 900}, "timezone_id": "UTC", **options}
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda said: said.type in ("error", "warning") and complaints.append(said.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        own = ("data:", "blob:", address)
-        page.on("request", lambda asked: asked.url.startswith(own) or complaints.append(asked.url))
-        page.goto(address)
-        return page
-
-    go.complaints = complaints
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    window = {"viewport": {"width": 1200, "height": 900}, "timezone_id": "UTC"}
+    with visits(browser, heeded=("error", "warning"), **window) as go:
+        yield go
 
 
 def address(server) -> str:
@@ -102,11 +71,11 @@ def test_drop_filter_review_and_save(visit, server) -> None:
     page = visit(address(server))
     assert page.locator("#calibration").inner_text().startswith("No calibration")
     drop(page)
-    sync_api.expect(page.locator("#preview img")).to_have_count(1)
+    expect(page.locator("#preview img")).to_have_count(1)
     assert hits(page).count() == 0  # a purpose is missing, so nothing was sent
     page.get_by_label("Purpose").fill("case 7")
     page.get_by_role("button", name="Search").click()
-    sync_api.expect(hits(page)).to_have_count(6)
+    expect(hits(page)).to_have_count(6)
     assert page.locator(".asked h2").inner_text() == "6 nearest of 6 crops"
     shown = [float(one) for one in re.findall(r"distance ([0-9.]+)", page.locator(".hits").inner_text())]
     assert shown == sorted(shown) and len(shown) == 6
@@ -119,20 +88,20 @@ def test_drop_filter_review_and_save(visit, server) -> None:
     page.locator("[name=query_camera]").select_option("yard")
     page.locator("[name=query_time]").fill("2026-03-01T21:00:00")
     page.get_by_role("button", name="Search").click()
-    sync_api.expect(hits(page)).to_have_count(2)
+    expect(hits(page)).to_have_count(2)
     assert page.locator(".travel.plausible").count() == 1 and page.locator(".travel.too-late").count() == 1
 
-    sync_api.expect(hits(page).nth(0)).to_be_focused()
+    expect(hits(page).nth(0)).to_be_focused()
     page.keyboard.press("s")
-    sync_api.expect(hits(page).nth(0)).to_have_attribute("data-verdict", "same")
+    expect(hits(page).nth(0)).to_have_attribute("data-verdict", "same")
     page.keyboard.press("ArrowRight")
-    sync_api.expect(hits(page).nth(1)).to_be_focused()
+    expect(hits(page).nth(1)).to_be_focused()
     page.keyboard.press("d")
-    sync_api.expect(hits(page).nth(1)).to_have_attribute("data-verdict", "different")
+    expect(hits(page).nth(1)).to_have_attribute("data-verdict", "different")
     page.keyboard.press("d")
-    sync_api.expect(hits(page).nth(1)).to_have_attribute("data-verdict", "none")
+    expect(hits(page).nth(1)).to_have_attribute("data-verdict", "none")
     hits(page).nth(1).get_by_role("button", name="unsure").click()
-    sync_api.expect(hits(page).nth(1)).to_have_attribute("data-verdict", "unsure")
+    expect(hits(page).nth(1)).to_have_attribute("data-verdict", "unsure")
 
     rows = service.gallery.store.audit()
     verdicts = [row.detail for row in rows if row.action == "verdict"]
@@ -164,7 +133,7 @@ def test_nothing_runs_out_of_the_window(visit, server, width: int) -> None:
     page = visit(address(server), viewport={"width": width, "height": 800}, has_touch=width < 800)
     page.get_by_label("Purpose").fill("w" * 80)
     drop(page)
-    sync_api.expect(hits(page)).to_have_count(6)
+    expect(hits(page)).to_have_count(6)
     page.locator("summary").click()
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     least = page.evaluate(
@@ -178,15 +147,15 @@ def test_what_goes_wrong_is_said_on_the_page(visit, server) -> None:
     page.get_by_label("Purpose").fill("<script>alert(1)</script>")
     page.evaluate(DROP, ["<img src=x>.png", base64.b64encode(b"no picture").decode()])
     said = page.get_by_role("alert")
-    sync_api.expect(said).to_contain_text("<img src=x>.png: not a JPEG, PNG or WebP image")
+    expect(said).to_contain_text("<img src=x>.png: not a JPEG, PNG or WebP image")
     visit.complaints[:] = [
         one for one in visit.complaints if "422" not in one
     ]  # the browser's note of the status
     drop(page)
-    sync_api.expect(hits(page)).to_have_count(6)
+    expect(hits(page)).to_have_count(6)
     page.get_by_label("From").fill("2030-01-01T00:00")
     page.get_by_role("button", name="Search").click()
-    sync_api.expect(page.locator(".note")).to_contain_text("none is left by: from 2030")
+    expect(page.locator(".note")).to_contain_text("none is left by: from 2030")
 
 
 def test_without_a_script_one_can_search(visit, server, tmp_path: Path) -> None:
@@ -195,7 +164,7 @@ def test_without_a_script_one_can_search(visit, server, tmp_path: Path) -> None:
     page.locator("input[type=file]").set_input_files(tmp_path / "night.png")
     page.get_by_label("Purpose").fill("no script")
     page.get_by_role("button", name="Search").click()
-    sync_api.expect(hits(page)).to_have_count(6)
+    expect(hits(page)).to_have_count(6)
     assert page.get_by_label("Purpose").input_value() == "no script"
 
 
@@ -207,8 +176,8 @@ def test_one_signs_in_with_a_token(visit, filled: Path) -> None:
         page.get_by_role("button", name="Go on").click()
         page.get_by_label("Purpose").fill("signed in")
         drop(page)
-        sync_api.expect(hits(page)).to_have_count(6)
+        expect(hits(page)).to_have_count(6)
         pictures_are_there(page)
         page.keyboard.press("s")
-        sync_api.expect(hits(page).nth(0)).to_have_attribute("data-verdict", "same")
+        expect(hits(page).nth(0)).to_have_attribute("data-verdict", "same")
         assert TOKEN not in page.evaluate("document.cookie")
