@@ -208,7 +208,7 @@ def test_the_command_prints_both_and_the_report_still_shows_the_plain_lists(tmp_
         tmp_path / "data", layout="sysu-mm01", identities=24, images=2, size=(32, 16), seed=1, workers=1
     )
     dataset = load_dataset("sysu-mm01", tmp_path / "data")
-    method = methods.build("iv-reid", {"backbone": "resnet18", "pretrained": None}, 3)
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 3)
     card = {
         **method.card(),
         "preprocessing": {"size": [32, 16]},

@@ -33,7 +33,7 @@ def built(tmp_path_factory):
     synthesise(folder / "data", layout="sysu-mm01", identities=24, images=2, size=(32, 16), seed=1, workers=1)
     dataset = load_dataset("sysu-mm01", folder / "data")
     method = methods.build(
-        "iv-reid", {"backbone": "resnet18", "pretrained": None}, len(dataset.pids("train"))
+        "iv-reid", {"backbone": "test_resnet", "pretrained": None}, len(dataset.pids("train"))
     )
     card = {
         **method.card(),

@@ -310,7 +310,7 @@ def test_the_command_fits_stores_and_says_it(tmp_path, capsys):
     from ivreid.datasets.features import write_features
     from ivreid.models.weights import read_card, write_weights
 
-    method = methods.build("iv-reid", {"backbone": "resnet18", "pretrained": None}, 3)
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 3)
     write_weights(tmp_path / "w.safetensors", method.state_dict(), {**method.card(), "train_pids": [5000]})
     write_features(tmp_path / "f.npz", crowd(80))
 

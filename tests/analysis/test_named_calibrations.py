@@ -109,7 +109,7 @@ def run(tmp_path):
     """A run folder whose weights were tested on features.npz beside them."""
     from ivreid import methods
 
-    method = methods.build("iv-reid", {"backbone": "resnet18", "pretrained": None}, 3)
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 3)
     card = {**method.card(), "train_pids": [1, 2, 3], "preprocessing": {"size": [32, 16]}}
     (tmp_path / "run").mkdir()
     write_weights(tmp_path / "run" / "weights.safetensors", method.state_dict(), card)

@@ -14,7 +14,7 @@ epochs: 2
 data: {dataset: sysu-mm01, root: ROOT, size: [32, 16]}
 augment: {padding: 2}
 batch: {identities: 3, instances: 2}
-method: {name: iv-reid, backbone: resnet10t, pretrained: null}
+method: {name: iv-reid, backbone: test_resnet, pretrained: null}
 validation: {every: 1}
 """
 

@@ -10,6 +10,7 @@ from ivreid.demo import STAGES
 pytestmark = pytest.mark.slow
 SMALL = (
     "epochs=1",
+    "method.backbone=test_resnet",
     "data.size=[32,16]",
     "data.synthetic={identities: 16, images: 3, size: [32, 16]}",
     "batch={identities: 3, instances: 2}",

@@ -55,7 +55,7 @@ def test_a_method_is_one_file_copied(source: str, tmp_path: Path, monkeypatch: p
         "batch={identities: 2, instances: 2}",
         "augment={padding: 2}",
         "epochs=1",
-        f"method.backbone={'resnet10t' if source == 'agw' else 'test_efficientnet'}",
+        f"method.backbone={'test_resnet' if source == 'agw' else 'test_efficientnet'}",
         "device=cpu",
     )
     words = shlex.split(train)[1:]

@@ -20,7 +20,7 @@ from ivreid.protocols import evaluate, make_protocol, write_results
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    method = methods.build("iv-reid", {"backbone": "resnet10t", "pretrained": None}, 3, size=(64, 32))
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 3, size=(64, 32))
     card = {
         **method.card(),
         "preprocessing": {"size": [64, 32]},

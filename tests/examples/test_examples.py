@@ -77,7 +77,7 @@ def test_the_loop_learns_something_and_is_scored() -> None:
 
 
 def test_the_search_finds_the_same_picture_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    method = methods.build("iv-reid", {"backbone": "resnet10t", "pretrained": None}, 2, size=(64, 32))
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 2, size=(64, 32))
     write_weights(
         tmp_path / "w.safetensors",
         method.state_dict(),

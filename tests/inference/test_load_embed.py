@@ -16,7 +16,7 @@ from ivreid.inference import UNKNOWN_PID, embed_folder, find_samples, load, skip
 from ivreid.models.weights import write_weights
 from ivreid.types import NO_CAMERA, Modality
 
-SETTINGS = {"backbone": "resnet18", "pretrained": None}
+SETTINGS = {"backbone": "test_resnet", "pretrained": None}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_what_cannot_be_searched_is_explained(people: Path, tmp_path: Path) -> N
 def test_weights_bring_their_preprocessing(run_folder: Path, people: Path) -> None:
     one = load(run_folder, device="cpu", workers=0)
     assert one.preprocessing.size == (48, 24) and one.preprocessing.mean == (0.4, 0.5, 0.6)
-    assert one.card["method"] == "iv-reid" and one.embedding_dim == 512
+    assert one.card["method"] == "iv-reid" and one.embedding_dim == 96
     other = load(run_folder / "weights.safetensors", device="cpu", workers=1, batch_size=2)
     out = embed_folder(one, people, "visible")
     assert np.abs(out.vectors - embed_folder(other, people, "visible").vectors).max() <= 1e-6
@@ -135,7 +135,7 @@ def test_the_command_writes_a_features_file(
     main_and_exit(arguments, 0)
     assert "6 infrared image(s) of 2 known identities" in capsys.readouterr().out
     with np.load(out, allow_pickle=False) as file:
-        assert file["embeddings"].shape == (6, 512) and file["embeddings"].dtype == np.float32
+        assert file["embeddings"].shape == (6, 96) and file["embeddings"].dtype == np.float32
         assert file["pids"].tolist() == [9, 7, 7, 7, UNKNOWN_PID, UNKNOWN_PID]
         assert file["camids"].tolist() == [0, 1, 2, 2, 3, 0]
         assert file["frames"].tolist() == [1, 1, 1, 2, 1, 1]

@@ -15,7 +15,7 @@ from ivreid.cli import main
 from ivreid.protocols import read_results
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-pictures.md"
-QUICK = ["--set", "epochs=1", "--set", "method.backbone=resnet10t", "--set", "method.pretrained=null"]
+QUICK = ["--set", "epochs=1", "--set", "method.backbone=test_resnet", "--set", "method.pretrained=null"]
 
 
 @pytest.fixture

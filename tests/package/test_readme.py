@@ -40,7 +40,7 @@ def readme_run(tmp_path):
     synthesise(root, layout="sysu-mm01", identities=12, images=3, size=(32, 16), seed=1, workers=1)
     (tmp_path / "tiny.yaml").write_text(
         f"out: {tmp_path / 'run'}\nepochs: 1\ndata: {{root: {root}, size: [32, 16]}}\n"
-        "batch: {identities: 2, instances: 2}\nmethod: {name: iv-reid, backbone: resnet10t, pretrained: null}\n"
+        "batch: {identities: 2, instances: 2}\nmethod: {name: iv-reid, backbone: test_resnet, pretrained: null}\n"
     )
     train(load_config(tmp_path / "tiny.yaml"))
     evaluate_run(tmp_path / "run", settings=[{"draw": "agw"}])

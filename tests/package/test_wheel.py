@@ -83,6 +83,7 @@ def test_it_holds_the_configurations(bin_folder, tmp_path):
 def test_the_whole_story_runs(bin_folder, tmp_path):
     small = (
         "epochs=1",
+        "method.backbone=test_resnet",
         "data.size=[32,16]",
         "data.synthetic={identities: 16, images: 3, size: [32, 16]}",
         "data.root=people",

@@ -30,7 +30,7 @@ TIME = "2026-03-01T22:00+01:00"
 
 
 def write_model(folder: Path) -> Path:
-    method = methods.build("iv-reid", {"backbone": "resnet18", "pretrained": None}, 3)
+    method = methods.build("iv-reid", {"backbone": "test_resnet", "pretrained": None}, 3)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "weights.safetensors"
     write_weights(path, method.state_dict(), {**method.card(), "preprocessing": {"size": [32, 16]}})
