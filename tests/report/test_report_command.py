@@ -86,7 +86,7 @@ def test_the_ranked_lists_are_those_of_the_first_trial(run):
 
 
 def test_stored_thresholds_are_drawn_into_the_distances(run):
-    block = {"kind": "pairs", "threshold": 0.5, "fpr": 0.01, "metric": "cosine"}
+    block = {"kind": "pairs", "threshold": {"estimate": 0.5}, "fpr": 0.01, "metric": "cosine"}
     card = {"method": "iv-reid", "settings": {}, "num_classes": 2, "calibrations": {"gate7": block}}
     write_weights(run / "weights.safetensors", {"a": torch.zeros(2)}, card)
     text = page(run)

@@ -84,7 +84,7 @@ class RunFiles:
         """The distances that the card of the run's weights calls one person's, by name; none where it has none."""
         try:
             calibrations = card_calibrations(_card(self.folder / "weights.safetensors"))
-            return {name: float(block["threshold"]) for name, block in calibrations.items()}
+            return {name: float(block["threshold"]["estimate"]) for name, block in calibrations.items()}
         except (IvreidError, OSError, LookupError, TypeError, ValueError):
             return {}  # the verbs that use thresholds say what is wrong with them
 
