@@ -176,6 +176,12 @@ def test_tables_and_charts_can_be_taken_away(visit, report, made):
     found = json.loads((made / "results.json").read_text())
     assert rows[0][1] == "Rank-1" and len(rows) == 1 + len(found)
     assert rows[1][1].startswith(f"{100 * found[0]['mean']['rank1']:.1f} ±")
+    page.evaluate("document.querySelector('#people tbody tr').cells[0].textContent = '=1+1'")
+    page.evaluate("document.querySelector('#people tbody tr').cells[1].textContent = '-2.5'")
+    with page.expect_download() as taken:
+        page.locator("#people button.file").first.click()
+    people = list(csv.reader(io.StringIO(Path(taken.value.path()).read_text())))
+    assert people[1][:2] == ["'=1+1", "-2.5"]  # what a spreadsheet would execute is text, a number a number
     with page.expect_download() as taken:
         page.get_by_role("button", name="CSV: every query shown here").click()
     rows = list(csv.DictReader(io.StringIO(Path(taken.value.path()).read_text())))
