@@ -17,7 +17,7 @@ from ivreid.gallery.intake import NewCrop, Told, new_crops
 from ivreid.gallery.opening import create_store, open_store
 from ivreid.gallery.pictures import encoded
 from ivreid.gallery.receipts import keep
-from ivreid.gallery.record import Crop, pixel_digest
+from ivreid.gallery.record import Crop
 from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
 from ivreid.gallery.taken import Taken
@@ -27,7 +27,6 @@ from ivreid.gallery.vector_queries import vector_queries
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
-from ivreid.io import read_image, to_rgb
 from ivreid.types import Modality, Progress
 
 log = logging.getLogger(__name__)
@@ -189,13 +188,13 @@ class Gallery:
         return total
 
     def _in_batches(self, crops: Sequence[NewCrop], pictures: bool) -> Iterator[tuple[int, Taken]]:
-        size = self.model.batch_size
+        size, rule = self.model.batch_size, self.model.preprocessing.value_range
 
         def read(start: int) -> tuple[int, list[tuple[Crop, Any]], list[str]]:
             ready, bad = [], []
             for one in crops[start : start + size]:
                 try:
-                    ready.append(self._read(one))
+                    ready.append(one.read(rule))
                 except IvreidError as error:
                     bad.append(str(error))
             return start, ready, bad
@@ -213,21 +212,6 @@ class Gallery:
                 added = self.store.add([crop for crop, _ in chosen], vectors, kept).added
             taken = Taken(added, len(ready) - len(added) - len(fate.erased), len(fate.erased), tuple(bad))
             yield min(start + size, len(crops)), taken
-
-    def _read(self, one: NewCrop) -> tuple[Crop, Any]:
-        rule = self.model.preprocessing.value_range
-        image = read_image(one.image, rule) if isinstance(one.image, Path) else to_rgb(one.image, rule)
-        crop = Crop(
-            pixels=pixel_digest(image),
-            camera=one.camera,
-            time=one.taken(),
-            modality=one.modality,
-            tracklet=one.tracklet,
-            pid=one.pid,
-            quality=one.quality,
-            source=one.source,
-        )
-        return crop, image
 
     def search(
         self,

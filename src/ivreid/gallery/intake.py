@@ -15,12 +15,14 @@ from ivreid.datasets.found_pictures import find_pictures
 from ivreid.errors import DataError, IvreidError, UsageError, did_you_mean
 from ivreid.gallery.patterns import Pattern, parse_time
 from ivreid.gallery.pictures import exif_time
+from ivreid.gallery.record import Crop, pixel_digest
 from ivreid.inference.path_labels import (
     check_identity,
     modalities_said,
     pid_and_camera,
     refuse_other_modality,
 )
+from ivreid.io import ValueRange, read_image, to_rgb
 from ivreid.paths import not_there
 from ivreid.reading import clean, parse_json, read_text
 from ivreid.types import NO_CAMERA, UNKNOWN_PID, Modality
@@ -98,6 +100,29 @@ class NewCrop:
             return datetime.fromtimestamp(self.image.stat().st_mtime, UTC)
         except OSError as error:
             raise DataError(f"cannot read {clean(self.image)}: {error.strerror or error}") from error
+
+    def read(self, rule: ValueRange) -> tuple[Crop, Image.Image]:
+        """Read the picture: what a gallery holds of it, and its pixels.
+
+        Args:
+            rule: How grey of more than eight bits becomes 256 greys.
+
+        Raises:
+            ImageError: It cannot be read, or not by this rule.
+            DataError: As `taken`.
+        """
+        image = read_image(self.image, rule) if isinstance(self.image, Path) else to_rgb(self.image, rule)
+        crop = Crop(
+            pixels=pixel_digest(image),
+            camera=self.camera,
+            time=self.taken(),
+            modality=self.modality,
+            tracklet=self.tracklet,
+            pid=self.pid,
+            quality=self.quality,
+            source=self.source,
+        )
+        return crop, image
 
 
 def with_zone(time: datetime, zone: tzinfo | None) -> datetime:
