@@ -72,7 +72,11 @@ def test_mirror_images_are_averaged_as_with_the_weights(model: Path) -> None:
 
 
 def test_the_file_tells_nothing_of_this_machine(model: Path) -> None:
-    data = model.read_bytes()
+    told = onnx.load(model)
+    assert sum(len(tensor.raw_data) for tensor in told.graph.initializer) > 0.9 * model.stat().st_size
+    for tensor in told.graph.initializer:
+        tensor.ClearField("raw_data")  # any three letters stand somewhere in megabytes of weights
+    data = told.SerializeToString()
     assert str(Path.cwd()).encode() not in data and b".py" not in data and b"stack_trace" not in data
     assert [path.name for path in model.parent.iterdir() if ".onnx" in path.name] == ["model.onnx"]
 

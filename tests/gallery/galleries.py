@@ -8,12 +8,12 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
-from postgres_server import server
 
 from ivreid.gallery import Binding, Crop, Store
 from ivreid.gallery.local import LocalStore
 from ivreid.gallery.postgres import PostgresStore, ShardedStore
 from ivreid.types import Modality
+from postgres_server import server
 
 DIMENSION = 8
 BINDING = Binding("0123456789abcdef", DIMENSION, "iv-reid for a test")

@@ -35,7 +35,7 @@ def test_it_is_told_before_the_first_step_and_is_true(tiny_config: Make, tmp_pat
     words = dict(start.lines())
     assert list(words) == ["data", "batches", "steps", "method", "machine", "time", "folder"]
     assert f"{start.people} people, {start.images} images; validation on" in words["data"]
-    assert "cpu" in words["machine"] and "fp32" in words["machine"] and "threads" in words["machine"]
+    assert "cpu" in words["machine"] and "fp32" in words["machine"] and " thread" in words["machine"]
     assert "s a step here" in words["time"] and str(summary.folder) in words["folder"]
 
 

@@ -84,8 +84,7 @@ def run(
     With --query and --gallery nothing is drawn: every query is compared with the whole gallery, under the
     protocol's camera and CMC rules; such files need `embeddings` and `pids` only.
 
-    With --open-set half of the people leave the gallery and query all the same, as with `ivreid evaluate`: the table
-    then also says who is found at which rate of mistaken strangers.
+    With --open-set half of the people leave the gallery; the table adds detection and identification rates.
     """
     from ivreid.analysis import score_settings
     from ivreid.cli.outputs import check_outputs, product_of, query_table, show_and_write

@@ -22,7 +22,7 @@ def read_results(path: Path | str) -> list[Result]:
         DataError: Missing file, not JSON, not results, or an empty list.
     """
     path = Path(path)
-    if is_zipfile(path):  # that is what .npz is
+    if path.is_file() and is_zipfile(path):  # that is what .npz is; of a device it would read for ever
         raise DataError(
             f"{path} is no results file; of features make one with `ivreid score {shlex.quote(str(path))} --protocol NAME "
             "--json results.json`"
