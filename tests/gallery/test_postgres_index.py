@@ -12,8 +12,8 @@ import pytest
 from galleries import START, crop, make_local, make_postgres, make_shards, reopen_postgres
 from pictures import draw, write_model
 
+from ivreid.cli.answer_text import answer_csv
 from ivreid.cli.main import main
-from ivreid.cli.search import _csv
 from ivreid.errors import UsageError
 from ivreid.gallery import Answer, Binding, Crop, Store, Where
 from ivreid.gallery.gallery import Gallery
@@ -233,7 +233,7 @@ def test_every_form_of_an_answer_tells_the_recall(
     assert sentence in Path("out.html").read_text(encoding="utf-8")
     header, first, *_ = said(*search, "--csv").splitlines()
     assert header.endswith(",index_recall") and first.endswith(f",{told['recall']}")
-    assert _csv(Answer((), partial=("a", "b"))) == header.removesuffix("index_recall") + "partial\n"
+    assert answer_csv(Answer((), partial=("a", "b"))) == header.removesuffix("index_recall") + "partial\n"
     rows = [json.loads(line) for line in said("gallery", "show", url, "--audit").splitlines()]
     assert rows[-1]["approximate"] == told and "approximate" not in rows[1]
     assert "is exact" in said("gallery", "index", url, "--drop")

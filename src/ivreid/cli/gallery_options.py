@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,17 @@ OfModality = Annotated[Modality | None, typer.Option("--modality", help="Only cr
 Json = Annotated[bool, typer.Option("--json", help="Print JSON in place of text")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps")]
 BatchSize = Annotated[int, typer.Option(help="Pictures per batch: speed and memory only", min=1)]
+Topology = Annotated[
+    Path | None,
+    typer.Option(help="Travel times between cameras: says of each hit whether there was time"),
+]
+OtherWeights = Annotated[
+    str | None,
+    typer.Option(
+        help="Weights in place of the gallery's copy, newly calibrated ones; they must compute the same",
+        metavar="RUN_DIR|WEIGHTS",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(help="Decoding threads; chosen by the cores otherwise")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ivreid.cli.gallery_options import Address, Device
+from ivreid.cli.gallery_options import Address, Device, OtherWeights, Topology
 
 
 def run(
@@ -24,17 +24,8 @@ def run(
         list[str] | None,
         typer.Option(help="One more name by which the server may be called; repeatable", metavar="NAME"),
     ] = None,
-    topology: Annotated[
-        Path | None,
-        typer.Option(help="Travel times between cameras: says of each hit whether there was time"),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="Weights in place of the gallery's copy, newly calibrated ones; they must compute the same",
-            metavar="RUN_DIR|WEIGHTS",
-        ),
-    ] = None,
+    topology: Topology = None,
+    model: OtherWeights = None,
     allow_partial: Annotated[
         bool,
         typer.Option(

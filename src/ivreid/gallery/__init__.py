@@ -23,6 +23,7 @@ from ivreid.gallery.taken import Taken
 from ivreid.gallery.where import EVERYTHING, Where
 
 if TYPE_CHECKING:
+    from ivreid.gallery.asking import named_queries
     from ivreid.gallery.gallery import Gallery
     from ivreid.gallery.intake import NewCrop
 
@@ -46,12 +47,14 @@ __all__ = [
     "Summary",
     "Taken",
     "Where",
+    "named_queries",
     "pixel_digest",
 ]
 
 _HOMES = {
     "Gallery": "ivreid.gallery.gallery",
     "NewCrop": "ivreid.gallery.intake",
+    "named_queries": "ivreid.gallery.asking",
 }
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from ivreid.errors import DataError
+from ivreid.errors import DataError, ImageError
+from ivreid.gallery.store import Store
+from ivreid.io import ValueRange, read_image
 from ivreid.reading import clean
 
 LARGEST_SIDE = 1024
@@ -24,6 +26,25 @@ def encoded(image: Image.Image) -> bytes:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=QUALITY)
     return out.getvalue()
+
+
+def query_pictures(store: Store, name: str, value_range: ValueRange) -> list[bytes]:
+    """The encoded pictures behind a query's name in an answer: of files, and of crops that the store has one of.
+
+    Args:
+        store: Where was searched.
+        name: One name, or those of several crops of one person, with " + " between.
+        value_range: How a file's grey of more than eight bits becomes 256 greys.
+    """
+    out = []
+    for part in name.split(" + "):
+        crop = store.get([part]).get(part)
+        try:
+            picture = encoded(read_image(part, value_range)) if crop is None else store.picture(crop.address)
+        except ImageError:  # embeddings have none
+            continue
+        out += [picture] if picture else []
+    return out
 
 
 def exif_time(path: Path, zone: tzinfo | None) -> datetime:

@@ -28,6 +28,10 @@ class Binding:
     dimension: int
     name: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The model as plain JSON values."""
+        return {"model": self.name, "weights_fingerprint": self.fingerprint, "dimension": self.dimension}
+
 
 @dataclass(frozen=True)
 class Added:
@@ -170,6 +174,10 @@ class Report:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {"crops": self.crops, "problems": list(self.problems), "notes": list(self.notes)}
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -193,6 +201,18 @@ class Summary:
     last: datetime | None
     bytes: int
 
+    def to_json(self) -> dict[str, Any]:
+        """The summary as plain JSON values."""
+        return {
+            "crops": self.crops,
+            "cameras": dict(self.cameras),
+            "modalities": dict(self.modalities),
+            "tracklets": self.tracklets,
+            "first": None if self.first is None else self.first.isoformat(),
+            "last": None if self.last is None else self.last.isoformat(),
+            "bytes": self.bytes,
+        }
+
 
 @dataclass(frozen=True)
 class AuditRow:
@@ -203,6 +223,16 @@ class AuditRow:
     action: str
     purpose: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as plain JSON values, its figures beside the rest."""
+        return {
+            "number": self.number,
+            "time": self.time.isoformat(),
+            "action": self.action,
+            "purpose": self.purpose,
+            **self.detail,
+        }
 
 
 class Store(Protocol):
