@@ -136,4 +136,4 @@ def _ground_shadow(canvas: Canvas, camera: Camera, gap: float) -> None:
     found = canvas.ball((0.02 - 0.06 * camera.light[0], 0.012), (0.20, depth))
     if found is not None:
         patch, _, _, middle = found
-        canvas.pixels[patch.rows, patch.columns] *= (1 - strength * middle * patch.alpha)[..., None]
+        canvas.dim(patch, 1 - strength * middle * patch.alpha)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from ivreid.synthetic.camera import Camera
-from ivreid.synthetic.person.canvas import Array
+from ivreid.synthetic.person.canvas import Array, unit
 from ivreid.synthetic.surface import Band, luminance
 
 
@@ -24,18 +24,19 @@ def capture(
         rng: For noise and the lamp's aim.
     """
     channels = [_resize(pixels[..., channel], size, camera.blur) for channel in range(pixels.shape[2])]
-    values = np.stack(channels, axis=-1)
+    values = np.stack(channels)
     if camera.band is Band.NIR and gap > 0:
-        values *= 1 - np.float32(gap) * (1 - _lamp(size, camera, rng))[..., None]
-    values = np.clip(values * np.float32(camera.exposure * gain), 0, None) ** np.float32(camera.contrast)
+        values *= 1 - np.float32(gap) * (1 - _lamp(size, camera, rng))
+    values = np.maximum(values * np.float32(camera.exposure * gain), 0) ** np.float32(camera.contrast)
     sigma = np.float32(camera.noise)
-    noise = sigma * rng.standard_normal((*size, 1), dtype=np.float32)
+    noise = sigma * rng.standard_normal(size, dtype=np.float32)
     if camera.band is Band.VISIBLE:
-        grey = luminance(*np.moveaxis(values, -1, 0))[..., None]
-        values = (grey + np.float32(camera.saturation) * (values - grey)) * np.array(camera.tint, np.float32)
-        noise = noise + np.float32(0.6) * sigma * rng.standard_normal((*size, 3), dtype=np.float32)
-    picture = (np.clip(values + noise, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return Image.fromarray(np.broadcast_to(picture, (*size, 3)))
+        grey, tint = luminance(*values), np.array(camera.tint, np.float32)[:, None, None]
+        values = (grey + np.float32(camera.saturation) * (values - grey)) * tint
+        own = np.float32(0.6) * sigma * rng.standard_normal((*size, 3), dtype=np.float32)
+        noise = noise + np.moveaxis(own, -1, 0)
+    picture = (unit(values + noise) * 255 + 0.5).astype(np.uint8)
+    return Image.fromarray(np.broadcast_to(np.moveaxis(picture, 0, -1), (*size, 3)))
 
 
 def _resize(channel: Array, size: tuple[int, int], blur: float) -> Array:

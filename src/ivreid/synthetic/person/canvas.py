@@ -12,6 +12,7 @@ Array = NDArray[Any]
 """Pixels: float32, or a mask of booleans."""
 Profile = tuple[tuple[float, float], ...]
 _STEPS = 96
+_RAMP = np.arange(_STEPS, dtype=np.float64)
 CONTACT = 0.022
 """Reach of contact shadows, in body heights."""
 
@@ -28,6 +29,11 @@ def _noise(size: int, seed: int) -> Array:
 
 
 CLOUDS = _noise(256, 7)
+
+
+def unit(values: Array) -> Array:
+    """The values clipped to [0, 1], in place: `np.clip` costs more than it clips on small arrays."""
+    return np.minimum(np.maximum(values, 0, out=values), 1, out=values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Patch:
 
     Attributes:
         edge: (h, w) distance to the outline in pixels, positive inside.
-        turn: (h, w) angle around the axis, radians, 0 where the surface faces the camera.
+        side: (h, w) sine of `turn`.
         across, along: (h, w) position on the surface in body heights, from the axis and from the upper end.
         shade: (h, w) light that comes back from a white surface.
     """
@@ -63,26 +69,41 @@ class Patch:
     rows: slice
     columns: slice
     edge: Array
-    turn: Array
+    side: Array
     across: Array
     along: Array
     shade: Array
 
     @property
+    def turn(self) -> Array:
+        """(h, w) angle around the axis, radians, 0 where the surface faces the camera."""
+        return np.arcsin(self.side)
+
+    @property
     def alpha(self) -> Array:
         """(h, w) coverage, 0 to 1, smooth over one pixel at the outline."""
-        return np.clip(self.edge + np.float32(0.5), 0, 1)
+        return unit(self.edge + np.float32(0.5))
 
 
 class Canvas:
-    """A picture in the making, (H, W, C) float32, and the map of what belongs to a person."""
+    """A picture in the making and the map of what belongs to a person.
+
+    Attributes:
+        planes: (C, H, W) float32, one plane per channel, which is what numpy works on fastest.
+        cover: (H, W) float32, the share of each pixel that belongs to a person.
+    """
 
     def __init__(self, background: Array, scale: float, origin: tuple[float, float], light: Light) -> None:
-        self.pixels = background
+        self.planes: Array = np.ascontiguousarray(np.moveaxis(background, -1, 0))
         self.cover: Array = np.zeros(background.shape[:2], dtype=np.float32)
         self.scale = scale
         self.origin = origin
         self.light = light
+
+    @property
+    def pixels(self) -> Array:
+        """The picture as (H, W, C): a view, so that a canvas made of it paints the same picture."""
+        return np.moveaxis(self.planes, 0, -1)
 
     def place(self, point: tuple[float, float]) -> tuple[float, float]:
         """Pixel coordinates of a point in body heights (x right, y up from the ground)."""
@@ -118,14 +139,15 @@ class Canvas:
         dx, dy = (bx - ax) / length, (by - ay) / length
         before, after = cap[0] * self.scale, cap[1] * self.scale
         knots, widths = np.array(profile, dtype=np.float64).T
-        position = np.linspace(-before, length + after, _STEPS)
+        position = _RAMP * ((length + after + before) / (_STEPS - 1)) - before
+        position[-1] = length + after
         table = np.interp(position / length, knots, widths) * self.scale
         if before:
-            outside = np.clip(-position / before, 0, 1)
-            table = table * np.sqrt(np.clip(1 - outside**2, 0, 1))
+            outside = unit(-position / before)
+            table = table * np.sqrt(1 - outside**2)
         if after:
-            outside = np.clip((position - length) / after, 0, 1)
-            table = table * np.sqrt(np.clip(1 - outside**2, 0, 1))
+            outside = unit((position - length) / after)
+            table = table * np.sqrt(1 - outside**2)
         widest = float(table.max()) + 2
         hang = sag * self.scale
         reach_x = abs(dy) * widest + max(before, after) * abs(dx) + 1
@@ -141,8 +163,9 @@ class Canvas:
         along = x * np.float32(dx) + y * np.float32(dy)
         across = x * np.float32(dy) - y * np.float32(dx)
         index = (along + np.float32(before)) * np.float32((_STEPS - 1) / (length + before + after))
-        half = table.astype(np.float32)[np.clip(index, 0, _STEPS - 1).astype(np.intp)]
-        side = np.clip(across / np.maximum(half, 0.5), -1, 1)
+        half = table.astype(np.float32).take(index.astype(np.intp), mode="clip")
+        side = across / np.maximum(half, 0.5)
+        np.minimum(np.maximum(side, -1, out=side), 1, out=side)
         front = np.sqrt(1 - side * side)
         if hang:  # seen from above, the middle of a hem hangs lower than its sides
             along = along + np.float32(hang) * (1 - front)
@@ -151,7 +174,7 @@ class Canvas:
         )
         shade = self._shade(side * np.float32(dy), side * np.float32(-dx), front)
         scale = np.float32(1 / self.scale)
-        return Patch(rows, columns, edge, np.arcsin(side), across * scale, along * scale, shade)
+        return Patch(rows, columns, edge, side, across * scale, along * scale, shade)
 
     def _shade(self, nx: Array, ny: Array, nz: Array) -> Array:
         light = self.light
@@ -178,13 +201,13 @@ class Canvas:
         edge = (1 - radius) * np.float32(min(rx, ry))
         outside = np.maximum(radius, 1)
         nx, ny = nx / outside, ny / outside
-        nz = np.sqrt(np.clip(1 - nx * nx - ny * ny, 0, 1))
+        nz = np.sqrt(unit(1 - nx * nx - ny * ny))
         scale = np.float32(1 / self.scale)
         patch = Patch(
             rows,
             columns,
             edge,
-            np.arcsin(nx),
+            nx,
             (x * scale) + 0 * y,
             (y * scale) + 0 * x,
             self._shade(nx, ny, nz),
@@ -201,16 +224,24 @@ class Canvas:
         amount = np.float32(self.light.contact)
         if amount > 0:
             region = (patch.rows, patch.columns)
-            near = np.clip(patch.edge / np.float32(CONTACT * self.scale) + 1, 0, 1)
+            near = unit(patch.edge / np.float32(CONTACT * self.scale) + 1)
             near = near * near * self.cover[region]
             if joint:
                 share = patch.along * np.float32(1 / joint)
-                near = near * np.clip(4 * np.minimum(share, 1 - share), 0, 1)
-            self.pixels[region] *= (1 - amount * near)[..., None]
+                near = near * unit(4 * np.minimum(share, 1 - share))
+            self.dim(patch, 1 - amount * near)
+
+    def dim(self, patch: Patch, factor: Array) -> None:
+        """Multiply what lies under a patch by `factor`, (h, w)."""
+        self.planes[:, patch.rows, patch.columns] *= factor
 
     def paint(self, patch: Patch, colour: Array, mask: Array | None = None) -> None:
-        """Lay a patch, or the masked share of it, over the picture; `colour` is (C,) or (h, w, C), unlit."""
+        """Lay a patch, or the masked share of it, over the picture; `colour` is (C,) or (C, h, w), unlit."""
         region = (patch.rows, patch.columns)
         alpha = patch.alpha if mask is None else patch.alpha * mask
-        self.pixels[region] += alpha[..., None] * (colour * patch.shade[..., None] - self.pixels[region])
-        self.cover[region] += alpha * (1 - self.cover[region])
+        below, cover = self.planes[:, patch.rows, patch.columns], self.cover[region]
+        lit = (colour[:, None, None] if colour.ndim == 1 else colour) * patch.shade
+        lit -= below
+        lit *= alpha
+        below += lit
+        cover += alpha * (1 - cover)

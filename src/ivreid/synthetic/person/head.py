@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ivreid.synthetic.person.body import Body, void
-from ivreid.synthetic.person.canvas import Array, Patch
+from ivreid.synthetic.person.canvas import Array, Patch, unit
 from ivreid.synthetic.surface import Band, Fabric, Surface
 
 LIPS = Surface((0.62, 0.32, 0.30), 0.62, 0.9)
@@ -79,7 +79,7 @@ def _spot(
 ) -> Array:
     """A soft spot on the face, 1 inside."""
     distance = ((np.abs(side) - at[0]) / size[0]) ** 2 + ((down - at[1]) / size[1]) ** 2
-    return np.clip(1.6 - distance, 0, 1) * (forward > 0)
+    return unit(1.6 - distance) * (forward > 0)
 
 
 def _face(body: Body, patch: Patch, side: Array, down: Array, forward: Array) -> None:

@@ -46,7 +46,7 @@ def _lay(body: Body, patch: Patch, fabric: Fabric, mask: Array) -> None:
 def _crease(body: Body, patch: Patch, mask: Array) -> None:
     """Darken the masked part, as light does in a seam; heat shows none."""
     strength = np.float32(body.canvas.light.contact) * mask
-    body.canvas.pixels[patch.rows, patch.columns] *= (1 - patch.alpha * strength)[..., None]
+    body.canvas.dim(patch, 1 - patch.alpha * strength)
 
 
 def _opening(body: Body, share: Array) -> Array:
