@@ -15,7 +15,7 @@ DEFAULT_GAP = 0.7
 
 @dataclass(frozen=True)
 class DatasetRequest:
-    """What to write; equal requests give equal bytes.
+    """What to write; equal requests give equal bytes on one kind of processor (docs/synthetic.md).
 
     Attributes:
         layout: "sysu-mm01", "regdb" or "llcm".
