@@ -21,9 +21,9 @@ from ivreid.gallery.record import Crop
 from ivreid.gallery.searching import Query, search
 from ivreid.gallery.store import Binding, Receipt, Report, Store, Summary
 from ivreid.gallery.taken import Taken
-from ivreid.gallery.topology import Sighting, Topology
+from ivreid.gallery.topology import Topology
 from ivreid.gallery.travelling import travelled
-from ivreid.gallery.vector_queries import vector_queries
+from ivreid.gallery.vector_queries import stored_queries, vector_queries
 from ivreid.gallery.where import EVERYTHING, Where
 from ivreid.inference import Embedder, ImageLike, load, weights_file
 from ivreid.inference.image_inputs import one_by_one
@@ -341,22 +341,7 @@ class Gallery:
         Raises:
             UsageError: An id that is not there.
         """
-        found = {}
-        for crops, rows, _ in self.store.iterate(Where(ids=frozenset(ids))):
-            for crop, row in zip(crops, rows, strict=True):
-                camera = crop.camera if other_cameras else None
-                found[crop.id] = Query(
-                    crop.id,
-                    row[None].astype("float32"),
-                    crop.modality,
-                    camera,
-                    itself=crop.id,
-                    sighting=Sighting(crop.camera, crop.time),
-                )
-        for name in ids:
-            if name not in found:
-                raise UsageError(f"{self.store.address} has no crop {name}")
-        return [found[name] for name in ids]
+        return stored_queries(self.store, ids, other_cameras=other_cameras)
 
     def has_tracklets(self) -> bool:
         """Whether any crop belongs to a tracklet."""

@@ -1,9 +1,9 @@
-"""Queries from embeddings that are there already: rows of a features file, or vectors in memory."""
+"""Queries from embeddings that are there already: vectors in memory, crops of the gallery, rows of a features file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import numpy as np
 from ivreid.datasets.features import read_features, read_marks
 from ivreid.errors import CheckpointError, DataError, UsageError
 from ivreid.gallery.searching import Query
-from ivreid.gallery.store import Binding
+from ivreid.gallery.store import Binding, Store
+from ivreid.gallery.topology import Sighting
+from ivreid.gallery.where import Where
 from ivreid.types import Modality
 
 
@@ -60,6 +62,25 @@ def vector_queries(
         Query(name, rows[[row]], kind, camera)
         for row, (name, camera) in enumerate(zip(called, whose, strict=True))
     ]
+
+
+def stored_queries(store: Store, ids: Collection[str], *, other_cameras: bool = False) -> list[Query]:
+    """As `Gallery.known_queries`."""
+    found = {}
+    for crops, rows, _ in store.iterate(Where(ids=frozenset(ids))):
+        for crop, row in zip(crops, rows, strict=True):
+            found[crop.id] = Query(
+                crop.id,
+                row[None].astype("float32"),
+                crop.modality,
+                crop.camera if other_cameras else None,
+                itself=crop.id,
+                sighting=Sighting(crop.camera, crop.time),
+            )
+    for name in ids:
+        if name not in found:
+            raise UsageError(f"{store.address} has no crop {name}")
+    return [found[name] for name in ids]
 
 
 def feature_queries(
