@@ -44,7 +44,8 @@ def test_one_process_failing_stops_all_with_its_error(tmp_path: Path) -> None:
     assert "error: out of luck in step 3" in done.stderr
     assert "PeerLost" not in done.stderr
     assert "another process of this run is gone" not in done.stderr
-    assert done.stdout == ""
+    told = [line for line in done.stdout.splitlines() if "[Gloo]" not in line]  # torch 2.10's own greeting
+    assert told == []
 
 
 def test_a_world_size_that_does_not_divide_the_batch_is_told_once(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,11 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_description_in_the_repository_is_that_of_the_interface() -> None:
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8").split()
+    if f"fastapi=={version('fastapi')}" not in pinned:
+        pytest.skip(
+            "FastAPI words descriptions otherwise from version to version; the one of constraints.txt is kept"
+        )
     kept = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
     assert kept == description(), "run python tools/describe_interface.py"
 
