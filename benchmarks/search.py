@@ -1,10 +1,11 @@
 """Search in a gallery against the plain reading of the same bytes, in one run.
 
-python benchmarks/search.py [--crops 1000000] [--dimension 512] [--queries 20]
+python benchmarks/search.py [--crops 1000000] [--dimension 512] [--queries 20] [--against pgvector,lancedb]
 
-A million crops of 512 values take about 3 GB on disk and five minutes. What is compared: CPU seconds of one thread for one
+A million crops of 512 values take about 3 GB on disk and five minutes, as much again for each other system. What is compared: CPU seconds of one thread for one
 query over all crops, and over one camera and 30% of the time, with numpy's sum over the bytes of exactly those
-vectors; a batch of 64 with 64 single queries; opening; durable adding in batches of 1,000.
+vectors; a batch of 64 with 64 single queries; opening; durable adding in batches of 1,000. `--against` puts the same
+vectors into other systems, without an approximate index, and compares the CPU seconds of all processes taking part.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+
+from search_elsewhere import ELSEWHERE, Cpu
 
 from ivreid.gallery import Binding, Crop, Where
 from ivreid.gallery.local import LocalStore, kernels
@@ -65,13 +68,13 @@ def fill(store: LocalStore, total: int, dimension: int) -> float:
     return total / spent
 
 
-def best(work: Callable[[], object], repeats: int) -> float:
+def best(work: Callable[[], object], repeats: int, cpu: Cpu = time.process_time) -> float:
     """The least CPU seconds of some repeats."""
     found = []
     for _ in range(repeats):
-        began = time.process_time()
+        began = cpu()
         work()
-        found.append(time.process_time() - began)
+        found.append(cpu() - began)
     return min(found)
 
 
@@ -122,6 +125,27 @@ def measure(store: LocalStore, options: argparse.Namespace) -> None:
     )
 
 
+def compare(name: str, store: LocalStore, options: argparse.Namespace, folder: Path) -> None:
+    """One query over all crops: CPU seconds elsewhere and here."""
+    total, dimension, k = options.crops, options.dimension, 20
+    query = stored(vectors_of(range(0, PEOPLE_ROWS, PEOPLE_ROWS), dimension))[0]
+    batches = (
+        (at, stored(vectors_of(range(at, min(at + BATCH, total)), dimension)))
+        for at in range(0, total, BATCH)
+    )
+    repeats = max(3, options.queries // 4)
+    with ELSEWHERE[name](batches, dimension, folder) as (search, cpu):
+        found = search(query, k)
+        theirs = best(lambda: search(query, k), repeats, cpu)
+    hits = store.search(query, Where(), k).hits[0]
+    ours = best(lambda: store.search(query, Where(), k), options.queries)
+    same = len({int(hit.crop.pixels, 16) for hit in hits} & set(found))
+    print(
+        f"{name}, exact: {1e3 * theirs:.1f} CPU ms against {1e3 * ours:.1f}: {theirs / ours:.1f} times; "
+        f"{same} of {k} crops the same"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,7 +155,11 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=20, help="repeats, of which the fastest counts")
     parser.add_argument("--folder", type=Path, help="where the gallery is made; a temporary folder otherwise")
     parser.add_argument("--torch", action="store_true", help="without faiss, even where it is installed")
+    parser.add_argument("--against", default="", help=f"of {', '.join(ELSEWHERE)}, with commas between")
     options = parser.parse_args()
+    others = [name for name in options.against.split(",") if name]
+    if unknown := set(others) - set(ELSEWHERE):
+        parser.error(f"--against knows {', '.join(ELSEWHERE)}, not {', '.join(sorted(unknown))}")
     if options.torch:
         kernels._faiss = lambda: None
     import torch
@@ -155,6 +183,8 @@ def main() -> None:
         store._views.newest()
         print(f"opening: {time.perf_counter() - began:.3f} s")
         measure(store, options)
+        for name in others:
+            compare(name, store, options, Path(folder))
         store.close()
 
 

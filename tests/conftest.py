@@ -68,9 +68,11 @@ def rng(request: pytest.FixtureRequest) -> Random:
     return Random(f"{name} {seed} {request.param}")
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IVREID_CACHE", str(tmp_path_factory.getbasetemp() / "ivreid-cache"))
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IVREID_CACHE", str(tmp_path_factory.getbasetemp() / "ivreid-cache"))
+        yield
 
 
 @pytest.fixture

@@ -35,7 +35,8 @@ def _programs() -> Path:
 class PostgresServer:
     """A server of its own in a folder of its own, which a socket leads to."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self.settings = settings
         self.programs = _programs()
         self.home = Path(tempfile.mkdtemp(prefix="ivreid-pg-"))
         self.data = self.home / "data"
@@ -78,6 +79,7 @@ class PostgresServer:
             "autovacuum": "off",
             "log_min_messages": "panic",
             "logging_collector": "off",
+            **self.settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -92,7 +94,7 @@ class PostgresServer:
         )
         self.wait()
 
-    def _session(self, database: str) -> object:
+    def session(self, database: str = "postgres") -> object:
         from pg8000 import native
 
         made = socket.socket(socket.AF_UNIX)
@@ -110,7 +112,7 @@ class PostgresServer:
 
         for _ in range(600):
             try:
-                self._session("postgres").close()  # type: ignore[attr-defined]
+                self.session().close()  # type: ignore[attr-defined]
                 return
             except (native.InterfaceError, native.DatabaseError, OSError):
                 assert self._process is not None and self._process.poll() is None, "the server has ended"
@@ -118,8 +120,14 @@ class PostgresServer:
         raise AssertionError("the server has not answered for a minute")
 
     def sql(self, text: str) -> list[list[object]]:
-        with self._session("postgres") as session:  # type: ignore[attr-defined]
+        with self.session() as session:  # type: ignore[attr-defined]
             return list(session.run(text) or [])
+
+    @property
+    def pid(self) -> int:
+        """Of the process that all its others come from."""
+        assert self._process is not None
+        return self._process.pid
 
     def kill(self) -> None:
         """End every process of it at once."""

@@ -143,6 +143,7 @@ def test_a_flipped_bit_is_refused(tmp_path):
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "it is a Git LFS pointer; `git lfs pull`"),
         (b"<html>", "it is a HTML page; the download gave a web page"),
+        (b'{"mAP": 1}', "it is a JSON file; `ivreid report` and `ivreid compare` read results"),
         (b"\x1f\x8b", "it is a gzip archive; unpack it"),
         (b"PK\3\4", "not a readable .npz file"),
         (b"", "not a readable .npz file"),

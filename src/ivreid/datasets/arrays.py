@@ -87,7 +87,8 @@ def _refuse_foreign(path: Path, start: bytes) -> None:
         raise DataError(f"{path} holds one bare array (.npy); an .npz of several, by name, is needed")
     if not start.startswith(b"PK"):
         named = f": it is a {kind}" if kind not in ("", "BMP", "Netpbm", "ZIP archive") else ""
-        advice = f"; {way_out(kind)}" if way_out(kind) else ""
+        way = "`ivreid report` and `ivreid compare` read results" if kind == "JSON file" else way_out(kind)
+        advice = f"; {way}" if way else ""
         raise DataError(f"{path} is not a readable .npz file{named}{advice}")
 
 

@@ -90,6 +90,8 @@ def kind_of(start: bytes) -> str:
         return "HTML page"
     if text.startswith((b"<svg", b"<?xml")):
         return "SVG or XML"
+    if text.startswith((b"{", b"[{")):
+        return "JSON file"
     return "Netpbm" if start[:1] == b"P" and start[1:2] in b"1234567" and start[2:3].isspace() else ""
 
 
