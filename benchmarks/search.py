@@ -22,7 +22,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-
 from search_elsewhere import ELSEWHERE, Cpu
 
 from ivreid.gallery import Binding, Crop, Where

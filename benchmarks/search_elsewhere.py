@@ -33,8 +33,10 @@ def pgvector(
             session.run("CREATE EXTENSION IF NOT EXISTS vector")
             session.run(f"CREATE TABLE crops (id bigint, v halfvec({dimension}))")
             row = np.dtype(
-                [("fields", ">i2"), ("id_bytes", ">i4"), ("id", ">i8"), ("bytes", ">i4")]
-                + [("dimension", ">i2"), ("unused", ">i2"), ("v", ">u2", dimension)]
+                [
+                    *(("fields", ">i2"), ("id_bytes", ">i4"), ("id", ">i8")),
+                    *(("bytes", ">i4"), ("dimension", ">i2"), ("unused", ">i2"), ("v", ">u2", dimension)),
+                ]
             )
             for first, vectors in batches:
                 rows = np.zeros(len(vectors), dtype=row)

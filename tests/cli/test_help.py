@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_an_example_is_a_command_that_parses(command, line):
         if isinstance(values.get(option), str):
             assert values[option] in REGISTRIES[kind]
     if command in ("train", "tune") and values.get("config") is not None:
-        assert values["config"].suffix == ".yaml" or str(values["config"]) in packaged_names()
+        assert Path(values["config"]).suffix == ".yaml" or str(values["config"]) in packaged_names()
 
 
 @pytest.mark.parametrize(
