@@ -17,9 +17,8 @@ from ivreid.gallery.vectors import HalfArray
 
 Part = tuple[HalfArray, Run]
 """A matrix and rows of it."""
-BLOCK = 512
-"""Rows that become float32 at a time: they fit the cache of a core."""
-BATCH_BLOCK = 2048
+BLOCK = 2048
+"""Rows that become float32 at a time: few enough to stay near a core, many enough that calls cost little."""
 HEAP = 4096
 """faiss keeps the best in a heap, which is slow for more."""
 
@@ -87,15 +86,14 @@ def _by_torch(
 ) -> list[tuple[NDArray[np.int64], float]]:
     import torch
 
-    height = BATCH_BLOCK if len(queries) > 1 else BLOCK
     columns = torch.from_numpy(np.ascontiguousarray(queries.T))
-    buffer = torch.empty((height, queries.shape[1]))
+    buffer = torch.empty((BLOCK, queries.shape[1]))
     best = _Best(len(queries), wanted)
     done = 0
     with torch.inference_mode():
         for matrix, (start, stop) in parts:
-            for at in range(start, stop, height):
-                piece = matrix[at : min(at + height, stop)]
+            for at in range(start, stop, BLOCK):
+                piece = matrix[at : min(at + BLOCK, stop)]
                 rows = buffer[: len(piece)]
                 rows.copy_(torch.from_numpy(piece))
                 best.take((rows @ columns).numpy(), done)

@@ -16,6 +16,8 @@ from ivreid.gallery.where import Where
 from ivreid.types import IntArray
 
 MANY_RUNS, SHORT_RUN = 256, 128
+SPARE = 32
+"""Rows proposed beyond the k asked for: enough for rounding to be ruled out, unless very many are alike."""
 Decided = list[tuple[int, float]]
 """Numbers of rows in the catalogue and their distances, nearest first, ties by id."""
 
@@ -56,7 +58,7 @@ def nearest(
     pieces = _pieces(parts)
     error, deviation = rounding(queries.shape[1])
     found: list[Decided] = [[] for _ in queries]
-    left, wanted = list(range(len(queries))), 2 * k + 64
+    left, wanted = list(range(len(queries))), k + SPARE
     while left:
         proposed = candidates(pieces, queries[left].astype(np.float32), wanted)
         rows = _fetched(db, np.unique(numbers[np.concatenate([rows for rows, _ in proposed])]))
