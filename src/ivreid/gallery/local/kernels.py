@@ -113,10 +113,12 @@ class _Best:
 
     def take(self, products: NDArray[np.float32], first: int) -> None:
         """Look at the (rows, queries) products of a block whose first row has this number."""
-        if len(products) > self._wanted and np.isneginf(self._floors).all():
+        if len(products) > self._wanted and self._floors.max() == -np.inf:
             last = np.partition(products, -self._wanted, axis=0)[-self._wanted]
             self._floors = np.nextafter(last, np.float32(-np.inf))
         rows, queries = np.nonzero(products > self._floors)
+        if not len(rows):
+            return
         self._query = np.concatenate([self._query, queries])
         self._row = np.concatenate([self._row, rows + first])
         self._product = np.concatenate([self._product, products[rows, queries]])
