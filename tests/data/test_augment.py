@@ -76,6 +76,7 @@ EVERYTHING = AugmentSettings(
     weighted_grey=0.3,
     channel_cutmix=0.3,
     spectrum_jitter=0.3,
+    tone=0.5,
     blur=(5, 0.1, 2.0),
     erasing=0.5,
     erasing_law="log",

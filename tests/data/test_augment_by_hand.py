@@ -20,7 +20,8 @@ SEED, EPOCH = 11, 3
 ORDER = re.findall(
     r"\w+",
     "flip row column jitter brightness contrast saturation grey channel_exchange channel erasing channel_erasing "
-    "hue choice weighted_grey red green blue channel_cutmix pair spectrum_jitter spectrum_channel spectrum_share sigma",
+    "hue choice weighted_grey red green blue channel_cutmix pair spectrum_jitter spectrum_channel spectrum_share sigma "
+    "tone gamma curve_contrast curve_brightness",
 )
 """What each of an image's numbers is for; part of every run, so that it may never change."""
 AMOUNTS = ("brightness", "contrast", "saturation", "hue")
@@ -171,6 +172,15 @@ def colours_by_hand(
         colour.channel_cutmix(region, one, other, box)
     if happens["spectrum_jitter"]:
         colour.spectrum_jitter(region, math.floor(3 * drawn["spectrum_channel"]), drawn["spectrum_share"])
+    if drawn["tone"] < s.tone:
+        gamma = math.exp(s.tone_gamma * (2 * drawn["gamma"] - 1))
+        contrast = 1 + s.tone_contrast * (2 * drawn["curve_contrast"] - 1)
+        brightness = s.tone_brightness * (2 * drawn["curve_brightness"] - 1)
+        curve = [
+            min(255, max(0, round(255 * (0.5 + contrast * ((v / 255) ** gamma - 0.5) + brightness))))
+            for v in range(256)
+        ]
+        region[...] = np.array(curve, dtype=np.uint8)[region]
     if s.blur is not None and ("blur" not in s.colour_choice or chosen == "blur"):
         side, low, high = s.blur
         colour.blur(region, side, low + (high - low) * drawn["sigma"])
@@ -193,6 +203,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "colour_choice": ("jitter", "channel_cutmix", "spectrum_jitter", "blur"),
     },
     "mixtures": {"channel_cutmix": 0.5, "spectrum_jitter": 0.5, "blur": (5, 0.1, 1.0)},
+    "tone": {"tone": 0.6, "jitter": 0.3, "padding": 3},
+    "tone wide": {"tone": 1.0, "tone_gamma": 2.0, "tone_contrast": 1.0, "tone_brightness": 0.5, "grey": 0.2},
     "first epochs": {"grey_epochs": 4, "padding": 2},
     "erasing": {"erasing": 0.8, "channel_erasing": 0.5, "channel_erasing_area": (0.1, 0.5)},
     "erasing large": {"erasing": 0.9, "erasing_area": (0.4, 1.0), "erasing_aspect": 0.6},

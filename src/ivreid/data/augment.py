@@ -9,6 +9,7 @@ to (0.4914, 0.4822, 0.4465), the constants of Ye et al.'s code.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from ivreid.types import BoolArray, IntArray
 
 MEAN_COLOUR = colour_of((0.0, 0.0, 0.0))
 CHANNEL_COLOUR = colour_of((0.4914, 0.4822, 0.4465))
+DRAWS = 28
 # A number's place is part of every run, so a new one goes to the end.
 (
     _FLIP,
@@ -51,7 +53,11 @@ CHANNEL_COLOUR = colour_of((0.4914, 0.4822, 0.4465))
     _SPECTRUM_CHANNEL,
     _SPECTRUM_SHARE,
     _SIGMA,
-) = range(24)
+    _TONE,
+    _TONE_GAMMA,
+    _TONE_CONTRAST,
+    _TONE_BRIGHTNESS,
+) = range(DRAWS)
 _PAIRS = ((0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1))
 _ERASE_KEY, _CHANNEL_ERASE_KEY, _VIEW_KEY, _CUTMIX_KEY, _NOISE_KEY = range(1, 6)
 _CUTMIX_AREA = (0.02, 0.33)
@@ -95,14 +101,14 @@ class Augmenter:
     def draws(
         self, epoch: int, indices: IntArray, occurrences: IntArray, views: Int8Array | None = None
     ) -> tuple[rng.Keys, Draws]:
-        """The keys (B,) and uniform numbers (B, 24) that decide what changes in these samples.
+        """The keys (B,) and uniform numbers (B, DRAWS) that decide what changes in these samples.
 
         A view's key is derived from its image's, so that view 0 is changed as where there is no other.
         """
         key = rng.keys(self.seed, epoch, indices, occurrences)
         if views is not None and views.any():
             key = np.where(views == 0, key, rng.keys(key.view(np.int64), _VIEW_KEY, views))
-        return key, rng.uniforms(key, 24)
+        return key, rng.uniforms(key, DRAWS)
 
     def batch(
         self,
@@ -127,7 +133,7 @@ class Augmenter:
 
 
 class _Image:
-    """One image being changed: its settings, where it goes, its key (1,) and uniform numbers (24,)."""
+    """One image being changed: its settings, where it goes, its key (1,) and uniform numbers (DRAWS,)."""
 
     def __init__(
         self, settings: ViewSettings, out: Pixels, key: rng.Keys, draw: Draws, infrared: bool
@@ -219,6 +225,16 @@ class _Image:
             colour.channel_cutmix(region, *pair, rectangle(key, region.shape[:2], "log", _CUTMIX_AREA))
         if happens("spectrum_jitter", _SPECTRUM):
             colour.spectrum_jitter(region, int(3 * draw[_SPECTRUM_CHANNEL]), draw[_SPECTRUM_SHARE])
+        if draw[_TONE] < s.tone:
+            gamma, contrast, brightness = (
+                amount * (2 * draw[i] - 1)
+                for amount, i in (
+                    (s.tone_gamma, _TONE_GAMMA),
+                    (s.tone_contrast, _TONE_CONTRAST),
+                    (s.tone_brightness, _TONE_BRIGHTNESS),
+                )
+            )
+            colour.tone(region, math.exp(gamma), 1 + contrast, brightness)
         if s.blur is not None and (chosen == "blur" or "blur" not in s.colour_choice):
             side, low, high = s.blur
             colour.blur(region, side, low + (high - low) * draw[_SIGMA])

@@ -75,6 +75,19 @@ def channel_cutmix(region: Pixels, channel: int, other: int, box: tuple[slice, s
     region[...] = mixed[..., None]
 
 
+def tone(region: Pixels, gamma: float, contrast: float, brightness: float) -> None:
+    """A tone curve, as another sensor or exposure would have: v -> 1/2 + contrast (v^gamma - 1/2) + brightness.
+
+    Args:
+        region: (H, W, 3), changed; v is 1 for white.
+        gamma: Exponent.
+        contrast: Factor.
+        brightness: Added, as a share of white.
+    """
+    curve = 0.5 + contrast * ((np.arange(256) / 255) ** gamma - 0.5) + brightness
+    region[...] = rounded((255 * curve).astype(np.float32))[region]
+
+
 def spectrum_jitter(region: Pixels, channel: int, share: float) -> None:
     """The image by `share`, one of its channels for the rest."""
     x = region.astype(np.float32)

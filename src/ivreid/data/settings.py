@@ -176,6 +176,18 @@ class ViewSettings(Section):
         default=0.0,
         description="Probability of blending an image with one of its channels, in a random proportion.",
     )
+    tone: Probability = Field(
+        default=0.0,
+        description="Probability of a random tone curve, the same for all channels: gamma, contrast about middle "
+        "grey, brightness. Infrared images have it too.",
+    )
+    tone_gamma: Annotated[float, Field(ge=0, le=3)] = Field(
+        default=0.7, description="Largest logarithm of the curve's exponent, above or below 0."
+    )
+    tone_contrast: Probability = Field(
+        default=0.4, description="The curve multiplies the distance from middle grey by 1 +- this."
+    )
+    tone_brightness: Probability = Field(default=0.12, description="The curve adds +- this share of white.")
     blur: tuple[Annotated[int, Field(ge=3, le=255)], float, float] | None = Field(
         default=None,
         description="Side of a Gaussian filter, smallest and largest sigma; applied whenever it is set.",

@@ -121,6 +121,7 @@ class Baseline(Method):
             "batch": {"views": {"visible": 1}},
             "augment": {
                 "erasing": 0.0,
+                "tone": 0.5,
                 "visible": {"jitter": 0.0, "channel_exchange": 0.5},
                 "infrared": {"jitter": 0.0},
             },
