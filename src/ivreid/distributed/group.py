@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -22,6 +23,10 @@ from ivreid.distributed.failure import (
     means_lost_peer,
 )
 from ivreid.distributed.processes import ProcessRank, local_device
+
+_parted: list[Any] = []
+"""Groups that this process has left, kept until it ends. A model that outlives its group would otherwise take it
+down with itself, and in torch 2.10 that waits for gloo's threads while it holds the lock they wait for."""
 
 
 @contextmanager
@@ -52,6 +57,7 @@ def process_group(device: str, process: ProcessRank) -> Iterator[None]:
         yield
         leaving.set()
         barrier(process)
+        _parted.append(dist.group.WORLD)
         dist.destroy_process_group()
     except BaseException as error:
         first_to_fail()
