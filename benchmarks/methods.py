@@ -150,6 +150,11 @@ def slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower()
 
 
+def used(minutes: float, seconds: float) -> bool:
+    """Whether a training took its minutes; it did not where its steps were counted while others delayed them."""
+    return seconds >= 60 * minutes
+
+
 def make(cell: Cell, out: Path, runs: Path) -> bool:
     """Train and test one cell, or what is missing of it. `cell.json`, written last, says that it is whole.
 
@@ -173,7 +178,7 @@ def make(cell: Cell, out: Path, runs: Path) -> bool:
     started, resumed = time.monotonic(), run.is_dir()
     summary = train(config, minutes=cell.minutes, resume=resumed, notice=lambda line: print(f"  {line}"))
     trained = time.monotonic() - started
-    if trained < 60 * cell.minutes and not resumed:
+    if not resumed and not used(cell.minutes, trained):
         print(
             f"  all done after {trained:.0f} s: something else took the processor while a step was measured"
         )

@@ -37,6 +37,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(module, "in_a_process", module.make)
     monkeypatch.setattr(module, "keep_freed_memory", lambda: False)
     monkeypatch.setattr(training_run, "measure_step", lambda *_: 60 / 3.5)  # three steps a minute
+    monkeypatch.setattr(module, "used", lambda minutes, seconds: True)  # they take less than that
     return module
 
 
@@ -60,6 +61,25 @@ def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *wo
     )
     module.main()
     return page.read_text()
+
+
+@pytest.mark.slow
+def test_a_cell_whose_minutes_were_not_used_leaves_nothing(
+    benchmark: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, bool]] = []
+
+    def used(minutes: float, seconds: float) -> bool:
+        asked.append((minutes, seconds > 0))
+        return False
+
+    monkeypatch.setattr(benchmark, "used", used)
+    cell = benchmark.Cell("baseline", "default", 0, 1.0)
+    assert benchmark.make(cell, tmp_path / "out", tmp_path / "runs") is False
+    assert asked == [(1.0, True)]
+    assert not cell.folder(tmp_path / "runs").exists() and not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    assert [benchmark.used(2.0, seconds) for seconds in (119.9, 120.0, 131.0)] == [False, True, True]
 
 
 @pytest.mark.slow
