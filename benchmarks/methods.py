@@ -11,8 +11,9 @@ people, another layout and a wider gap between the modalities; each model is tes
 
 A cell is one method, world and seed. Stopped at any time, the same command goes on in the cell it was in (its run lies
 below `--runs`) and does only what is missing. What a cell found lands below `--out`, which is part of the repository, so
-that the table grows over days and machines; after each cell `docs/leaderboard.md` is written anew from all that are there. Run it on a quiet machine: where others delayed the steps that were measured,
-so that too few were made and the minutes were not used, the cell is made again.
+that the table grows over days and machines; after each cell `docs/leaderboard.md` is written anew from all that are there.
+Run it on a quiet machine: where others delayed the steps that were measured, so that too few were made and the
+minutes were not used, the cell is made again.
 """
 
 from __future__ import annotations

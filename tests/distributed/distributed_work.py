@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,13 @@ def joined() -> Any:
     process = process_from_environment()
     with process_group("cpu", process):
         yield process
+
+
+def leave_a_group() -> None:
+    with joined():
+        group = weakref.ref(dist.group.WORLD)
+    gc.collect()
+    assert group() is not None
 
 
 class Norms(nn.Module):

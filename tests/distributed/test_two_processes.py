@@ -17,6 +17,7 @@ from distributed_work import (
     evaluate,
     fail,
     first_batches,
+    leave_a_group,
     train_in_double_precision,
     train_until,
 )
@@ -97,6 +98,10 @@ def test_every_process_holds_the_same_state_after_every_step(
     changes = {"sync_batchnorm": together, "ema": 0.9, "clip": 1.0, "epochs": 1}
     run_all(compare_states, tree(people, tmp_path / "run", **changes), str(tmp_path))
     assert (tmp_path / "compared").read_text() == "4"
+
+
+def test_a_group_that_was_left_lives_as_long_as_its_process() -> None:
+    run_all(leave_a_group)  # else a model that outlives it takes it down, and waits for ever with torch 2.10
 
 
 def test_shares_of_any_size_join_by_image(tmp_path: Path) -> None:
