@@ -96,6 +96,7 @@ PARTS = {
     "triplet loss of full weight": ["method.triplet_weight=1"],
     "no label smoothing": ["method.smoothing=0"],
     "average pooling": ["method.pooling=avg"],
+    "no parts": ["method.parts=0"],
     "no channel exchange": ["augment.visible.channel_exchange=0"],
     "channels exchanged after normalisation": ["augment.channel_stage=normalized"],
     "no tone curves": ["augment.tone=0"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ivreid.config import make_config
-from ivreid.errors import ConfigError, TrainingError
+from ivreid.errors import ConfigError, TrainingError, UsageError
 from ivreid.methods import parse_settings
 from ivreid.testing.method_contract import make_batch
 from method_batches import small_batch, small_method
@@ -123,6 +124,40 @@ def test_two_stems_send_each_modality_through_its_own() -> None:
         moved = (method.embed(images, infrared) - before).abs().amax(1)
     assert (moved[infrared] > 1e-3).all()
     assert (moved[~infrared] < 1e-5).all()
+
+
+def test_each_stripe_tells_people_apart_by_itself() -> None:
+    batch = small_batch("baseline")
+    method = small_method("baseline", parts=3, backbone="resnet18")
+    dim, maps = 512, method.backbone(batch.images)
+    rows = maps.shape[2]
+    assert rows % 3  # so that the stripes are of different heights
+    cuts = [round(sum([rows // 3 + (k < rows % 3) for k in range(stripe)])) for stripe in range(4)]
+    regions = [maps, *(maps[:, :, a:b] for a, b in itertools.pairwise(cuts))]
+    x = torch.cat([(one.clamp(min=1e-6) ** 3).mean((2, 3)) ** (1 / 3) for one in regions], 1)
+    torch.testing.assert_close(method.pooled(batch.images, batch.infrared), x, rtol=1e-4, atol=1e-6)
+    assert method.embedding_dim == 4 * dim == x.shape[1]
+    z = method.norm(x)
+    layers = [method.classifier, *method.classifiers_of_parts]
+    said = [
+        F.cross_entropy(layer(z[:, k * dim : (k + 1) * dim]), batch.labels, label_smoothing=0.1)
+        for k, layer in enumerate(layers)
+    ]
+    terms = method(*batch)
+    assert terms["identity"].item() == pytest.approx(sum(said).item() / 4, rel=1e-4)
+    assert terms["triplet"].item() == pytest.approx(
+        loops.weighted_triplet(x.detach(), batch.labels, with_self=False), rel=1e-3
+    )
+    sum(terms.values()).backward()
+    assert all(layer.weight.grad.abs().sum() > 0 for layer in layers)
+    assert {g["name"]: len(list(g["params"])) for g in method.parameter_groups(1.0)}["heads"] == 5
+
+
+def test_more_stripes_than_rows_are_refused_when_the_network_is_built() -> None:
+    with pytest.raises(UsageError, match=r"method\.parts = 9: the map of images of 64x32 has 4 rows only"):
+        small_method("baseline", parts=9, backbone="resnet18")
+    with pytest.raises(ConfigError, match="`parts` cuts a CNN's map"):
+        parse_settings("baseline", {**VIT, "parts": 2})
 
 
 def test_a_transformer_learns_at_half_the_rate_of_its_heads() -> None:

@@ -3,9 +3,12 @@
 Network: one backbone for both modalities, a ResNet-50 with stride 1 in its last stage, or a vision transformer
 (`vit_*`). Generalised mean pooling (p = 3), or the transformer's CLS token, gives x; BatchNorm1d without a trained
 bias gives z; a linear layer W without bias gives logits.
+With `parts` the map is also cut into as many horizontal stripes, each pooled by itself: x and z join the whole and
+the stripes, and each has a linear layer of its own.
 
 Losses, each with weight 1, over all rows of both modalities and all views:
-    identity    CE(W z, y), label smoothing 0.1
+    identity    CE(W z, y), label smoothing 0.1; with parts the mean over the whole and the stripes, each of which
+                has to tell people apart by itself (as in PCB, Sun et al., ECCV 2018)
     triplet     weighted regularised triplet on x: every positive and negative counts, by a softmax of its
                 distance; an anchor is no positive of its own, and no weight underflows
     consistency (off) CE(softmax(W z') || softmax(W z)): the plain view of a visible image learns what its second
@@ -26,10 +29,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from ivreid.distributed.gather import first_row, gather_rows
+from ivreid.errors import UsageError
 from ivreid.losses import identity_loss, soft_identity_loss, triplet_loss, weighted_triplet_loss
 from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.recipe import Recipe
@@ -53,6 +58,11 @@ class BaselineSettings(MethodSettings):
         "one", description="first layers for both modalities, or one each (CNNs)"
     )
     pooling: Literal["gem", "avg"] = Field("gem", description="generalised mean (p = 3), or average (CNNs)")
+    parts: int = Field(
+        0,
+        ge=0,
+        description="horizontal stripes that tell people apart by themselves, beside the whole (CNNs)",
+    )
     patch_stride: int | None = Field(
         None, ge=1, description="distance of a transformer's patches; null: the patch's side"
     )
@@ -74,6 +84,8 @@ class BaselineSettings(MethodSettings):
     def _fits_the_backbone(self) -> BaselineSettings:
         if self.is_transformer and self.stems == "two":
             raise ValueError("`stems: two` takes a CNN apart; a vision transformer has one stem")
+        if self.is_transformer and self.parts:
+            raise ValueError("`parts` cuts a CNN's map; leave it at 0 with a vision transformer")
         return self
 
     @property
@@ -89,7 +101,7 @@ class Baseline(Method):
     name = "baseline"
     citation = "ivreid: its own baseline"
     Settings = BaselineSettings
-    training_only = ("classifier.",)
+    training_only = ("classifier",)
     search: ClassVar = {
         "triplet_weight": {"low": 0.1, "high": 3.0, "log": True},
         "smoothing": {"low": 0.0, "high": 0.3},
@@ -125,7 +137,7 @@ class Baseline(Method):
                 "visible": {"jitter": 0.0, "channel_exchange": 0.5},
                 "infrared": {"jitter": 0.0},
             },
-            "method": {"triplet_weight": 0.1},
+            "method": {"parts": 3, "triplet_weight": 0.1},
         },
     )
 
@@ -134,18 +146,50 @@ class Baseline(Method):
     def __init__(self, settings: BaselineSettings, num_classes: int, size: tuple[int, int]) -> None:
         super().__init__(settings, num_classes, size)
         self.backbone = _backbone(settings, size)
-        dim = self.embedding_dim = int(self.backbone.num_features)  # type: ignore[arg-type]
-        self.norm = make_norm("bn", dim, shift=False)
+        dim = int(self.backbone.num_features)  # type: ignore[arg-type]
+        self.embedding_dim = dim * (1 + settings.parts)
+        self.norm = make_norm("bn", self.embedding_dim, shift=False)
         self.classifier = nn.Linear(dim, num_classes, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001)
+        self.classifiers_of_parts = nn.ModuleList(
+            nn.Linear(dim, num_classes, bias=False) for _ in range(settings.parts)
+        )
+        for layer in (self.classifier, *self.classifiers_of_parts):
+            nn.init.normal_(layer.weight, std=0.001)
+        if settings.parts:
+            self._check_that_stripes_have_rows(size)
+
+    def _check_that_stripes_have_rows(self, size: tuple[int, int]) -> None:
+        self.backbone.eval()
+        with torch.no_grad():
+            height = self.maps(torch.zeros(1, 3, *size), torch.tensor([True])).shape[2]
+        self.backbone.train()
+        if height < self.settings.parts:
+            raise UsageError(
+                f"method.parts = {self.settings.parts}: the map of images of {size[0]}x{size[1]} has {height} rows "
+                f"only; ask for at most as many parts, or raise data.size"
+            )
+
+    def maps(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """A CNN's map: (B, 3, H, W) -> (B, C, h, w)."""
+        maps: Tensor = (
+            self.backbone(images, infrared) if self.settings.stems == "two" else self.backbone(images)
+        )
+        return maps
 
     def pooled(self, images: Tensor, infrared: Tensor) -> Tensor:
-        """x, before the norm: (B, 3, H, W) -> (B, D)."""
+        """x, before the norm: (B, 3, H, W) -> (B, D), the whole first, then the stripes from the top."""
         if self.settings.is_transformer:
             token: Tensor = self.backbone(images)
             return token
-        maps = self.backbone(images, infrared) if self.settings.stems == "two" else self.backbone(images)
-        return gem(maps, clamp=CLAMP) if self.settings.pooling == "gem" else global_average(maps)
+        maps, parts = self.maps(images, infrared), self.settings.parts
+        regions = (maps, *maps.tensor_split(parts, 2)) if parts else (maps,)
+        gen = self.settings.pooling == "gem"
+        return torch.cat([gem(one, clamp=CLAMP) if gen else global_average(one) for one in regions], 1)
+
+    def logits(self, z: Tensor) -> list[Tensor]:
+        """Of the whole, then of each stripe: (B, D) -> 1 + parts times (B, num_classes)."""
+        layers = (self.classifier, *self.classifiers_of_parts)
+        return [layer(region) for layer, region in zip(layers, z.chunk(len(layers), 1), strict=True)]
 
     def embed(self, images: Tensor, infrared: Tensor) -> Tensor:
         """z: (B, 3, H, W) -> (B, D). With one stem the modality makes no difference."""
@@ -157,13 +201,14 @@ class Baseline(Method):
     ) -> dict[str, Tensor]:
         """The losses over all rows; those that are switched off are left out."""
         x = self.pooled(images, infrared)
-        logits = self.classifier(self.norm(x))
-        losses = {"identity": identity_loss(logits, labels, smoothing=self.settings.smoothing)}
+        logits = self.logits(self.norm(x))
+        identity = [identity_loss(one, labels, smoothing=self.settings.smoothing) for one in logits]
+        losses = {"identity": torch.stack(identity).mean()}
         if self.settings.triplet_weight:
             losses["triplet"] = self.settings.triplet_weight * self.triplet(x, labels)
         if self.settings.consistency_weight:
-            plain, second = self.two_views(infrared, view, logits.device)
-            consistency = soft_identity_loss(logits[plain], logits[second])
+            plain, second = self.two_views(infrared, view, x.device)
+            consistency = soft_identity_loss(logits[0][plain], logits[0][second])
             losses["consistency"] = self.settings.consistency_weight * consistency
         return losses
 
@@ -188,7 +233,7 @@ class Baseline(Method):
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """All at the base rate, but a transformer's patches and blocks at half of it."""
-        heads = nn.ModuleList([self.norm, self.classifier])
+        heads = nn.ModuleList([self.norm, self.classifier, self.classifiers_of_parts])
         rate = SLOW * lr if self.settings.is_transformer else lr
         return [
             {"name": "backbone", "params": list(self.backbone.parameters()), "lr": rate},
