@@ -100,7 +100,7 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
         with pytest.raises(IvreidError, match="killed"):
             run(benchmark, monkeypatch, tmp_path, *words)
     half = (tmp_path / "page.md").read_text()
-    assert "| baseline |" in half and "- `iv-reid` on `default`, 1 minute: seeds 0" in half
+    assert "\n| baseline" in half and "- `iv-reid` on `default`, 1 minute: seeds 0" in half
 
     trained: list[str] = []
     real_step = Run.step

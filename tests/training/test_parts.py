@@ -261,3 +261,23 @@ def test_fp16_needs_a_gpu() -> None:
     assert choose_precision("bf16", torch.device("cpu")) == "bf16"
     with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
         choose_precision("fp16", torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("kernels", "avx512_bf16", "amx", "expected"),
+    [
+        ("AVX512", True, False, "bf16"),
+        ("AVX512", False, True, "bf16"),
+        ("AVX512", False, False, "fp32"),
+        ("AVX2", True, True, "fp32"),  # kernels that are held back imitate it
+    ],
+)
+def test_native_is_bf16_where_the_processor_multiplies_it(
+    kernels: str, avx512_bf16: bool, amx: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: kernels)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    assert choose_precision("native", torch.device("cpu")) == expected
+    assert choose_precision("auto", torch.device("cpu")) == "fp32"
+    assert choose_precision("native", torch.device("meta")) == "fp32"

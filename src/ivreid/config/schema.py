@@ -322,8 +322,9 @@ class Config(Section):
     )
     optimizer: OptimizerSection = OptimizerSection()
     schedule: ScheduleSection = ScheduleSection()
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        default="auto", description="auto: bf16 on CUDA, else fp32."
+    precision: Literal["auto", "native", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description="auto: bf16 on CUDA, else fp32; native: bf16 on processors with AVX512-BF16 or AMX, too.",
     )
     channels_last: bool = Field(
         default=True, description="Lay images and filters out with channels innermost."

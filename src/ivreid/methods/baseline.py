@@ -138,6 +138,7 @@ class Baseline(Method):
                 "infrared": {"jitter": 0.0},
             },
             "method": {"parts": 3, "triplet_weight": 0.1},
+            "precision": "native",
         },
     )
 
