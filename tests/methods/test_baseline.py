@@ -132,7 +132,7 @@ def test_each_stripe_tells_people_apart_by_itself() -> None:
     dim, maps = 512, method.backbone(batch.images)
     rows = maps.shape[2]
     assert rows % 3  # so that the stripes are of different heights
-    cuts = [round(sum([rows // 3 + (k < rows % 3) for k in range(stripe)])) for stripe in range(4)]
+    cuts = [sum(rows // 3 + (k < rows % 3) for k in range(stripe)) for stripe in range(4)]
     regions = [maps, *(maps[:, :, a:b] for a, b in itertools.pairwise(cuts))]
     x = torch.cat([(one.clamp(min=1e-6) ** 3).mean((2, 3)) ** (1 / 3) for one in regions], 1)
     torch.testing.assert_close(method.pooled(batch.images, batch.infrared), x, rtol=1e-4, atol=1e-6)

@@ -27,6 +27,7 @@ switched off: `python benchmarks/methods.py --ablation` measures what each is wo
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -184,8 +185,8 @@ class Baseline(Method):
             return token
         maps, parts = self.maps(images, infrared), self.settings.parts
         regions = (maps, *maps.tensor_split(parts, 2)) if parts else (maps,)
-        gen = self.settings.pooling == "gem"
-        return torch.cat([gem(one, clamp=CLAMP) if gen else global_average(one) for one in regions], 1)
+        pool = partial(gem, clamp=CLAMP) if self.settings.pooling == "gem" else global_average
+        return torch.cat([pool(one) for one in regions], 1)
 
     def logits(self, z: Tensor) -> list[Tensor]:
         """Of the whole, then of each stripe: (B, D) -> 1 + parts times (B, num_classes)."""

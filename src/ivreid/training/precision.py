@@ -35,7 +35,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has instructions for products in bf16; others only imitate them, slower than fp32."""
+    """Whether a device has instructions for products in bf16; others imitate them."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or torch.backends.cpu.get_cpu_capability() != "AVX512":
