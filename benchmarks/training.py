@@ -269,16 +269,14 @@ class OneStep:
             self()
         return int(counter.get_total_flops())
 
-    def share_of_losses(self, repeats: int = 3) -> float:
-        """The time in loss functions, forward and backward, as a share of the whole."""
-        self()
-        whole = min(self.seconds(self) for _ in range(repeats))
+    def seconds_of_losses(self, repeats: int = 2) -> float:
+        """The time in loss functions, forward and backward, in one step."""
         spent = []
         for _ in range(repeats):
             with self.losses_timed() as times:
                 self()
             spent.append(sum(times))
-        return min(spent) / whole
+        return min(spent)
 
     @contextmanager
     def losses_timed(self) -> Iterator[list[float]]:
@@ -351,7 +349,8 @@ def told_of_a_step(config: Config, rate: float) -> Iterator[str]:
     kind = "bf16" if on_gpu else "fp32"
     most = peak(device, torch.bfloat16, 8192, 20) if on_gpu else peak(device, torch.float32, 2048, 10)
     yield f"{done / 1e9:.0f} GFLOP/s, {done / most:.0%} of the {most / 1e9:.0f} measured in {kind} products"
-    yield f"losses take {step.share_of_losses():.1%} of a step (forward and backward)"
+    share = step.seconds_of_losses() * rate / config.batch.size
+    yield f"losses take {share:.1%} of a step (forward and backward)"
 
 
 def main() -> None:
