@@ -130,7 +130,12 @@ def features(first_pid, people=12):
 def test_features_of_the_test_are_refused_unless_asked_for(run, tmp_path):
     part = features(10).take(np.arange(8, 40)[::-1])  # some of them, in another order, in another place
     write_features(tmp_path / "part.npz", part)
-    for source, weights in ((run / "features.npz", None), (tmp_path / "part.npz", run)):
+    write_features(tmp_path / "half.npz", part, half=True)
+    for source, weights in (
+        (run / "features.npz", None),
+        (tmp_path / "part.npz", run),
+        (tmp_path / "half.npz", run),
+    ):
         with pytest.raises(ProtocolError, match=r"(48|32) of the (48|32) images .* was tested on"):
             ivreid.calibrate(source, fpr=0.1, weights=weights)
     assert "calibrations" not in read_card(run / "weights.safetensors")

@@ -65,6 +65,26 @@ def test_matlab_files_give_the_same_figures(ivreid, features, tmp_path):
     assert one.fingerprints["split"] == other.fingerprints["split"]
 
 
+def test_files_in_half_precision_are_scored_as_their_rounded_vectors(ivreid, tmp_path):
+    whole = embeddings()
+    rounded = Embeddings(whole.vectors.astype(np.float16), whole.images)
+    infrared = whole.images.infrared
+    for name, rows in (("whole", infrared | True), ("q", infrared), ("g", ~infrared)):
+        write_features(tmp_path / f"{name}.npz", whole.take(rows), half=True)
+        write_features(tmp_path / f"{name}32.npz", rounded.take(rows))
+    found = {}
+    for end in ("", "32"):
+        words = ("--protocol", "sysu-mm01", "--json", tmp_path / f"o{end}.json")
+        assert ivreid("score", tmp_path / f"whole{end}.npz", *words).status == 0
+        found["whole", end] = read_results(tmp_path / f"o{end}.json")[0].trials
+        sides = ("--query", tmp_path / f"q{end}.npz", "--gallery", tmp_path / f"g{end}.npz")
+        assert ivreid("score", *sides, *words).status == 0
+        found["sides", end] = read_results(tmp_path / f"o{end}.json")[0].trials
+    assert found["whole", ""] == found["whole", "32"]
+    assert found["whole", ""] == evaluate(rounded, make_protocol("sysu-mm01")).trials
+    assert found["sides", ""] == found["sides", "32"]
+
+
 def test_re_ranked_rows_are_marked(ivreid, features, tmp_path):
     outcome = ivreid(
         "score",

@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import savemat
 
-from ivreid.datasets.features import read_features, read_matlab_features, read_pids, write_features
+from ivreid.datasets.features import (
+    features_size,
+    read_features,
+    read_marks,
+    read_matlab_features,
+    read_pids,
+    write_features,
+)
 from ivreid.errors import DataError
 from ivreid.types import Embeddings, ImageTable
 
@@ -42,6 +49,44 @@ def test_round_trip(paths, tmp_path):
     with np.load(tmp_path / "f.npz", allow_pickle=False) as plain:
         assert plain["modality"].tolist() == ["visible", "infrared", "infrared"]
         assert plain["embeddings"].dtype == np.float32
+
+
+def test_half_precision_halves_the_vectors_and_is_read_as_single(tmp_path):
+    images, dimensions = 300, 64
+    vectors = np.random.default_rng(0).normal(size=(images, dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = np.arange(images)
+    whole = Embeddings(vectors, ImageTable(ids, ids % 6 + 1, ids + 1, ids % 2 == 0))
+    for half in (False, True):
+        write_features(tmp_path / f"{half}.npz", whole, half=half, weights="0" * 16)
+    again = read_features(tmp_path / "True.npz")
+    assert again.vectors.dtype == np.float32 and columns(again) == columns(whole)
+    # half a unit of the eleventh bit, or of the smallest number that float16 has
+    assert (np.abs(again.vectors - vectors) <= np.maximum(2.0**-11 * np.abs(vectors), 2.0**-25)).all()
+    assert not np.array_equal(again.vectors, vectors)
+    full, halved = ((tmp_path / f"{half}.npz").stat().st_size for half in (False, True))
+    assert full - halved == 2 * images * dimensions
+    assert halved <= features_size(images, dimensions, half=True) < full
+    assert read_marks(tmp_path / "True.npz") == read_marks(tmp_path / "False.npz")
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [(1e4, r"2 embedding\(s\) do not fit .* first row 1, .* 70000"), (1e-9, "first row 0")],
+)
+def test_vectors_that_half_precision_cannot_hold_are_refused(factor, message, tmp_path):
+    path = tmp_path / "f.npz"
+    write_features(path, embeddings())
+    before = path.read_bytes()
+    large = Embeddings(factor * np.arange(12).reshape(3, 4), embeddings().images)
+    with pytest.raises(DataError, match=rf"f\.npz: .*{message}.*; leave --half out"):
+        write_features(path, large, half=True)
+    assert path.read_bytes() == before
+    write_features(path, large)
+    np.testing.assert_array_equal(read_features(path).vectors, large.vectors)
+    zero = Embeddings(np.zeros((3, 4)), embeddings().images)
+    write_features(path, zero, half=True)  # it was zero before
+    assert not read_features(path).vectors.any()
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,28 @@ def test_embeddings_find_what_their_pictures_find(place: Path, capsys: pytest.Ca
     assert Path(given[0]["hits"][0]["source"]).name == "3.png"
 
 
+def test_embeddings_in_half_precision_find_the_same(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, out = str(next((place / "model").rglob("*.safetensors"))), tmp_path / "f.npz"
+    call(
+        *("embed", weights, str(place / "night"), "--modality", "infrared", "--out", str(out)),
+        *("--device", "cpu", "--half"),
+    )
+    with np.load(out, allow_pickle=False) as file:
+        assert file["embeddings"].dtype == np.float16
+    vectors = read_features(place / "f.npz").vectors
+    assert np.abs(read_features(out).vectors - vectors).max() <= 2**-11 + 1e-6
+    given = search(place, capsys, "--features", str(out))
+    whole = search(place, capsys, "--features", str(place / "f.npz"))
+    for ours, theirs in zip(given, whole, strict=True):
+        assert ours["query"] == theirs["query"]
+        distances = [{hit["source"]: hit["distance"] for hit in one["hits"]} for one in (ours, theirs)]
+        assert distances[0].keys() == distances[1].keys()
+        # the eleventh bit of each number moves a vector of length 1 by 2^-11 at most
+        assert all(abs(distances[0][key] - distances[1][key]) < 2**-10 for key in distances[0])
+
+
 def test_rows_are_chosen_and_wrong_ones_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features = str(place / "f.npz")
     (one,) = search(place, capsys, "--features", features, "--rows", "1")

@@ -143,6 +143,17 @@ def test_the_command_writes_a_features_file(
         assert file["paths"][0] == "9/x.png"
 
 
+def test_half_precision_is_of_the_file_alone(run_folder: Path, people: Path, tmp_path: Path) -> None:
+    model = load(run_folder, device="cpu")
+    whole = embed_folder(model, people, "visible", out=tmp_path / "f.npz")
+    halved = embed_folder(model, people, "visible", out=tmp_path / "h.npz", half=True)
+    np.testing.assert_array_equal(halved.vectors, whole.vectors)
+    with np.load(tmp_path / "h.npz", allow_pickle=False) as file:
+        assert file["embeddings"].dtype == np.float16
+        np.testing.assert_array_equal(file["embeddings"], whole.vectors.astype(np.float16))
+    assert ivreid.read_features(tmp_path / "h.npz").vectors.dtype == np.float32
+
+
 def test_the_command_names_unreadable_images(
     run_folder: Path, people: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 import ivreid
 from exported_graphs import small_graph, written
 from ivreid.cli.main import main
+from ivreid.datasets.arrays import read_npz
 from ivreid.errors import DataError, ImageError, UsageError
 from ivreid.inference import embed_folder, load
 from ivreid.scale import embed_in_shards
@@ -119,6 +120,29 @@ def test_damaged_and_half_written_shards_are_embedded_again(
     found = embed_in_shards(model, people, "visible", out, shards="4", workers=0)
     assert [one.skipped for one in found.shards] == [False, False, False, True]
     assert_as_one_process(model, people, out)
+
+
+def test_shards_in_half_precision_join_to_what_one_process_writes(
+    model: Path, people: Path, tmp_path: Path
+) -> None:
+    spoil(people, 5)
+    out, alone = tmp_path / "f.npz", tmp_path / "alone.npz"
+    embed_in_shards(model, people, "visible", out, shards="2/3", half=True, workers=0)
+    with pytest.raises(UsageError, match=r"its number formats \(--half\) differ"):
+        embed_in_shards(model, people, "visible", out, shards="1/3", workers=0)
+    found = embed_in_shards(model, people, "visible", out, shards="3", half=True, workers=0)
+    assert [one.skipped for one in found.shards] == [False, True, False]
+    words = {"skip_bad": True, "half": True, "notice": lambda line: None}
+    embed_folder(model, people, "visible", out=alone, **words)
+    shards = sorted((tmp_path / "f.npz.shards").glob("*.npz"))
+    joined, expected, *parts = (read_npz(one, ["embeddings"])["embeddings"] for one in (out, alone, *shards))
+    assert {one.dtype for one in (joined, expected, *parts)} == {np.dtype(np.float16)} and len(parts) == 3
+    np.testing.assert_array_equal(joined, expected)
+    whole = tmp_path / "g.npz"  # of single precision a plan says nothing, as in earlier versions
+    embed_in_shards(model, people, "visible", whole, shards="1/3", workers=0)
+    assert "format" not in json.loads((tmp_path / "g.npz.shards" / "plan.json").read_text())
+    with pytest.raises(UsageError, match="number formats"):
+        embed_in_shards(model, people, "visible", whole, shards="2/3", half=True, workers=0)
 
 
 def test_shards_of_another_embedding_are_not_mixed(model: Path, people: Path, tmp_path: Path) -> None:

@@ -47,6 +47,10 @@ def run(
             help="Of several numbered folders above an image, which names the person: outer, inner or none",
         ),
     ] = None,
+    half: Annotated[
+        bool,
+        typer.Option("--half", help="Store float16: half the size, each value rounded to about three digits"),
+    ] = False,
     skip_bad: Annotated[
         bool,
         typer.Option(
@@ -73,7 +77,8 @@ def run(
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
-    It holds L2-normalised embeddings with pids, cameras and paths.
+    It holds L2-normalised embeddings with pids, cameras and paths. Every command that reads it computes in float32,
+    with --half too.
 
     JPEG, PNG, BMP, WebP and TIFF files are images. Every other file is named and left out. An image or folder
     that cannot be read stops the command, which names all of them, unless --skip-bad is said.
@@ -95,7 +100,7 @@ def run(
             "workers": workers,
             "flip": flips,
         }
-        given |= {"identity": identity, "notice": notices.print, "progress": tick}
+        given |= {"identity": identity, "half": half, "notice": notices.print, "progress": tick}
         if shards is None:
             embeddings = embed_folder(model, images, modality, out=out, skip_bad=skip_bad, **given)
         else:

@@ -38,9 +38,9 @@ def _is_features_file(path: Path) -> bool:
 FEATURES = OutputKind("features", ".npz", _is_features_file)
 
 
-def features_size(images: int, dimensions: int, longest_path: int = 0) -> int:
-    """About how many bytes a features file of so many images takes."""
-    return images * (4 * dimensions + 3 * 8 + 4 * len("infrared") + 4 * longest_path) + 4096
+def features_size(images: int, dimensions: int, longest_path: int = 0, *, half: bool = False) -> int:
+    """About how many bytes a features file of so many images takes, `half` as in `write_features`."""
+    return images * ((2 if half else 4) * dimensions + 3 * 8 + 4 * len("infrared") + 4 * longest_path) + 4096
 
 
 def write_features(
@@ -50,6 +50,7 @@ def write_features(
     split: str = "",
     synthetic: bool = False,
     weights: str | None = None,
+    half: bool = False,
 ) -> None:
     """Write a features file that `read_features` and plain `numpy.load` read.
 
@@ -59,13 +60,14 @@ def write_features(
         split: Which split of a dataset the images are, where that is known: "test".
         synthetic: Whether the people are drawn, which figures of them then say.
         weights: Fingerprint of the weights that embedded them, where that is known.
+        half: Store the vectors as float16, each value rounded to eleven bits: half the size.
 
     Raises:
-        DataError: The file cannot be written; the previous file, if any, stays.
+        DataError: The file cannot be written, or float16 cannot hold the vectors; the previous file, if any, stays.
     """
     images = embeddings.images
     arrays: dict[str, Any] = {
-        "embeddings": embeddings.vectors,
+        "embeddings": _halved(path, embeddings) if half else embeddings.vectors,
         "pids": images.pids,
         "camids": images.camids,
         "frames": images.frames,
@@ -83,15 +85,34 @@ def write_features(
         np.savez(file, **arrays)
 
 
+def _halved(path: Path | str, embeddings: Embeddings) -> NDArray[np.float16]:
+    """The vectors in half precision.
+
+    Raises:
+        DataError: Values beyond its range, or a vector that would become zero.
+    """
+    vectors = embeddings.vectors
+    with np.errstate(over="ignore", under="ignore"):  # what does not fit is found by its value
+        half = vectors.astype(np.float16)
+    lost = ~np.isfinite(half).all(axis=1) | (vectors.any(axis=1) & ~half.any(axis=1))
+    if lost.any():
+        row = int(np.flatnonzero(lost)[0])
+        raise DataError(
+            f"{path}: {int(lost.sum()):,} embedding(s) do not fit half precision (6e-8 to 65,504), first row {row}, whose "
+            f"largest value is {np.abs(vectors[row]).max():g}; leave --half out (half=True in Python)"
+        )
+    return half
+
+
 def read_features(path: Path | str, *, protocol: str | None = None) -> Embeddings:
     """Read a features file.
 
     Args:
-        path: An `.npz` file with `embeddings` (N, D), `pids`, `camids`, `frames` (1-based position in the
-            sorted files of that identity, camera and modality) and, where the camera does not imply it,
-            `modality` ("visible"/"infrared"); or `NAME` of MATLAB files `NAME_cam1.mat` .. `NAME_cam6.mat` in
-            the form of SYSU-MM01's official script: a cell vector `feature` whose cell i holds the (n, D)
-            features of identity i.
+        path: An `.npz` file with `embeddings` (N, D) of any real type, float16 too, `pids`, `camids`, `frames`
+            (1-based position in the sorted files of that identity, camera and modality) and, where the camera
+            does not imply it, `modality` ("visible"/"infrared"); or `NAME` of MATLAB files `NAME_cam1.mat` ..
+            `NAME_cam6.mat` in the form of SYSU-MM01's official script: a cell vector `feature` whose cell i
+            holds the (n, D) features of identity i.
         protocol: Name of the protocol, whose cameras imply the modality.
 
     Raises:

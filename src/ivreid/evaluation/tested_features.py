@@ -9,7 +9,7 @@ import numpy as np
 
 from ivreid.datasets.features import read_features, read_marks
 from ivreid.errors import ProtocolError
-from ivreid.types import Embeddings
+from ivreid.types import Embeddings, FloatArray
 
 
 def refuse_test_features(
@@ -52,14 +52,22 @@ def refuse_test_features(
 
 
 def _shared(left: Embeddings, right: Embeddings) -> int:
-    """How many images of `left` stand in `right` with the same ids and the same vector."""
+    """How many images of `left` stand in `right` with the same ids and the same vector, rounded to float16 or not."""
     if left.vectors.shape[1] != right.vectors.shape[1]:
         return 0
     rows = {key: row for row, key in enumerate(_keys(right))}
     return sum(
-        key in rows and np.array_equal(vector, right.vectors[rows[key]])
+        key in rows and _same(vector, right.vectors[rows[key]])
         for key, vector in zip(_keys(left), left.vectors, strict=True)
     )
+
+
+def _same(one: FloatArray, other: FloatArray) -> bool:
+    """Whether two vectors are equal, or one is the other as a file in half precision holds it."""
+    with np.errstate(over="ignore"):
+        halves = [vector.astype(np.float16).astype(np.float32) for vector in (one, other)]
+    pairs = ((one, other), (one, halves[1]), (halves[0], other))
+    return any(np.array_equal(left, right) for left, right in pairs)
 
 
 def _keys(embeddings: Embeddings) -> list[tuple[int, ...]]:

@@ -143,6 +143,7 @@ def embed_folder(
     identity: str | None = None,
     skip_bad: bool = False,
     out: Path | str | None = None,
+    half: bool = False,
     notice: Callable[[str], None] = log.warning,
     progress: Progress | None = None,
 ) -> Embeddings:
@@ -164,6 +165,7 @@ def embed_folder(
         skip_bad: Go on where an image or folder cannot be read; a notice counts them, and with `out` each is named
             with its reason in a file beside it, `skipped_file(out)`.
         out: A features file to write them to; whether it can be written is found before the work.
+        half: Let `out` hold them as float16, half the size; what is returned is float32 as ever.
         notice: Called with a line about what was left out, and about pids that several folders share.
         progress: Called with (done, total).
 
@@ -188,11 +190,11 @@ def embed_folder(
         model = load(model, device=device, batch_size=batch_size, workers=workers, flip=flip)
     if out is not None:
         longest = max(len(sample.path) for sample in samples)
-        size = features_size(len(samples), model.embedding_dim, longest)
+        size = features_size(len(samples), model.embedding_dim, longest, half=half)
         check_output(out, FEATURES, inputs=inputs, size=size)
     embeddings = embed_samples(model, root, samples, skipped=skipped, progress=progress)
     if out is not None:
-        write_features(out, embeddings, weights=model.fingerprint)
+        write_features(out, embeddings, weights=model.fingerprint, half=half)
     if skipped:
         notice(f"{len(skipped):,} could not be read and were skipped: {some(sorted(skipped))}")
     if skipped is not None and out is not None:

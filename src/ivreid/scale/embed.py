@@ -56,6 +56,7 @@ def embed_in_shards(
     workers: int | None = None,
     flip: Flip | bool = False,
     identity: str | None = None,
+    half: bool = False,
     notice: Callable[[str], None] = log.warning,
     progress: Progress | None = None,
 ) -> ShardedEmbedding:
@@ -78,6 +79,7 @@ def embed_in_shards(
         workers: As for `load`.
         flip: As for `load`.
         identity: As for `find_samples`.
+        half: Let `out` and the shards hold float16, half the size; the embeddings returned are those read back.
         notice: Called with a line about what was left out.
         progress: Called with (done, total): images of a shard, or shards on Ray.
 
@@ -93,7 +95,7 @@ def embed_in_shards(
     root, samples = find_samples(path, modality, identity=identity, notice=notice)
     options = {"device": device, "batch_size": batch_size, "workers": workers, "flip": flip}
     embedder = load(model, **options)  # type: ignore[arg-type]
-    plan = make_plan(out.with_name(f"{out.name}.shards"), root, samples, count, embedder)
+    plan = make_plan(out.with_name(f"{out.name}.shards"), root, samples, count, embedder, half=half)
     wanted = [which] if which is not None else list(range(1, count + 1))
     if ray is None:
         done = tuple(embed_shard(plan, number, embedder, progress) for number in wanted)
@@ -126,6 +128,6 @@ def _join(plan: Plan, out: Path) -> Embeddings:
     kept = number_frames([(s.path, s.pid, s.camid, s.modality) for s in left]) if wrong else left
     vectors = np.concatenate([part.vectors for part in parts])[[rows[sample.path] for sample in kept]]
     embeddings = Embeddings(vectors, ImageTable.from_samples(kept))
-    write_features(out, embeddings, weights=plan.identity["model"])
+    write_features(out, embeddings, weights=plan.identity["model"], half=plan.half)
     write_json(skipped_file(out), [{"path": path, "reason": why} for path, why in sorted(wrong.items())])
     return embeddings

@@ -15,6 +15,7 @@ from ivreid.reading import clean, read_json
 from ivreid.types import Sample
 
 PLAN = "plan.json"
+HALF = "float16"
 MAX_SHARDS = 100_000
 _MEANING = {
     "model": "weights",
@@ -23,6 +24,7 @@ _MEANING = {
     "listing": "images",
     "images": "number of images",
     "shards": "number of shards",
+    "format": "number formats (--half)",
 }
 
 
@@ -50,7 +52,7 @@ class Plan:
         root: Where the images' paths begin.
         samples: All of them; shard K holds a run of them, so that shards in their order hold all in theirs.
         count: Shards.
-        identity: What must be the same for every shard: model, precision, images and their number.
+        identity: What must be the same for every shard: model, precision, images and their number, number format.
     """
 
     folder: Path
@@ -90,12 +92,19 @@ class Plan:
         return dict(record) if whole else None
 
     @property
+    def half(self) -> bool:
+        """Whether the shards hold float16."""
+        return self.identity.get("format") == HALF
+
+    @property
     def fingerprint(self) -> str:
         """Of what every shard must share."""
         return fingerprint(self.identity.items())
 
 
-def make_plan(folder: Path, root: Path, samples: Sequence[Sample], count: int, embedder: Embedder) -> Plan:
+def make_plan(
+    folder: Path, root: Path, samples: Sequence[Sample], count: int, embedder: Embedder, *, half: bool = False
+) -> Plan:
     """The plan of an embedding, which is written into its folder, or is the one that lies there.
 
     Raises:
@@ -112,11 +121,15 @@ def make_plan(folder: Path, root: Path, samples: Sequence[Sample], count: int, e
         "images": len(samples),
         "shards": count,
     }
+    if half:  # of float32 a plan says nothing, as those of earlier versions
+        identity["format"] = HALF
     plan = Plan(folder, root, tuple(samples), count, identity)
     path = folder / PLAN
     if path.is_file():
         found = read_json(path)
-        other = [key for key in _MEANING if not isinstance(found, dict) or found.get(key) != identity[key]]
+        other = [
+            key for key in _MEANING if not isinstance(found, dict) or found.get(key) != identity.get(key)
+        ]
         if other:
             raise UsageError(
                 f"{folder} holds the shards of another embedding: its {_MEANING[other[0]]} differ. Give another --out, or "

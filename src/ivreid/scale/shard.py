@@ -55,7 +55,10 @@ def embed_shard(plan: Plan, number: int, embedder: Embedder, progress: Progress 
     if len(vectors):
         good = np.array([row not in bad for row in range(len(table))], dtype=np.bool_)
         write_features(
-            plan.features(number), Embeddings(vectors, table.take(good)), weights=embedder.fingerprint
+            plan.features(number),
+            Embeddings(vectors, table.take(good)),
+            weights=embedder.fingerprint,
+            half=plan.half,
         )
     record = {
         "plan": plan.fingerprint,
