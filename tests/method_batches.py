@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -38,9 +40,11 @@ def small_method(name: str, **settings: Any) -> Method:
     return methods.build(name, {**kind.small, **settings}, IDENTITIES, size=kind.small_size)
 
 
-def small_batch(name: str, seed: int = 0) -> SmallBatch:
+def small_batch(name: str, seed: int = 0, options: Mapping[str, Any] | None = None) -> SmallBatch:
     """Identities one after another, of each two infrared images, then two visible ones in every view."""
-    return SmallBatch(*make_batch(methods.get_method(name), seed=seed))
+    kind = methods.get_method(name)
+    of_options = SimpleNamespace(views=kind.views_with(options or {}), small_size=kind.small_size)
+    return SmallBatch(*make_batch(of_options, seed=seed))  # type: ignore[arg-type]
 
 
 @torch.no_grad()

@@ -25,9 +25,15 @@ LIMIT = 60 + 60 * len(METHODS)
 """Seconds after which the pair hangs: it runs every method, before the first test."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(seconds(LIMIT + 60))]
+CASES: dict[str, dict[str, Any]] = {**{name: {} for name in METHODS}, "baseline+": {"ema_teacher": 1.0}}
+"""Options by case; `baseline+` is the baseline with the part that `small` leaves out."""
 STEPS = 2
 LIKE = 1e-9
 """Double precision, through some twenty layers twice."""
+
+
+def made(name: str) -> Method:
+    return small_method(name.removesuffix("+"), **CASES[name]).double()
 
 
 def steps(method: Method, model: nn.Module, name: str, share: tuple[int, int]) -> dict[str, Any]:
@@ -36,13 +42,13 @@ def steps(method: Method, model: nn.Module, name: str, share: tuple[int, int]) -
     Args:
         method: The network.
         model: What is called: the network, or what joins it with the other process.
-        name: The method's.
+        name: The case's.
         share: Which of how many equal parts of the batch's identities.
     """
     losses = []
     for step in range(STEPS):
         method.begin_epoch(7 * step)  # the first of them may stand in another phase
-        whole = small_batch(name, seed=step).double()
+        whole = small_batch(name.removesuffix("+"), seed=step, options=CASES[name]).double()
         rows = len(whole.labels) // share[1]
         method.zero_grad()
         method.begin_step()
@@ -51,19 +57,21 @@ def steps(method: Method, model: nn.Module, name: str, share: tuple[int, int]) -
         losses.append({key: term.detach() for key, term in terms.items()})
         with torch.no_grad():
             for parameter in method.parameters():
+                if not parameter.requires_grad:
+                    continue
                 assert parameter.grad is not None
                 parameter.sub_(1e-3 * parameter.grad)
     return {
         "losses": losses,
-        "gradients": {key: parameter.grad for key, parameter in method.named_parameters()},
+        "gradients": {key: one.grad for key, one in method.named_parameters() if one.requires_grad},
         "buffers": dict(method.named_buffers()),
     }
 
 
 def in_this_process(folder: str) -> None:
     with joined() as process:
-        for name in METHODS:
-            method = synchronise_norms(small_method(name).double(), torch.device("cpu"))
+        for name in CASES:
+            method = synchronise_norms(made(name), torch.device("cpu"))
             found = steps(method, data_parallel(process, method), name, (process.rank, process.world_size))
             torch.save(found, Path(folder) / f"{name}-{process.rank}.pt")
 
@@ -76,9 +84,9 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", sorted(CASES))
 def test_two_processes_are_one(pairs: Path, name: str) -> None:
-    method = small_method(name).double()
+    method = made(name)
     one = steps(method, method, name, (0, 1))
     both = [torch.load(pairs / f"{name}-{rank}.pt", weights_only=True) for rank in range(2)]
     for step, whole in enumerate(one["losses"]):

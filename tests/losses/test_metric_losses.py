@@ -24,6 +24,7 @@ from ivreid.losses import (
     weighted_distances,
     weighted_triplet_loss,
 )
+from ivreid.losses.adaptive_triplet import triplet_gap
 
 EXACT = {"abs": 1e-9, "rel": 1e-9}
 
@@ -68,6 +69,22 @@ def test_adaptive_triplet_equals_loops(made, square, published, factor):
     options = {"gamma": factor, "alpha": 1 / factor, "square": square, "published": published}
     value = adaptive_triplet_loss(x, labels, **options).item()
     assert value == pytest.approx(loops.adaptive_triplet(x, labels, **options), **EXACT)
+
+
+@few
+@given(batches, st.sampled_from([0.5, 1.0, 2.0]))
+def test_the_gap_is_the_mean_of_the_loops_differences(made, factor):
+    x, labels, _ = made
+    found = triplet_gap(x.requires_grad_(), labels, alpha=factor)
+    assert not found.requires_grad
+    pairs = loops.gaps(x, labels, alpha=factor)
+    assert found.item() == pytest.approx(loops.mean([b - a for a, b in pairs]), **EXACT)
+
+
+def test_a_network_that_maps_all_images_to_one_point_has_no_gap():
+    same, labels = torch.ones(8, 3), torch.arange(8) // 2
+    assert triplet_gap(same, labels).item() == pytest.approx(0, abs=1e-4)
+    assert triplet_gap(same, torch.zeros(8)).item() == 0  # nobody has a negative
 
 
 def test_relative_distances_make_the_weights_independent_of_scale():
@@ -346,7 +363,7 @@ def test_opposite_cosines_stay_within_one_block():
 def test_cross_retrieval_refuses_fewer_than_four():
     x, labels, infrared = batch(1)
     few_rows = torch.cat([(~infrared).nonzero()[:3, 0], infrared.nonzero()[:, 0]])
-    with pytest.raises(TrainingError, match=r"got 3 visible and 8 infrared; raise batch\.identities"):
+    with pytest.raises(TrainingError, match=r"got 3 visible and 8 infrared; make batches larger"):
         cross_retrieval_loss(x[few_rows], labels[few_rows], infrared[few_rows])
 
 

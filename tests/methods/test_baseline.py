@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ivreid.config import make_config
+from ivreid.distributed.processes import SINGLE_PROCESS
 from ivreid.errors import ConfigError, TrainingError, UsageError
 from ivreid.methods import parse_settings
 from ivreid.testing.method_contract import make_batch
+from ivreid.training.batch_checks import check_batch
 from method_batches import small_batch, small_method
 
 sys.path.append(str(Path(__file__).parents[1] / "losses"))
@@ -183,6 +185,66 @@ def test_consistency_without_a_second_view_is_refused() -> None:
     method = small_method("baseline", consistency_weight=1.0)
     with pytest.raises(TrainingError, match=r"baseline needs two views.*batch\.views = \{visible: 2\}"):
         method(*batch)
+
+
+def test_a_slow_copy_teaches_the_second_view() -> None:
+    batch = two_views()
+    images, labels, infrared, _ = batch
+    method = small_method("baseline", ema_teacher=0.7, ema_decay=0.5)
+    plain = small_method("baseline")
+    teacher = method.classifier_teacher.network
+    with torch.no_grad():
+        for network in (method, plain):
+            network.classifier.weight.mul_(100)  # so that the answers differ by more than rounding
+        for weight in teacher.parameters():
+            weight.mul_(1.1)
+        teacher.classifier.weight.mul_(100)
+    logits = features(plain, batch)[1]
+    with torch.no_grad():
+        said = teacher.eval().classifier(teacher.norm(teacher.pooled(images, infrared)))
+    pairs = [(start + 2 + k, start + 4 + k) for start in range(0, len(labels), 6) for k in (0, 1)]
+    taught = 0.0
+    for first, second in pairs:
+        p, q = (F.log_softmax(row, 0).tolist() for row in (said[first], logits[second]))
+        taught += sum(math.exp(a) * (a - b) for a, b in zip(p, q, strict=True))
+    terms = method(*batch)
+    assert set(terms) == {"identity", "triplet", "teacher"}
+    assert terms["teacher"].item() == pytest.approx(0.7 * taught / len(pairs), rel=1e-3)
+    for name in ("identity", "triplet"):  # in which the copy has no part
+        torch.testing.assert_close(terms[name], plain(*batch)[name])
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    sum(terms.values()).backward()
+    assert all(weight.grad is None for weight in teacher.parameters())
+    assert sum(len(g["params"]) for g in method.parameter_groups(1.0)) == len(list(plain.parameters()))
+    method.begin_step()  # the first: a tenth stays; running statistics follow as well
+    theirs = method.state_dict()
+    for key, value in teacher.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, 0.1 * before[key] + 0.9 * theirs[key], rtol=1e-4, atol=1e-6)
+    for _ in range(8):
+        method.begin_step()
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    with torch.no_grad():
+        method.classifier.weight.add_(1.0)
+    method.begin_step()  # the tenth: 10 / 19 is more than the decay
+    moved = teacher.classifier.weight - before["classifier.weight"]
+    torch.testing.assert_close(moved, (method.classifier.weight - before["classifier.weight"]) / 2)
+    assert method.training and not teacher.training
+    embedded = method.eval().embed(images, infrared)
+    kept = {key: v for key, v in method.state_dict().items() if not key.startswith(method.training_only)}
+    again = small_method("baseline", ema_teacher=0.7).eval()
+    again.load_tensors(kept, "weights without the copy")
+    torch.testing.assert_close(again.embed(images, infrared), embedded)
+
+
+def test_a_batch_without_second_views_is_found_before_the_first_step() -> None:
+    for option in ("consistency_weight", "ema_teacher"):
+        config = make_config(
+            {"recipe": "baseline", "method": {option: 1.0}, "batch": {"views": {"visible": 1}}}
+        )
+        with pytest.raises(ConfigError, match=r"needs 2 views .* batch\.views\.visible is 1; set it to 2"):
+            check_batch(config, SINGLE_PROCESS)
+        check_batch(make_config({"recipe": "baseline", "method": {option: 1.0}}), SINGLE_PROCESS)
 
 
 def test_the_second_view_is_always_grey_and_the_recipe_averages_weights() -> None:

@@ -34,7 +34,11 @@ Make = Callable[..., Config]
         ({"identities": 2, "instances": 1}, 2, r"make 1 image\(s\) of each modality in each of 2 processes"),
         ({"identities": 4, "instances": 1}, 4, r"too few for iv-reid; .*or start fewer processes"),
         ({"identities": 2, "instances": 1, "sampler": "uniform"}, 2, r"make 1 image\(s\) of each modality"),
-        ({"identities": 2, "images": 1, "sampler": "identity"}, 1, r"make 1 image\(s\) of each modality"),
+        (
+            {"identities": 2, "images": 1, "sampler": "identity"},
+            1,
+            r"identities = 2 and batch\.images = 1 make 1 image\(s\) of each modality",
+        ),
     ],
 )
 def test_what_the_sizes_alone_say_is_told_before_any_data_is_read(

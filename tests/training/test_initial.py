@@ -47,6 +47,17 @@ def test_what_fits_is_taken_and_what_does_not_is_listed(
     assert "new are shared_classifier.weight" in caplog.text
 
 
+def test_a_slow_copy_is_not_looked_for_and_follows(tmp_path: Path) -> None:
+    plain = methods.build("baseline", SMALL, 9, seed=7)
+    write_weights(tmp_path / "w.safetensors", plain.state_dict(), plain.card())
+    network = methods.build("baseline", {**SMALL, "ema_teacher": 1.0}, 9, seed=1)
+    assert start_from(network, str(tmp_path / "w.safetensors")) == []
+    network.begin_step()
+    copied, theirs = network.classifier_teacher.network.state_dict(), plain.state_dict()
+    for key in ("classifier.weight", "norm.running_var"):
+        assert (copied[key] - theirs[key]).norm() < 0.2 * theirs[key].norm(), key
+
+
 def test_weights_of_which_nothing_fits_are_refused(weights: Path) -> None:
     network = methods.build("agw", {**SMALL, "backbone": "resnet10t", "non_local": False}, 4)
     with pytest.raises(CheckpointError, match="holds weights of iv-reid, and only 4 of 107 tensors fit agw"):

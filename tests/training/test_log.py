@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ivreid.config import Config
+from ivreid.methods import get_method
 from ivreid.training import read_log, step_log, train
 from ivreid.training.curves import Curves
 from ivreid.training.log import RunLog
@@ -48,6 +49,17 @@ def test_tensorboard_reads_every_row(tiny_config: Make) -> None:
     assert found["validation/mAP"] == [
         (row["step"], pytest.approx(row["mAP"], rel=1e-6)) for row in validations
     ]
+
+
+def test_what_a_method_measures_stands_beside_its_losses(tiny_config: Make) -> None:
+    method = {"name": "caj", **get_method("caj").small}
+    run = train(tiny_config(epochs=1, method=method, accumulate=2)).folder
+    steps = [row for row in read_log(run / "metrics.jsonl") if row["kind"] == "step"]
+    for row in steps:
+        assert set(row["terms"]) == {"identity", "triplet"} and set(row["measures"]) == {"gap"}
+        assert row["loss"] == pytest.approx(sum(row["terms"].values()))
+    found = points(run / "tensorboard")["measures/gap"]
+    assert found == [(row["step"], pytest.approx(row["measures"]["gap"], rel=1e-6)) for row in steps]
 
 
 def test_a_resumed_run_hides_the_points_it_makes_again(tmp_path: Path) -> None:

@@ -63,6 +63,46 @@ def test_the_published_twin_selects_as_the_published_program_did() -> None:
     assert (regdb.data.train_on, regdb.validation.select) == ("train", "published-test")
 
 
+def test_on_the_command_line_the_published_twin_brings_its_selection(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(
+        "data: {root: here, train_on: train}\nvalidation: {select: validation, every: 9, metric: rank1}\n"
+    )
+    published = load_config(file, recipe="pmt-published")
+    assert (published.data.train_on, published.validation.select) == ("train+val", "published-test")
+    assert published.validation == make_config({"recipe": "pmt-published"}).validation
+    assert published.data.root == Path("here")
+    changed = load_config(file, ["validation.every=4"], recipe="mpanet-published")
+    assert changed.validation.every == 4
+    # the published 120, 125, ... 140 among them
+    assert make_config({"recipe": "mpanet-published"}).validation.every == 5
+
+
+def test_the_recipe_of_a_transformer_is_its_own() -> None:
+    vit = {"backbone": "vit_base_patch16_224"}
+    for config in (
+        make_config({"recipe": "baseline", "method": vit}),
+        load_config(None, ["method.backbone=vit_base_patch16_224"], recipe="baseline"),
+    ):
+        assert config.data.size == (256, 128) and config.clip == 1.0
+        assert (config.optimizer.name, config.optimizer.lr) == ("adamw", 3e-4)
+        assert (config.optimizer.weight_decay, config.epochs, config.batch.size) == (1e-4, 60, 96)
+    plain = make_config({"recipe": "baseline"})
+    assert (plain.data.size, plain.clip, plain.optimizer.name) == ((288, 144), None, "adam")
+    compact = make_config({"recipe": "baseline-compact", "method": {**vit, "parts": 0}})
+    assert (compact.data.size, compact.clip) == ((96, 48), None)
+    own = make_config({"recipe": "baseline", "method": vit, "optimizer": {"lr": 1e-3}})
+    assert (own.optimizer.name, own.optimizer.lr) == ("adamw", 1e-3)
+
+
+def test_the_published_caj_exchanges_channels_after_normalisation() -> None:
+    for name in ("caj", "caj-plus"):
+        for end, stage in (("", "raw"), ("-published", "normalized")):
+            augment = make_config({"recipe": name + end}).augment
+            stages = {kind: augment.kind(kind).channel_stage for kind in ("visible", "second", "infrared")}
+            assert stages == {"visible": "raw", "second": stage, "infrared": stage}
+
+
 HALF = ("dns", "idkl", "mcja", "mpanet", "pmt", "saai")
 """Methods whose authors trained in fp16."""
 

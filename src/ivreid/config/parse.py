@@ -40,7 +40,8 @@ def load_config(
         overrides: `KEY=VALUE` words, e.g. `optimizer.lr=0.001`, whose value is read as YAML, or pairs of key and
             value, taken as it is. Later ones win.
         recipe: A method's published settings in place of the file's method, batch, augmentation, optimiser,
-            schedule, epochs, precision, embedding and image size, e.g. "agw".
+            schedule, epochs, precision, embedding and image size, e.g. "agw"; "agw-published" also in place of
+            `validation` and `data.train_on`.
         notice: Called with what a reader of an INI file or of a recipe should know (keys without effect,
             choices made).
 

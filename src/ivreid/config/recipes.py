@@ -88,6 +88,9 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
     if recipe is None:
         raise ConfigError(f"{source}: method {kind.name} has no recipe")
     below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
+    vit = isinstance(method, Mapping) and str(method.get("backbone")).startswith("vit_")
+    if vit and not name.endswith(COMPACT):
+        below = merged(below, recipe.transformer)
     if name.endswith(PUBLISHED):
         below = merged(merged(below, _published(kind, str(dataset))), recipe.published)
     if name.endswith(COMPACT):
@@ -103,10 +106,17 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
 
 
 def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A file's values without those that a recipe of the command line replaces."""
-    left = {key: value for key, value in tree.items() if key not in REPLACED}
+    """A file's values without those that a recipe of the command line replaces.
+
+    One that repeats the published program (`NAME-published`) brings its choice of weights and of training
+    identities, too.
+    """
+    selection = name.endswith(PUBLISHED)
+    replaced = (*REPLACED, "validation") if selection else REPLACED
+    replaced_data = (*REPLACED_DATA, "train_on") if selection else REPLACED_DATA
+    left = {key: value for key, value in tree.items() if key not in replaced}
     if isinstance(left.get("data"), Mapping):
-        left["data"] = {key: value for key, value in left["data"].items() if key not in REPLACED_DATA}
+        left["data"] = {key: value for key, value in left["data"].items() if key not in replaced_data}
     return {**left, "recipe": name}
 
 

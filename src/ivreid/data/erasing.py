@@ -15,6 +15,8 @@ Box = tuple[slice, slice]
 Law = Literal["uniform", "log"]
 
 TRIES: dict[Law, int] = {"uniform": 20, "log": 10}
+"""The published "uniform" tries 100 times; with a chance of 1/3 or less that a try fails, 20 end without a rectangle
+once in 3 * 10^9 images."""
 LOG_ASPECT = (0.3, 3.3)
 _LEVELS = 1 << 16
 

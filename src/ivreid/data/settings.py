@@ -107,6 +107,11 @@ class BatchSettings(Section):
         return 2 * self.instances if self.images is None else self.images
 
     @property
+    def per_identity_key(self) -> str:
+        """The key that says how many images of an identity a batch holds, for messages."""
+        return "batch.instances" if self.images is None else "batch.images"
+
+    @property
     def size(self) -> int:
         """Rows per batch over all processes; every view of an image is one."""
         if self.sampler in ("identity", "random"):

@@ -207,7 +207,7 @@ class Embedder(KnowsThresholds):
         height, width = self.preprocessing.size
         return (
             f"embedding {self.batch_size} images of {height}x{width} at a time on {self.device}; lower the batch size "
-            "(--batch-size; for validations in training batch.identities or batch.instances)"
+            "(--batch-size; for validations in training the batch's keys)"
         )
 
     @torch.inference_mode()

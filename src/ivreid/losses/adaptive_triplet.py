@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ivreid.losses.pairs import mean_where
 from ivreid.losses.weighted_triplet import weighted_distances
 from ivreid.tensors import without_autocast
 
@@ -29,7 +31,7 @@ def adaptive_triplet_loss(
     Source: Ye et al., "Channel Augmented Joint Learning for Visible-Infrared Recognition" (ICCV 2021), eq. 8.
 
     At D = 0 the loss is ln 2 and its gradient 0, so a network that maps all images to one point stays there;
-    a loss that hovers at 0.69 is a sign of it.
+    a loss that hovers at 0.69 is a sign of it, and `triplet_gap` shows it.
 
     In several processes: the own rows are anchors, the rows of all are candidates.
 
@@ -59,3 +61,33 @@ def adaptive_triplet_loss(
     else:
         exponent = gamma * gap
     return (functional.softplus(exponent) * usable).mean()
+
+
+@torch.no_grad()
+@without_autocast
+def triplet_gap(
+    embeddings: Tensor,
+    labels: Tensor,
+    *,
+    candidates: Tensor | None = None,
+    candidate_labels: Tensor | None = None,
+    alpha: float = 1.0,
+) -> Tensor:
+    """How much farther negatives lie than positives: the mean of b - a of `weighted_distances`, without gradient.
+
+    0 says that the network maps all images to one point, where `adaptive_triplet_loss` has no gradient.
+
+    Args:
+        embeddings: (A, D) anchors, not normalised.
+        labels: (A,).
+        candidates: (N, D) rows among which positives and negatives are sought; None for the anchors.
+        candidate_labels: (N,), given exactly when `candidates` is.
+        alpha: Factor of distances inside the softmaxes.
+
+    Returns:
+        Scalar; anchors without a positive or without a negative are left out.
+    """
+    positive, negative, usable = weighted_distances(
+        embeddings, labels, candidates, candidate_labels, scale=alpha
+    )
+    return mean_where(negative - positive, usable, 0)

@@ -46,7 +46,7 @@ def cross_retrieval_loss(embeddings: Tensor, labels: Tensor, infrared: Tensor) -
     if min(len(v), len(r)) < SMALLEST_GALLERY:
         raise TrainingError(
             f"the cross-modality retrieval loss needs {SMALLEST_GALLERY} or more images of each modality in a "
-            f"batch, got {len(v)} visible and {len(r)} infrared; raise batch.identities or batch.instances"
+            f"batch, got {len(v)} visible and {len(r)} infrared; make batches larger"
         )
     unit = functional.normalize(embeddings)
     distance = (1 - unit[v] @ unit[r].T) / 2

@@ -51,6 +51,7 @@ class Method(nn.Module, ABC):
         num_classes: Training identities.
         size: Height and width of the images.
         embedding_dim: Length of an embedding.
+        measures: Scalars without gradient that the log shall show beside the losses, by name; set in every `forward`.
     """
 
     name: ClassVar[str]
@@ -74,6 +75,7 @@ class Method(nn.Module, ABC):
     num_classes: int
     size: tuple[int, int]
     embedding_dim: int
+    measures: dict[str, Tensor]
 
     @abstractmethod
     def __init__(self, settings: Any, num_classes: int, size: tuple[int, int]) -> None:
@@ -81,6 +83,7 @@ class Method(nn.Module, ABC):
         self.settings: Any = settings
         self.num_classes = num_classes
         self.size = size
+        self.measures = {}
 
     @abstractmethod
     def forward(
@@ -107,6 +110,15 @@ class Method(nn.Module, ABC):
         Shape:
             images (B, 3, H, W) float, infrared (B,) bool -> (B, embedding_dim).
         """
+
+    @classmethod
+    def views_with(cls, settings: Mapping[str, Any]) -> int:
+        """Views of each visible image that `forward` needs with these options: `views`, or more.
+
+        Args:
+            settings: The options, as a configuration holds them.
+        """
+        return cls.views
 
     def begin_epoch(self, epoch: int) -> None:
         """Set what changes from epoch to epoch, such as a loss weight.

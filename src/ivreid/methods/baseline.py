@@ -13,20 +13,27 @@ Losses, each with weight 1, over all rows of both modalities and all views:
                 distance; an anchor is no positive of its own, and no weight underflows
     consistency (off) CE(softmax(W z') || softmax(W z)): the plain view of a visible image learns what its second
                 view says
+    teacher     (off) KL(softmax(T(plain view)) || softmax(W z')): the second view learns what a slow copy T of the
+                whole network says of the plain one (mean teacher, Tarvainen & Valpola, NeurIPS 2017)
 
 Batch: 8 identities x (4 visible images in two views + 4 infrared) = 96 rows. The first view has its colours
 jittered; the second is one of the image's channels or a random mixture of them, before normalisation, so that it
 looks as a grey picture does in the test. All rows are flipped, cropped and erased.
-Adam, rate 3.5e-4 (transformers: AdamW, 3e-4, half of it for patches and blocks); a warm-up of 5 epochs, then a
-cosine to a hundredth, 60 epochs. The weights used are an average over steps (`ema`). Test: z, L2-normalised.
+Adam, rate 3.5e-4; a warm-up of 5 epochs, then a cosine to a hundredth, 60 epochs. Transformers: images of 256x128,
+AdamW, rate 3e-4, half of it for patches and blocks, gradients cut at norm 1. The weights used are an average over
+steps (`ema`). Test: z, L2-normalised.
 
 Why so. A squared gap (CAJ) has no gradient where all images are mapped to one point; the published softmax (AGW)
 forgets negatives once distances grow. Each part is an option or a key of the configuration, so that it can be
 switched off: `python benchmarks/methods.py --ablation` measures what each is worth.
+
+Verified here: the losses against loops over rows; the gradient of the triplet loss where the published softmax
+has none; the slow copy's answers and its way; two processes against one; resuming with the slow copy.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -36,10 +43,24 @@ from torch import Tensor, nn
 
 from ivreid.distributed.gather import first_row, gather_rows
 from ivreid.errors import UsageError
-from ivreid.losses import identity_loss, soft_identity_loss, triplet_loss, weighted_triplet_loss
+from ivreid.losses import (
+    identity_loss,
+    mutual_loss,
+    soft_identity_loss,
+    triplet_loss,
+    weighted_triplet_loss,
+)
 from ivreid.methods import Method, MethodSettings, register_method
 from ivreid.methods.recipe import Recipe
-from ivreid.models import TwoStems, create_backbone, create_vit, gem, global_average, make_norm
+from ivreid.models import (
+    SlowCopy,
+    TwoStems,
+    create_backbone,
+    create_vit,
+    gem,
+    global_average,
+    make_norm,
+)
 
 CLAMP = 1e-6
 """Where generalised mean pooling cuts, so that an empty channel is no division by zero."""
@@ -80,6 +101,12 @@ class BaselineSettings(MethodSettings):
     consistency_weight: float = Field(
         0.0, ge=0, description="weight of what the plain view learns from the second; 0 leaves it out"
     )
+    ema_teacher: float = Field(
+        0.0,
+        ge=0,
+        description="weight of what a slow copy of the network teaches the second view; 0 leaves it out",
+    )
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="what stays of the slow copy in each step")
 
     @model_validator(mode="after")
     def _fits_the_backbone(self) -> BaselineSettings:
@@ -130,6 +157,11 @@ class Baseline(Method):
             "ema": 0.999,
         },
         {"sysu-mm01": {}, "regdb": {}, "llcm": {}},
+        transformer={
+            "data": {"size": [256, 128]},
+            "optimizer": {"name": "adamw", "lr": 3e-4, "weight_decay": 1e-4},
+            "clip": 1.0,
+        },
         compact={  # in minutes from random weights more steps are worth more than harder images
             "batch": {"views": {"visible": 1}},
             "augment": {
@@ -159,6 +191,17 @@ class Baseline(Method):
             nn.init.normal_(layer.weight, std=0.001)
         if settings.parts:
             self._check_that_stripes_have_rows(size)
+        self.classifier_teacher = SlowCopy(self, settings.ema_decay) if settings.ema_teacher else None
+
+    @classmethod
+    def views_with(cls, settings: Mapping[str, Any]) -> int:
+        """Two where views learn from each other."""
+        return 2 if settings.get("consistency_weight") or settings.get("ema_teacher") else cls.views
+
+    def begin_step(self) -> None:
+        """The slow copy follows, before the network learns."""
+        if self.classifier_teacher is not None:
+            self.classifier_teacher.follow(self)
 
     def _check_that_stripes_have_rows(self, size: tuple[int, int]) -> None:
         self.backbone.eval()
@@ -208,11 +251,29 @@ class Baseline(Method):
         losses = {"identity": torch.stack(identity).mean()}
         if self.settings.triplet_weight:
             losses["triplet"] = self.settings.triplet_weight * self.triplet(x, labels)
-        if self.settings.consistency_weight:
-            plain, second = self.two_views(infrared, view, x.device)
-            consistency = soft_identity_loss(logits[0][plain], logits[0][second])
-            losses["consistency"] = self.settings.consistency_weight * consistency
+        if self.views_with(self.settings.model_dump()) == 2:
+            losses |= self.between_views(images, infrared, view, logits[0])
         return losses
+
+    def between_views(
+        self, images: Tensor, infrared: Tensor, view: Tensor | None, logits: Tensor
+    ) -> dict[str, Tensor]:
+        """What one view of a visible image learns from the other."""
+        plain, second = self.two_views(infrared, view, logits.device)
+        losses = {}
+        if self.settings.consistency_weight:
+            consistency = soft_identity_loss(logits[plain], logits[second])
+            losses["consistency"] = self.settings.consistency_weight * consistency
+        if self.classifier_teacher is not None:
+            visible = torch.zeros(len(plain), dtype=torch.bool)  # on the CPU, as `infrared` is
+            said = self.classifier_teacher.network.answers(images[plain], visible)
+            losses["teacher"] = self.settings.ema_teacher * mutual_loss(logits[second], said)
+        return losses
+
+    @torch.no_grad()
+    def answers(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """What the whole, without its stripes, is taken for: (B, 3, H, W) -> (B, num_classes)."""
+        return self.logits(self.norm(self.pooled(images, infrared)))[0]
 
     def triplet(self, x: Tensor, labels: Tensor) -> Tensor:
         """The triplet loss that the settings name, against the rows of all processes."""

@@ -18,6 +18,7 @@ class Recipe:
         source: Where the settings were published.
         published: What its twin `NAME-published` does besides, to repeat the published program: what is known
             to be no improvement, or needs a certain machine.
+        transformer: What differs where the method's backbone is a vision transformer (`vit_*`), whatever the dataset.
         compact: What its twin `NAME-compact` does besides the settings that all of them share, to learn from
             random weights in minutes, see `ivreid.config.recipes`.
     """
@@ -26,6 +27,7 @@ class Recipe:
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
+    transformer: Mapping[str, Any] = field(default_factory=dict)
     compact: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, dataset: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ivreid.models.modality_heads import ModalityHeads
 from ivreid.models.necks import DualNorm, NormKind, make_norm
 from ivreid.models.non_local import NonLocal
 from ivreid.models.pooling import gem, global_average
+from ivreid.models.slow_copy import SlowCopy
 from ivreid.models.stages import BackboneStages, after_last_blocks, split_backbone
 from ivreid.models.stems import TwoStems
 from ivreid.models.vit import OverlappingViT, create_vit, resize_table
@@ -34,6 +35,7 @@ __all__ = [
     "NonLocal",
     "NormKind",
     "OverlappingViT",
+    "SlowCopy",
     "TwoStems",
     "after_last_blocks",
     "create_backbone",

@@ -56,6 +56,7 @@ def check_batch(config: Config, process: ProcessRank) -> None:
             f"batch.identities = {batch.identities}: {method.name} compares people and needs "
             f"{method.min_identities} or more in a batch; set batch.identities={method.min_identities} or more"
         )
+    key = batch.per_identity_key
     in_each = "" if process.is_single else f" in each of {process.world_size} processes"
     fewer = "" if process.is_single else ", or start fewer processes"
     share = method.min_rows if method.means_by_modality else method.min_rows / 2
@@ -66,7 +67,7 @@ def check_batch(config: Config, process: ProcessRank) -> None:
         of_each = _images_of_each_modality(batch, people)
         if of_each < needed:
             raise ConfigError(
-                f"batch.identities = {batch.identities} and batch.instances = {batch.instances} make {of_each} "
+                f"batch.identities = {batch.identities} and {key} = {batch.images or batch.instances} make {of_each} "
                 f"image(s) of each modality{where}, too few for {method.name}; raise one of them{way_out}"
             )
 
@@ -85,10 +86,11 @@ def check_views(config: Config) -> None:
         ConfigError: With what to set.
     """
     method, given = _method(config), config.batch.views.visible
-    if method.views > given:
+    needed = method.views_with(config.method)
+    if needed > given:
         raise ConfigError(
-            f"the method {method.name!r} needs {method.views} views of each visible image, batch.views.visible "
-            f"is {given}; set it to {method.views}"
+            f"the method {method.name!r} needs {needed} views of each visible image, batch.views.visible "
+            f"is {given}; set it to {needed}"
         )
 
 
@@ -149,7 +151,7 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
                 f"batch.sampler = {config.batch.sampler}: batch {number + 1} of epoch {epoch + 1} would hold "
                 f"{found} infrared and {rows - found} visible image(s), and {method.name} needs "
                 f"{needed} or more of each; set batch.sampler=balanced, or make batches larger "
-                "(batch.identities, batch.instances)"
+                f"(batch.identities, {config.batch.per_identity_key})"
             )
 
 
@@ -169,7 +171,7 @@ def _epochs(config: Config, loader: TrainLoader) -> Iterator[int]:
 def what_to_lower(config: Config, device: torch.device, precision: str) -> str:
     """What to say where a step does not fit into memory."""
     height, width = config.data.size
-    lower = ["batch.identities or batch.instances (accumulate makes up for it)", "data.size"]
+    lower = [f"batch.identities or {config.batch.per_identity_key} (accumulate makes up for it)", "data.size"]
     if precision == "fp32":
         lower.append("the precision (bf16)")
     return (

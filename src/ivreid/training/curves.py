@@ -67,5 +67,6 @@ def points(row: dict[str, Any]) -> dict[str, float]:
     return {
         **{f"train/{name}": row[name] for name in _CURVES if row.get(name) is not None},
         **{f"terms/{name}": value for name, value in row["terms"].items()},
+        **{f"measures/{name}": value for name, value in row.get("measures", {}).items() if value is not None},
         **{f"lr/{name}": value for name, value in row["rates"].items()},
     }

@@ -7,7 +7,7 @@ import logging
 from ivreid.errors import CheckpointError
 from ivreid.inference import weights_file
 from ivreid.methods import Method
-from ivreid.models import read_weights
+from ivreid.models import SlowCopy, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ def start_from(network: Method, address: str) -> list[str]:
     """
     file = weights_file(address)
     tensors, card = read_weights(file)
-    own = network.state_dict()
+    copies = tuple(f"{name}." for name, part in network.named_modules() if isinstance(part, SlowCopy))
+    own = {
+        key: value for key, value in network.state_dict().items() if not key.startswith(copies)
+    }  # they follow
     fitting = {key: value for key, value in tensors.items() if key in own and own[key].shape == value.shape}
     if 2 * len(fitting) < len(own):
         raise CheckpointError(

@@ -113,7 +113,8 @@ class Run:
         seed_step(config.seed, step, self.process.rank)
         parts.optimizer.zero_grad(set_to_none=True)
         parts.network.begin_step()
-        sums: dict[str, Tensor] = {}
+        losses: dict[str, Tensor] = {}
+        measures: dict[str, Tensor] = {}
         for number, loaded in enumerate(group, start=1):
             batch = loaded.to(parts.device)
             images = batch.inputs(config.data.mean, config.data.std, config.channels_last)
@@ -123,8 +124,9 @@ class Run:
                 terms = named_losses(found, parts.network.name)
                 loss = torch.stack([term.float() for term in terms.values()]).sum() / len(group)
                 parts.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            for name, term in terms.items():
-                sums[name] = sums.get(name, 0.0) + term.detach().float() / len(group)
+            for sums, given in ((losses, terms), (measures, parts.network.measures)):
+                for name, value in given.items():
+                    sums[name] = sums.get(name, 0.0) + value.detach().float() / len(group)
         parts.scaler.unscale_(parts.optimizer)
         gradients = [p.grad for p in parts.network.parameters() if p.grad is not None]
         norm = nn.utils.get_total_norm(gradients)
@@ -137,8 +139,8 @@ class Run:
         if parts.average is not None:
             parts.average.update(parts.network, step)
         row = {"kind": "step", "step": step, "epoch": epoch, "rates": rates}
-        figures = torch.stack([*sums.values(), norm.float()])
-        self.log.add(row, list(sums), reduce_mean(self.process, figures))
+        figures = torch.stack([*losses.values(), *measures.values(), norm.float()])
+        self.log.add(row, list(losses), reduce_mean(self.process, figures), list(measures))
 
     def between_steps(self) -> None:
         """Read the figures, save when it is time, stop when asked to."""

@@ -159,7 +159,7 @@ def describe_start(
 def expected_bytes(config: Config, parts: RunParts) -> int:
     """What a run's checkpoints and weights will take at the end: last, best, those kept for good, and the weights."""
     network = _bytes(parts.network)
-    trained = _sum(parts.network.parameters())
+    trained = _sum(one for one in parts.network.parameters() if one.requires_grad)
     slots = int(config.optimizer.momentum > 0) if isinstance(parts.optimizer, SGD) else 2
     state = network * (2 if parts.average is not None else 1) + slots * trained
     kept = config.epochs // config.checkpoint.keep_every if config.checkpoint.keep_every else 0

@@ -36,18 +36,21 @@ class StepLog:
     def __init__(self, file: RunLog | None, health: Health, device: torch.device, *, scaled: bool) -> None:
         self.file, self.health, self.device, self.scaled = file, health, device, scaled
         self.speed = SpeedMeter()
-        self._held: list[tuple[dict[str, Any], list[str], Tensor]] = []
+        self._held: list[tuple[dict[str, Any], list[str], Sequence[str], Tensor]] = []
 
-    def add(self, row: dict[str, Any], names: list[str], figures: Tensor) -> None:
+    def add(
+        self, row: dict[str, Any], names: list[str], figures: Tensor, measures: Sequence[str] = ()
+    ) -> None:
         """Hold one step's figures.
 
         Args:
             row: What is known of its row.
             names: Its loss terms.
-            figures: (terms + 1,) their values, then the norm of the gradient.
+            figures: (terms + measures + 1,) their values, then the norm of the gradient.
+            measures: What the method measures besides.
         """
         if self.file is not None:
-            self._held.append((row, names, figures))
+            self._held.append((row, names, measures, figures))
 
     def due(self) -> bool:
         """Whether the figures held should be read now."""
@@ -67,11 +70,18 @@ class StepLog:
         shared = {**self.speed.read(), "memory_gib": round(memory_gib(self.device), 3)}
         rows: list[dict[str, Any]] = []
         try:
-            for (row, names, _), (*terms, norm) in zip(held, values, strict=True):
-                named = dict(zip(names, terms, strict=True))
+            for (row, names, measures, _), (*numbers, norm) in zip(held, values, strict=True):
+                named = dict(zip(names, numbers[: len(names)], strict=True))
+                besides = zip(measures, numbers[len(names) :], strict=True)
+                shown = {name: value if math.isfinite(value) else None for name, value in besides}
                 grad_norm = None if self.scaled and not math.isfinite(norm) else norm
                 self.health.watch(row["step"], named, grad_norm)
-                figures = {"loss": sum(terms), "terms": named, "lr": next(iter(row["rates"].values()))}
+                figures = {
+                    "loss": sum(named.values()),
+                    "terms": named,
+                    **({"measures": shown} if shown else {}),
+                    "lr": next(iter(row["rates"].values())),
+                }
                 rows.append({**row, **figures, "grad_norm": grad_norm, **shared})
         finally:
             self.file.write(rows)
