@@ -35,6 +35,12 @@ REPRODUCTION = json_with("reproductions", "reproduction", "figures", "may_differ
 TEST_IDENTITIES = {"sysu-mm01": 96, "regdb": 206, "llcm": 351}
 """Of the datasets as their authors released them."""
 RUN = "run"
+KEPT = {
+    "published-test": "the epoch was chosen on the test identities{}, and the figures flatter",
+    "validation": "the epoch was chosen on the validation identities",
+    "last": "the last epoch was kept{}",
+}
+"""Which weights a training left, by `validation.select`."""
 COMPARED = {"rank1": "rank1", "mAP": "mean_ap", "mINP": "mean_inp"}
 
 
@@ -155,7 +161,8 @@ def reproduce(
         data_root: The dataset's folder.
         checkpoint: The authors' file, or weights of ours; None trains by the recipe `NAME-published`.
         dataset: Its registry name; None: by the folder's layout.
-        trial: RegDB: the split. None: that of a checkpoint's card or 1; a training takes all that were published.
+        trial: RegDB: the split. None: that of a checkpoint's card; for an authors' checkpoint, which does not say it, the
+            first of those that figures were published on; a training takes all of those.
         out: A folder for weights, runs and `reproduction.json`; None: reproductions/NAME-DATASET.
         permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
         overrides: `KEY=VALUE` changes of the training, which are told in `may_differ`.
@@ -202,12 +209,19 @@ def reproduce(
     )
     if checkpoint is not None:
         weights, made = _weights(Path(checkpoint), kind, dataset, folder)
+        if trial is None and "ignored_tensors" in made:
+            trial = next(iter(_trials(dataset, published)), None)
         with progress_bars("Embedding") as (tick,):
             results = test(weights, trial=trial, flip=_published_flip(kind, dataset), progress=tick)
     else:
         words = [*([] if trial is None else [f"data.trial={trial}"]), *overrides]
         config = _recipe(kind, dataset, data_root, folder, device, settings, words, notice)
-        made = {"recipe": name + PUBLISHED, "changed": list(overrides), "seed": config.seed}
+        made = {
+            "recipe": name + PUBLISHED,
+            "changed": list(overrides),
+            "seed": config.seed,
+            "selected_on": config.validation.select,
+        }
         trials = [] if trial is not None else _trials(dataset, published)
         if trials:
             results = run_study(config, trials=trials, notice=notice, progress_bars=progress_bars)
@@ -349,25 +363,35 @@ def _may_differ(
     if report.problems:
         out.append(f"the check of the dataset found {counted(len(report.problems), 'problem')}")
     for row in rows:
-        out += _of_the_row(row)
+        out += _of_the_row(row, flip_as_published=not _changed(made, "embedding"))
     if "recipe" in made:
-        out.append(
-            f"trained here by {made['recipe']}: the epoch was chosen on the test identities, as published, and the "
-            "figures flatter; another machine or seed gives others"
-        )
+        as_published = "" if _changed(made, "validation") else ", as published"
+        kept = KEPT[made["selected_on"]].format(as_published)
+        out.append(f"trained here by {made['recipe']}: {kept}; another machine or seed gives others")
         if made["changed"]:
             out.append(f"the training was changed: {' '.join(made['changed'])}")
     elif "selected_on" in made:
         out.append(f"weights of ours, selected on: {made['selected_on']}")
     else:
         out.append("the authors chose the checkpoint's epoch; on whom it was trained, the file does not say")
+        if get_reader(report.name).trials:
+            tested = rows[0].result.options.get("trial")
+            out.append(
+                f"tested on split {tested}; if the authors trained it on another one, some of these people were trained on: "
+                "give its number with --trial"
+            )
     out += kind.publication.remarks if kind.publication else ()
     for row in rows:
         out += row.result.notes
     return list(dict.fromkeys(out))
 
 
-def _of_the_row(row: Compared) -> Iterator[str]:
+def _changed(made: Mapping[str, Any], section: str) -> bool:
+    """Whether the training's settings were changed there."""
+    return any(str(word).startswith((f"{section}.", f"{section}=")) for word in made.get("changed", ()))
+
+
+def _of_the_row(row: Compared, *, flip_as_published: bool) -> Iterator[str]:
     """How one row was measured, where that is not as published or decides the figure."""
     one, options = row.published, row.result.options
     if "draw" in options:
@@ -385,7 +409,8 @@ def _of_the_row(row: Compared) -> Iterator[str]:
         how = row.result.rerank or "not re-ranked, so they do not compare"
         yield f"{one.setting}: the published figures are {one.kind}; ours: {how}"
     if row.result.tta:
-        yield f"{one.setting}: several views of each image were embedded, as published: {row.result.tta}"
+        how = ", as published" if flip_as_published else ""
+        yield f"{one.setting}: several views of each image were embedded{how}: {row.result.tta}"
 
 
 def _test_identities(report: DatasetReport) -> int:

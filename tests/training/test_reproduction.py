@@ -124,7 +124,15 @@ def test_without_a_checkpoint_the_published_recipe_is_trained(
     assert config.data.train_on == "train+val" and config.embedding.flip == "unit"
     assert config.evaluation[0].draw == "agw"
     written = json.loads((out / "reproduction.json").read_text())
-    assert written["made"] == {"recipe": "caj-published", "changed": TINY, "seed": 0}
+    assert written["made"] == {
+        "recipe": "caj-published",
+        "changed": TINY,
+        "seed": 0,
+        "selected_on": "published-test",
+    }
+    said = " ".join(written["may_differ"])
+    assert "the epoch was chosen on the test identities, as published, and the figures flatter" in said
+    assert "were embedded, as published: flip (unit)" in said
     assert written["figures"][0]["tta"] == "flip (unit)"
     assert any("selected on test identities" in line for line in written["may_differ"])
     before = (out / "run" / "weights.safetensors").read_bytes()
@@ -154,6 +162,32 @@ def test_regdb_takes_the_published_splits_and_one_split_says_so(
     assert row.result.options["trial"] == 2 and row.result.options["direction"] == "visible-to-infrared"
     assert any("means over 10 splits, ours are of split 2" in line for line in found.may_differ)
     assert any("4 test identities, regdb has 206" in line for line in found.may_differ)
+
+
+def test_what_was_kept_and_what_was_changed_is_said_as_it_is(sysu: Path, tmp_path: Path) -> None:
+    words = [*TINY, "validation.select=last", "embedding.flip=average"]
+    said = " ".join(reproduce("caj", sysu, out=tmp_path, overrides=words, device="cpu").may_differ)
+    assert "trained here by caj-published: the last epoch was kept; another machine" in said
+    assert "several views of each image were embedded: flip" in said
+
+
+@pytest.mark.slow
+def test_an_authors_checkpoint_of_regdb_is_tested_on_the_split_that_was_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_regdb(tmp_path / "regdb")
+    file = published_file(tmp_path / "theirs.pth")
+    paper = get_method("iv-reid").publication
+    assert paper is not None
+    for split in (1, 4):
+        if split == 4:  # as SAAI's figures
+            on_one = tuple(replace(one, split=4) for one in paper.figures)
+            monkeypatch.setattr(get_method("iv-reid"), "publication", replace(paper, figures=on_one))
+        found = reproduce("iv-reid", data, checkpoint=file, out=tmp_path / f"{split}", device="cpu")
+        assert found.rows[0].result.options["trial"] == split
+        assert any(
+            f"tested on split {split}; if the authors trained it on" in line for line in found.may_differ
+        )
 
 
 def test_llcm_and_figures_that_were_published_re_ranked(tmp_path: Path, sysu: Path) -> None:

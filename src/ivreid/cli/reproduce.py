@@ -30,7 +30,10 @@ def run(
         str | None, typer.Option(help="The dataset's name, where its folder does not tell.")
     ] = None,
     trial: Annotated[
-        int | None, typer.Option(help="RegDB: the split; a training takes all ten without it.")
+        int | None,
+        typer.Option(
+            help="RegDB: the split. Without it a training takes every published one, an authors' checkpoint the first."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
