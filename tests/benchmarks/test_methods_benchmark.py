@@ -134,6 +134,11 @@ def test_cells_are_made_once_and_an_interrupted_one_goes_on(
 
     part = run(benchmark, monkeypatch, tmp_path, "--ablation", "--seeds", "1", "--page-only")
     assert "`baseline` (no triplet loss) on `default`, 1 minute: seeds 0" in part
+    some = run(benchmark, monkeypatch, tmp_path, "--ablation", "no parts", "--seeds", "1", "--page-only")
+    assert "(no parts) on `default`, 1 minute: seeds 0" in some
+    assert "(no triplet loss) on `default`, 1 minute" not in some
+    with pytest.raises(SystemExit):
+        run(benchmark, monkeypatch, tmp_path, "--ablation", "no such part", "--page-only")
     # figures of another processor stand in a table of their own
     file = next((tmp_path / "out").rglob("cell.json"))
     file.write_text(json.dumps({**json.loads(file.read_text()), "processor": "another one"}))

@@ -12,9 +12,11 @@ from torch.nn import functional as F
 from torchvision.models import resnet50
 
 from ivreid import methods
+from ivreid.config import make_config
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.losses import adaptive_triplet_loss, soft_identity_loss, triplet_loss, weighted_triplet_loss
 from ivreid.methods.checkpoint_import import import_published
+from ivreid.training.schedule import rate_factor
 
 
 class Attention(nn.Module):
@@ -218,3 +220,82 @@ def test_caj_plus_says_what_batch_it_needs(views: int) -> None:
 def test_rates_are_the_published_ones() -> None:
     groups = small("agw").parameter_groups(0.1)
     assert {g["name"]: g["lr"] for g in groups} == pytest.approx({"base": 0.01, "heads": 0.1})
+
+
+DATASETS = ("sysu-mm01", "regdb", "llcm")
+TWICE, ONCE = {"visible": 2, "infrared": 1}, {"visible": 1, "infrared": 1}
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+@pytest.mark.parametrize(
+    ("name", "epochs", "rows", "views", "flip"),
+    [("agw", 81, 64, ONCE, "none"), ("caj", 100, 96, TWICE, "unit"), ("caj-plus", 100, 96, TWICE, "unit")],
+)
+def test_the_recipes_are_the_published_runs(
+    name: str, epochs: int, rows: int, views: dict[str, int], flip: str, dataset: str
+) -> None:
+    config = make_config({"recipe": name, "data": {"dataset": dataset}})
+    assert (config.seed, config.epochs, config.steps, config.precision) == (0, epochs, None, "fp32")
+    assert (config.data.size, config.data.resize) == ((288, 144), "lanczos")
+    batch = config.batch
+    assert (batch.sampler, batch.identities, batch.instances, batch.replacement) == ("uniform", 8, 4, True)
+    assert (batch.views.model_dump(), batch.size) == (views, rows)
+    optimizer = config.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("sgd", 0.1, 5e-4)
+    assert (optimizer.momentum, optimizer.nesterov) == (0.9, True)
+    for epoch in range(epochs):  # e epochs done: (e+1)/10, then 1, and a tenth at 20 and at 50
+        factor = min(1.0, (epoch + 1) / 10) * (1 if epoch < 20 else 0.1 if epoch < 50 else 0.01)
+        assert rate_factor(config.schedule, epoch + 0.5, epochs) == pytest.approx(factor, rel=1e-9)
+    assert (config.embedding.flip, config.validation.select) == (flip, "validation")
+    settings = config.method
+    assert (settings["non_local"], settings["non_local_width"], settings["pooling"]) == (True, 1, "gem")
+    assert (settings["triplet"], settings["head_rate_factor"]) == ("wrt" if name == "agw" else "adp", 10)
+    assert not settings["published_quirks"]
+    if name != "agw":
+        assert (settings["alpha"], settings["gamma"], settings["square"]) == (1, 1, True)
+    assert settings.get("refine_weight") == (1 if name == "caj-plus" else None)
+    twin = make_config({"recipe": f"{name}-published", "data": {"dataset": dataset}})
+    assert twin.method["published_quirks"] and twin.validation.select == "published-test"
+
+
+CHANGES = ("grey", "channel_exchange", "erasing", "channel_erasing")
+"""Probabilities that the three recipes set; all others are those of no change."""
+
+
+@pytest.mark.parametrize(
+    ("name", "dataset", "visible", "second", "infrared"),
+    [
+        ("agw", "sysu-mm01", (0, 0, 0, 0), None, (0, 0, 0, 0)),
+        ("agw", "regdb", (0, 0, 0, 0), None, (0, 0, 0, 0)),
+        ("agw", "llcm", (0, 0, 0.5, 0), None, (0, 0, 0.5, 0)),  # the benchmark's own program
+        *(("caj", one, (0, 0, 0, 0.5), (0, 1, 0, 0.5), (1 / 8, 3 / 4, 0, 0.5)) for one in DATASETS),
+        # infrared images that keep their channels, a quarter, are grey with .6
+        ("caj-plus", "sysu-mm01", (0.1, 0, 0, 0.6), (0, 1, 0, 0.6), (0.6 / 4, 3 / 4, 0, 0.5)),
+        *(
+            ("caj-plus", one, (0, 0, 0, 0.5), (0, 1, 0, 0.5), (1 / 8, 3 / 4, 0, 0.5))
+            for one in ("regdb", "llcm")
+        ),
+    ],
+)
+def test_what_changes_each_kind_of_image(
+    name: str,
+    dataset: str,
+    visible: tuple[float, ...],
+    second: tuple[float, ...] | None,
+    infrared: tuple[float, ...],
+) -> None:
+    augment = make_config({"recipe": name, "data": {"dataset": dataset}}).augment
+    assert augment.grey_epochs == 0
+    for kind, expected in (("visible", visible), ("second", second), ("infrared", infrared)):
+        if expected is None:  # there is one view
+            continue
+        found = augment.kind(kind)
+        assert tuple(getattr(found, change) for change in CHANGES) == pytest.approx(expected), kind
+        assert (found.flip, found.padding, found.padding_fill) == (0.5, 10, 0)
+        assert (found.erasing_law, found.erasing_area, found.erasing_aspect) == ("uniform", (0.02, 0.4), 0.3)
+        assert (found.erasing_fill, found.channel_erasing_area) == ("mean", None)
+        assert (found.jitter, found.weighted_grey, found.tone) == (0, 0, 0)
+        assert (found.channel_cutmix, found.spectrum_jitter) == (0, 0)
+        assert (found.blur, found.colour_choice, found.own) == (None, (), ())
+        both = found.grey > 0 and found.channel_exchange > 0
+        assert found.exclusive or not both

@@ -139,8 +139,9 @@ def test_an_imported_checkpoint_embeds_as_the_published_network(
     for change, message in (
         ({"bottleneck.bias": state["bottleneck.bias"] + 1}, "'bottleneck.bias' must be 0"),
         ({"DEE.FC14.weight": torch.ones(1)}, "unknown tensor 'DEE.FC14.weight'"),
+        ({"DEE.FC12.weight": None}, "'expansion.branches.0.dilated.1.weight' is missing"),
     ):
-        torch.save({**state, **change}, tmp_path / "x.t")
+        torch.save({k: v for k, v in {**state, **change}.items() if v is not None}, tmp_path / "x.t")
         with pytest.raises(CheckpointError, match=re.escape(message)):
             import_published(tmp_path / "x.t", "deen", dataset=dataset)
 

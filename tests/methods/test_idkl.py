@@ -16,7 +16,6 @@ from ivreid.config import make_config
 from ivreid.errors import CheckpointError, TrainingError
 from ivreid.methods import METHODS
 from ivreid.methods.checkpoint_import import import_published
-from ivreid.methods.describe import measure_cost
 from ivreid.methods.idkl import IDKL
 from method_batches import scatter, small_batch, small_method
 
@@ -261,13 +260,6 @@ def test_recipes_by_dataset_and_its_choice_of_weights() -> None:
     assert (sysu.precision, regdb.precision) == ("auto", "fp16")
     visible = sysu.augment.kind("visible")
     assert (visible.padding_fill, visible.erasing_law, visible.erasing_area) == (127, "log", (0.02, 0.33))
-
-
-def test_its_size_and_cost_are_the_published_networks() -> None:
-    cost = measure_cost("idkl")
-    assert (cost.size, cost.embedding_dim, cost.batch) == ((384, 144), 2048, 120)
-    assert cost.parameters == pytest.approx(23.5e6, rel=0.005)
-    assert cost.gmac == pytest.approx(6.8, abs=0.05)
 
 
 def test_it_alone_is_experimental() -> None:

@@ -11,11 +11,12 @@ import torch
 from typer.testing import CliRunner
 
 import ivreid
+from ivreid.catalogue import DATASETS
 from ivreid.cli.main import build_app
+from ivreid.datasets.sysu_mm01 import SysuMM01
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.methods import METHODS
 from ivreid.methods.checkpoint_import import import_published, importers
-from ivreid.methods.describe import measure_cost
 from ivreid.methods.importer import Importer, looks_like
 from ivreid.methods.iv_reid import IVReID
 from ivreid.methods.publication import Publication
@@ -40,6 +41,12 @@ class Renamed(IVReID):
     )
     recipe = None
     training_only: ClassVar = IVReID.training_only
+
+
+class Night(SysuMM01):
+    """A dataset of one's own."""
+
+    name = "night"
 
 
 @pytest.fixture
@@ -73,6 +80,25 @@ def test_names_settings_classes_and_advice(checkpoint: tuple[Path, dict[str, tor
     assert imported.card["preprocessing"]["size"] == [64, 32]
     assert imported.ignored == ("head.weight",)
     assert import_published(path, "renamed", last_stride=2).card["settings"]["last_stride"] == 2
+
+
+def test_an_unknown_dataset_is_refused_with_the_nearest_name(
+    checkpoint: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    path, _ = checkpoint
+    for source in ("renamed", "iv-reid"):
+        for wrong, nearest in (("sysu_mm01", "sysu-mm01"), ("regbd", "regdb")):
+            with pytest.raises(UsageError, match=f"unknown dataset '{wrong}'; did you mean {nearest}"):
+                import_published(tmp_path / "nowhere.pth", source, dataset=wrong)
+    out = tmp_path / "w.safetensors"
+    words = ["import", str(path), "--from", "renamed", "--size", "64x32", "--out", str(out), "--dataset"]
+    refused = CliRunner().invoke(build_app("import"), [*words, "lcm"])
+    assert isinstance(refused.exception, UsageError) and "did you mean llcm" in str(refused.exception)
+    assert not out.exists()
+    DATASETS.register(Night)
+    for known in ("csv", "night"):  # the method has no settings of its own there
+        assert CliRunner().invoke(build_app("import"), [*words, known]).exit_code == 0
+        assert read_weights(out)[1]["settings"]["margin"] == 0.3
 
 
 def test_a_checkpoint_is_converted_and_written_in_one_call(
@@ -124,13 +150,6 @@ def test_every_method_has_a_page_and_a_place_in_the_list() -> None:
     listed = CliRunner().invoke(build_app("methods"), ["methods"])
     assert listed.exit_code == 0
     assert all(re.search(rf"│\s*{name}\s*│", listed.output) for name in METHODS)
-
-
-def test_the_cost_of_iv_reid_is_the_published_one() -> None:
-    cost = measure_cost("iv-reid")
-    assert (cost.size, cost.embedding_dim, cost.batch) == ((384, 128), 2048, 64)
-    assert cost.parameters == pytest.approx(23.5e6, rel=0.005)
-    assert cost.gmac == pytest.approx(6.1, abs=0.05)
 
 
 def test_how_a_publication_is_cited() -> None:

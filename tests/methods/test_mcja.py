@@ -15,7 +15,6 @@ from ivreid.config import make_config
 from ivreid.errors import CheckpointError, ConfigError, TrainingError
 from ivreid.methods import parse_settings
 from ivreid.methods.checkpoint_import import import_published
-from ivreid.methods.describe import measure_cost
 from ivreid.methods.mcja import MDA
 from method_batches import scatter, small_batch, small_method
 
@@ -168,13 +167,6 @@ def test_too_few_images_of_a_modality_are_refused_with_the_reason() -> None:
     images, labels, infrared, view = small_batch("mcja")
     with pytest.raises(TrainingError, match="needs 4 or more images of each modality"):
         small_method("mcja")(images, labels, infrared & (labels == 0), view)
-
-
-def test_its_size_and_cost_are_the_published_networks() -> None:
-    cost = measure_cost("mcja")
-    assert (cost.size, cost.embedding_dim, cost.batch) == ((384, 192), 2048, 128)
-    assert cost.parameters == pytest.approx(23.5e6, rel=0.005)
-    assert cost.gmac == pytest.approx(6.0, abs=0.05)
 
 
 def test_recipes_by_dataset() -> None:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from ivreid import methods
+from ivreid.data.settings import IMAGENET_MEAN, IMAGENET_STD
 from ivreid.errors import CheckpointError, ConfigError, UsageError
 from ivreid.methods import iv_reid
 from ivreid.models import create_backbone, read_weights, write_weights
 from ivreid.plugins import load_plugin
+from ivreid.synthetic import DEFAULT_GAP
+from ivreid.synthetic.dataset_request import DatasetRequest
+from ivreid.synthetic.generate import draw_picture, plan_dataset
 from ivreid.testing import check_method
+from ivreid.testing.method_contract import IDENTITIES
 from method_batches import OWN_PARTS, scatter, small_batch, small_method
 
 SMALL = {"backbone": "resnet18", "pretrained": None}
@@ -38,10 +45,32 @@ def test_each_row_goes_through_its_modalitys_parts_and_no_other_does(name):
     assert (moved > 1e-3 * size).all() if name in OWN_PARTS else (moved == 0).all()
 
 
+@pytest.fixture(scope="module")
+def people():
+    """Two infrared and two visible pictures of each drawn person: (people, 2, 3, H, W) each, white is 1."""
+    request = DatasetRequest("regdb", IDENTITIES, 2, (128, 64), seed=0, gap=DEFAULT_GAP)
+    planned = plan_dataset(request)
+    found = {"thermal": [], "visible": []}
+    for one in sorted(planned.pictures, key=lambda one: one.pid):
+        picture = draw_picture(request, planned, one)
+        found[one.camera].append(torch.from_numpy(np.array(picture)).permute(2, 0, 1) / 255)
+    return [torch.stack(pictures).unflatten(0, (IDENTITIES, 2)) for pictures in found.values()]
+
+
+def drawn_batch(name, people):
+    """The small batch of drawn people; a further view of a visible image is one of its channels."""
+    kind, (infrared, visible) = methods.get_method(name), people
+    views = [visible[:, :, [number, number, number]] for number in range(kind.views - 1)]
+    images = torch.cat([infrared, visible, *views], 1).flatten(0, 1)
+    images = functional.interpolate(images, kind.small_size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return small_batch(name)._replace(images=(images - mean) / std)
+
+
 @pytest.mark.slow
 @EVERY
-def test_twenty_steps_lower_the_loss(name):
-    method, batch = small_method(name), small_batch(name)
+def test_twenty_steps_on_drawn_people_lower_the_loss(name, people):
+    method, batch = small_method(name), drawn_batch(name, people)
     optimizer = torch.optim.AdamW(method.parameter_groups(1e-3), lr=1e-3)
     method.begin_epoch(10)  # past whatever a method does differently at the start
     losses = []

@@ -78,8 +78,9 @@ def test_an_imported_checkpoint_embeds_as_the_published_network(
     for change, message in (
         ({kept[1]: torch.ones(16384)}, "'bn_neck.bn_neck_i.bias' must be 0"),
         ({"attn_pool.extra": torch.ones(1)}, "unknown tensor 'attn_pool.extra'"),
+        ({"bn_neck.bn_neck_i.weight": None}, "'norm.infrared.weight' is missing"),
     ):
-        torch.save({**state, **change}, tmp_path / "x.pth")
+        torch.save({k: v for k, v in {**state, **change}.items() if v is not None}, tmp_path / "x.pth")
         with pytest.raises(CheckpointError, match=re.escape(message)):
             import_published(tmp_path / "x.pth", "saai")
 

@@ -13,8 +13,28 @@ if TYPE_CHECKING:
     from ivreid.methods import Method
     from ivreid.methods.publication import PublishedFigures
 
-WIDEST = 150
+WIDEST = 160
 """Columns of the list where the output is no terminal."""
+
+COLUMNS = {
+    "sysu-mm01": ("all-search, single-shot", "SYSU all-search,\nsingle-shot\nR1/mAP"),
+    "regdb": ("visible-to-infrared", "RegDB visible\nto infrared\nR1/mAP"),
+    "llcm": ("infrared-to-visible", "LLCM infrared\nto visible\nR1/mAP"),
+}
+"""By dataset: the setting that has a column, as `PublishedFigures` spells it, and the column's title."""
+
+LETTERS = {
+    "visible-to-infrared": "V>I",
+    "infrared-to-visible": "I>V",
+    "indoor-search, single-shot": "indoor",
+}
+"""Settings in a cell whose column says another one; the line below the list explains them."""
+
+BELOW = (
+    "R1/mAP in percent are the authors' figures; nobody measured them here. V>I, I>V: query > gallery, V visible, I "
+    "infrared, indoor: SYSU indoor-search; where a method has no figures of the column's setting. split N: of that split alone, not the mean over all. "
+    "Figures with the help of other test images compare with no others."
+)
 
 
 def run(
@@ -23,10 +43,10 @@ def run(
     ] = None,
     plugins: Plugins = None,
 ) -> None:
-    """List the methods, or print the page of one: network, losses, options, recipe, figures, citation.
+    """List the methods, or print the page of one: network, losses, what is verified, options, recipe, figures.
 
-    Figures are those of the authors, in percent; nobody measured them here. Plain ones and those of re-ranked
-    or transductive tests, which use other test images, stand in columns of their own.
+    Figures are those of the authors, in percent; nobody measured them here. A column's title says their protocol.
+    Those of re-ranked or transductive tests, which use other test images, stand in a column of their own.
     """
     from ivreid.cli.terminal import Terminal
     from ivreid.methods import METHODS, get_method
@@ -47,35 +67,61 @@ def _list(console: Terminal, kinds: list[type[Method]]) -> None:
     table = Table(pad_edge=False)
     for column in ("method", "paper"):
         table.add_column(column)
-    for column in (
-        *("embedding", "parameters", "GMAC", "images a step"),
-        *("SYSU all R1/mAP", "RegDB R1/mAP", "LLCM R1/mAP", "with other test images"),
-    ):
+    titles = [title for _, title in COLUMNS.values()]
+    for column in ("embedding", "parameters", "GMAC", "images\na step", *titles, "with other\ntest images"):
         table.add_column(column, justify="right")
     table.add_column("code")
     for kind in kinds:
-        cost, paper = measure_cost(kind.name), kind.publication
-        figures = paper.figures if paper else ()
+        cost = measure_cost(kind.name)
+        figures = kind.publication.figures if kind.publication else ()
+        paper, licence = _whose(kind)
         table.add_row(
             kind.name,
-            (paper.short if paper else "ours") + (", experimental" if kind.experimental else ""),
+            paper + (", experimental" if kind.experimental else ""),
             str(cost.embedding_dim),
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.gmac:.1f}",
             str(cost.batch),
-            *(_first(figures, dataset, "plain") for dataset in ("sysu-mm01", "regdb", "llcm")),
-            _first(figures, "sysu-mm01", "other"),
-            paper.licence if paper else "MIT",
+            *(_plain(figures, dataset) for dataset in COLUMNS),
+            _with_other_images(figures),
+            licence,
         )
     console.print(table)
+    console.print(BELOW)
 
 
-def _first(figures: tuple[PublishedFigures, ...], dataset: str, kind: str) -> str:
-    fitting = [f for f in figures if f.dataset == dataset and (f.kind == "plain") == (kind == "plain")]
-    if not fitting:
-        return "-"
-    first = fitting[0]
-    return f"{first.rank1:.1f}/{first.mean_ap:.1f}" + ("" if first.kind == "plain" else f" {first.kind}")
+def _whose(kind: type[Method]) -> tuple[str, str]:
+    """The paper in a few words, and the licence of its code; of a plugin's method without one nobody knows."""
+    from ivreid.methods import METHODS
+
+    if kind.publication:
+        return kind.publication.short, kind.publication.licence
+    return ("ours", "MIT") if METHODS.origin(kind.name) is None else ("-", "-")
+
+
+def _plain(figures: tuple[PublishedFigures, ...], dataset: str) -> str:
+    """The first plain figures of the column's setting; where there are none, the first of another one."""
+    plain = [one for one in figures if one.dataset == dataset and one.kind == "plain"]
+    fitting = [one for one in plain if one.setting == COLUMNS[dataset][0]] or plain
+    return _figures(fitting[0]) if fitting else "-"
+
+
+def _with_other_images(figures: tuple[PublishedFigures, ...]) -> str:
+    """All figures that are not plain, one below the other."""
+    short = {dataset: title.split()[0] for dataset, (_, title) in COLUMNS.items()}
+    lines = [
+        f"{short.get(one.dataset, one.dataset)} {_figures(one)}" for one in figures if one.kind != "plain"
+    ]
+    return "\n".join(lines) or "-"
+
+
+def _figures(one: PublishedFigures) -> str:
+    """Both figures as published, and what the column's title does not say of them."""
+    column, _ = COLUMNS.get(one.dataset, ("", ""))
+    marks = [] if one.kind == "plain" else [str(one.kind)]
+    marks += [] if one.setting == column else [LETTERS.get(one.setting, one.setting)]
+    marks += [] if one.split is None else [f"split {one.split}"]
+    return f"{one.rank1:g}/{one.mean_ap:g}" + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _page(console: Terminal, kind: type[Method]) -> None:
@@ -102,16 +148,19 @@ def _page(console: Terminal, kind: type[Method]) -> None:
         for dataset, values in kind.recipe.datasets.items():
             if values:
                 console.print(f"on {dataset}: {yaml.safe_dump(dict(values)).strip()}")
+        if kind.recipe.transformer:
+            console.print(f"with a transformer: {yaml.safe_dump(dict(kind.recipe.transformer)).strip()}")
+    console.rule("published, not measured here", align="left", characters="-")
     paper = kind.publication
     if paper is None:
+        console.print("Nothing was published about it, as far as its file says.")
         return
-    console.rule("published, not measured here", align="left", characters="-")
     for one in paper.figures:
-        inp = "" if one.mean_inp is None else f", mINP {one.mean_inp:.1f}"
-        draw = (f", draw {one.draw}" if one.draw else "") + (f", {one.rerank}" if one.rerank else "")
+        inp = "" if one.mean_inp is None else f", mINP {one.mean_inp:g}"
+        how = (f"draw {one.draw}" if one.draw else "", f"split {one.split}" if one.split else "", one.rerank)
+        where = "; ".join((one.kind, f"from {one.source}", *filter(None, how)))
         console.print(
-            f"{one.dataset}, {one.setting}: Rank-1 {one.rank1:.1f}, mAP {one.mean_ap:.1f}{inp} ({one.kind}; from "
-            f"{one.source}{draw})",
+            f"{one.dataset}, {one.setting}: Rank-1 {one.rank1:g}, mAP {one.mean_ap:g}{inp} ({where})"
         )
     for remark in paper.remarks:
         console.print(remark)

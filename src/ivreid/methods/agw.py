@@ -16,6 +16,10 @@ Test: z, L2-normalised. The stem follows the image's modality.
 
 Quirk (`published_quirks`): in the published softmax all weights of negatives vanish once distances pass about
 14, so that nothing pushes negatives away any more; the default is the softmax that the paper writes.
+
+Verified here: the losses against loops over rows; the published softmax against its definition; embeddings of
+imported checkpoints, with either width of the non-local blocks and without them, against a network written from
+the published names; two processes against one; the recipe against the published settings.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ivreid.catalogue import METHODS
+from ivreid.catalogue import DATASETS, METHODS
 from ivreid.data.settings import Preprocessing
 from ivreid.errors import CheckpointError, UsageError, did_you_mean
 from ivreid.io import check_output, file_hash
@@ -73,7 +73,7 @@ def import_checkpoint(
         size: Height and width of its images; as published where not given.
 
     Raises:
-        UsageError: A source or name of the output that does not fit.
+        UsageError: A source, dataset or name of the output that does not fit.
         CheckpointError: A file that cannot be read safely, or is not of that source.
     """
     path, out = Path(path), Path(out)
@@ -103,13 +103,15 @@ def import_published(
         size: Height and width of the images, which no tensor tells; None: the recipe's on that dataset.
 
     Raises:
-        UsageError: No importer of that name.
+        UsageError: No importer, or no dataset, of that name.
         CheckpointError: A file that cannot be read safely, or of another method; the message says which it
             looks like.
     """
     kind: type[Method] | None = METHODS.get(source)
     if kind is None or kind.importer is None:
         raise UsageError(f"unknown format {source!r} for --from; {did_you_mean(source, importers())}")
+    if dataset not in DATASETS:
+        raise UsageError(DATASETS.unknown(dataset))
     if source == "iv-reid":
         return import_iv_reid(path, last_stride=last_stride or 1, size=size or image_size(IVReID, dataset))
     importer = kind.importer

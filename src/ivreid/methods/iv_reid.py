@@ -16,6 +16,10 @@ The published network has a bias in every convolution and no ReLU after its stem
 here: a BatchNorm follows each, which subtracts the batch's mean and the bias with it, so in training they
 change no output and receive no gradient, and in evaluation they fold into the running mean. The missing ReLU
 is kept (`stem_relu`).
+
+Verified here: the losses and the feature's gradient against NumPy; a whole step with every gradient against an
+independent network; that the biases left out change nothing; embeddings of imported checkpoints, of ResNet-18,
+-34 and -50 and of every norm, against a network written from the published names; two processes against one.
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ Quirks. Layer norms add 1e-5 to the variance, the published program's, though th
 with 1e-6 (`norm_eps`). `published_quirks` changes nothing; `pmt-published` trains in fp16. Not repeated: RegDB's
 training images resized twice. The loader and the method must change phase together: `augment.grey_epochs` and
 `grey_epochs` are one number, and a run in which they differ is refused.
+
+Verified here: all losses of both phases against their definitions by loops; the rate of every epoch against the
+published formula; embeddings of an imported checkpoint against a transformer written from the published names;
+two processes against one; resuming in the middle of an epoch of the second phase.
 """
 
 from __future__ import annotations
