@@ -94,13 +94,14 @@ def run(
     if ray is not None and shards is None:
         raise UsageError("--ray embeds in shards; say how many with --shards N")
     with progress_bar("Embedding") as tick:
-        given: dict[str, Any] = {
-            "device": device,
-            "batch_size": batch_size,
-            "workers": workers,
+        given: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
+        given |= {
             "flip": flips,
+            "identity": identity,
+            "half": half,
+            "notice": notices.print,
+            "progress": tick,
         }
-        given |= {"identity": identity, "half": half, "notice": notices.print, "progress": tick}
         if shards is None:
             embeddings = embed_folder(model, images, modality, out=out, skip_bad=skip_bad, **given)
         else:

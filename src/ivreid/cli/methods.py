@@ -6,35 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ivreid.cli.methods_text import BELOW, COLUMNS, figures_with_other_images, plain_figures, whose
 from ivreid.cli.options import Plugins
 
 if TYPE_CHECKING:
     from ivreid.cli.terminal import Terminal
     from ivreid.methods import Method
-    from ivreid.methods.publication import PublishedFigures
 
 WIDEST = 160
 """Columns of the list where the output is no terminal."""
-
-COLUMNS = {
-    "sysu-mm01": ("all-search, single-shot", "SYSU all-search,\nsingle-shot\nR1/mAP"),
-    "regdb": ("visible-to-infrared", "RegDB visible\nto infrared\nR1/mAP"),
-    "llcm": ("infrared-to-visible", "LLCM infrared\nto visible\nR1/mAP"),
-}
-"""By dataset: the setting that has a column, as `PublishedFigures` spells it, and the column's title."""
-
-LETTERS = {
-    "visible-to-infrared": "V>I",
-    "infrared-to-visible": "I>V",
-    "indoor-search, single-shot": "indoor",
-}
-"""Settings in a cell whose column says another one; the line below the list explains them."""
-
-BELOW = (
-    "R1/mAP in percent are the authors' figures; nobody measured them here. V>I, I>V: query > gallery, V visible, I "
-    "infrared, indoor: SYSU indoor-search; where a method has no figures of the column's setting. split N: of that split alone, not the mean over all. "
-    "Figures with the help of other test images compare with no others."
-)
 
 
 def run(
@@ -74,7 +54,7 @@ def _list(console: Terminal, kinds: list[type[Method]]) -> None:
     for kind in kinds:
         cost = measure_cost(kind.name)
         figures = kind.publication.figures if kind.publication else ()
-        paper, licence = _whose(kind)
+        paper, licence = whose(kind)
         table.add_row(
             kind.name,
             paper + (", experimental" if kind.experimental else ""),
@@ -82,46 +62,12 @@ def _list(console: Terminal, kinds: list[type[Method]]) -> None:
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.gmac:.1f}",
             str(cost.batch),
-            *(_plain(figures, dataset) for dataset in COLUMNS),
-            _with_other_images(figures),
+            *(plain_figures(figures, dataset) for dataset in COLUMNS),
+            figures_with_other_images(figures),
             licence,
         )
     console.print(table)
     console.print(BELOW)
-
-
-def _whose(kind: type[Method]) -> tuple[str, str]:
-    """The paper in a few words, and the licence of its code; of a plugin's method without one nobody knows."""
-    from ivreid.methods import METHODS
-
-    if kind.publication:
-        return kind.publication.short, kind.publication.licence
-    return ("ours", "MIT") if METHODS.origin(kind.name) is None else ("-", "-")
-
-
-def _plain(figures: tuple[PublishedFigures, ...], dataset: str) -> str:
-    """The first plain figures of the column's setting; where there are none, the first of another one."""
-    plain = [one for one in figures if one.dataset == dataset and one.kind == "plain"]
-    fitting = [one for one in plain if one.setting == COLUMNS[dataset][0]] or plain
-    return _figures(fitting[0]) if fitting else "-"
-
-
-def _with_other_images(figures: tuple[PublishedFigures, ...]) -> str:
-    """All figures that are not plain, one below the other."""
-    short = {dataset: title.split()[0] for dataset, (_, title) in COLUMNS.items()}
-    lines = [
-        f"{short.get(one.dataset, one.dataset)} {_figures(one)}" for one in figures if one.kind != "plain"
-    ]
-    return "\n".join(lines) or "-"
-
-
-def _figures(one: PublishedFigures) -> str:
-    """Both figures as published, and what the column's title does not say of them."""
-    column, _ = COLUMNS.get(one.dataset, ("", ""))
-    marks = [] if one.kind == "plain" else [str(one.kind)]
-    marks += [] if one.setting == column else [LETTERS.get(one.setting, one.setting)]
-    marks += [] if one.split is None else [f"split {one.split}"]
-    return f"{one.rank1:g}/{one.mean_ap:g}" + (f" ({', '.join(marks)})" if marks else "")
 
 
 def _page(console: Terminal, kind: type[Method]) -> None:
