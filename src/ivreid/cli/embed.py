@@ -49,7 +49,7 @@ def run(
     ] = None,
     half: Annotated[
         bool,
-        typer.Option("--half", help="Store float16: half the size, each value rounded to about three digits"),
+        typer.Option("--half", help="Store float16: half the size, values rounded to about three digits"),
     ] = False,
     skip_bad: Annotated[
         bool,
@@ -77,8 +77,7 @@ def run(
 ) -> None:
     """Turn a folder of images, or one image, into a features file.
 
-    It holds L2-normalised embeddings with pids, cameras and paths. Every command that reads it computes in float32,
-    with --half too.
+    It holds L2-normalised embeddings with pids, cameras and paths.
 
     JPEG, PNG, BMP, WebP and TIFF files are images. Every other file is named and left out. An image or folder
     that cannot be read stops the command, which names all of them, unless --skip-bad is said.
@@ -95,13 +94,8 @@ def run(
         raise UsageError("--ray embeds in shards; say how many with --shards N")
     with progress_bar("Embedding") as tick:
         given: dict[str, Any] = {"device": device, "batch_size": batch_size, "workers": workers}
-        given |= {
-            "flip": flips,
-            "identity": identity,
-            "half": half,
-            "notice": notices.print,
-            "progress": tick,
-        }
+        given |= {"flip": flips, "identity": identity, "half": half}
+        given |= {"notice": notices.print, "progress": tick}
         if shards is None:
             embeddings = embed_folder(model, images, modality, out=out, skip_bad=skip_bad, **given)
         else:
