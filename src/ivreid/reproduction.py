@@ -41,6 +41,10 @@ KEPT = {
     "last": "the last epoch was kept{}",
 }
 """Which weights a training left, by `validation.select`."""
+OTHER_SPLIT = (
+    "tested on split {}; if the authors trained it on another one, some of these people were trained on: give its number "
+    "with --trial"
+)
 COMPARED = {"rank1": "rank1", "mAP": "mean_ap", "mINP": "mean_inp"}
 
 
@@ -161,7 +165,7 @@ def reproduce(
         data_root: The dataset's folder.
         checkpoint: The authors' file, or weights of ours; None trains by the recipe `NAME-published`.
         dataset: Its registry name; None: by the folder's layout.
-        trial: RegDB: the split. None: that of a checkpoint's card; for an authors' checkpoint, which does not say it, the
+        trial: RegDB: the split. None: that of a checkpoint's card; where none is said, as in an authors' checkpoint, the
             first of those that figures were published on; a training takes all of those.
         out: A folder for weights, runs and `reproduction.json`; None: reproductions/NAME-DATASET.
         permutations: SYSU-MM01's `rand_perm_cam.mat`, where it does not lie in the dataset.
@@ -195,8 +199,10 @@ def reproduce(
             f"{report.root} cannot be used as {dataset}: {fatal[0].path}: {fatal[0].message} ({len(fatal)} such; "
             f"`ivreid data check {dataset} ROOT` lists them)"
         )
-    published, unserved = _servable(published, load_dataset(dataset, data_root, trial=trial), permutations)
-    for line in unserved:
+    published, reservations = _servable(
+        published, load_dataset(dataset, data_root, trial=trial), permutations
+    )
+    for line in reservations:
         notice(line)
     test = partial(
         evaluate_run,
@@ -208,9 +214,11 @@ def reproduce(
         batch_size=batch_size,
     )
     if checkpoint is not None:
-        weights, made = _weights(Path(checkpoint), kind, dataset, folder)
-        if trial is None and "ignored_tensors" in made:
-            trial = next(iter(_trials(dataset, published)), None)
+        weights, made, says_split = _weights(Path(checkpoint), kind, dataset, folder)
+        splits = [] if says_split else _trials(dataset, published)
+        if splits:
+            trial = trial or splits[0]
+            reservations.append(OTHER_SPLIT.format(trial))
         with progress_bars("Embedding") as (tick,):
             results = test(weights, trial=trial, flip=_published_flip(kind, dataset), progress=tick)
     else:
@@ -232,7 +240,7 @@ def reproduce(
             with progress_bars("Embedding") as (tick,):
                 results = test(folder / RUN, progress=tick)
     rows = tuple(Compared(one, results[settings.index(_setting(one))]) for one in published)
-    reasons = [*unserved, *_may_differ(kind, rows, made, report)]
+    reasons = [*reservations, *_may_differ(kind, rows, made, report)]
     machine = describe_environment(device, torch.get_num_threads())
     found = Reproduction(name, dataset, made, rows, tuple(reasons), report, machine, file)
     write_json(file, found.to_json())
@@ -303,8 +311,11 @@ def _trials(dataset: str, published: Sequence[PublishedFigures]) -> list[int]:
     return known if None in splits else sorted(split for split in splits if split in known)
 
 
-def _weights(path: Path, kind: type[Method], dataset: str, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The weights to test: those given, if they are ours, or the authors' checkpoint imported."""
+def _weights(path: Path, kind: type[Method], dataset: str, folder: Path) -> tuple[Path, dict[str, Any], bool]:
+    """The weights to test: those given, if they are ours, or the authors' checkpoint imported.
+
+    Also what is told of them, and whether they say themselves on which split of the dataset they were trained.
+    """
     card: Mapping[str, Any] | None = None
     if path.is_dir() or path.suffix == ".safetensors":
         try:
@@ -319,10 +330,12 @@ def _weights(path: Path, kind: type[Method], dataset: str, folder: Path) -> tupl
             raise CheckpointError(
                 f"{path} is of the method {card['method']}, not of {kind.name}: ivreid reproduce {card['method']}"
             )
-        return path, {**made, "selected_on": (card.get("selection") or {}).get("on", "not known")}
+        selected = (card.get("selection") or {}).get("on", "not known")
+        says_split = (card.get("dataset") or {}).get("name") == dataset
+        return path, {**made, "selected_on": selected}, says_split
     weights = folder / "weights.safetensors"
     imported = import_checkpoint(path, weights, kind.name, dataset=dataset)
-    return weights, {**made, "ignored_tensors": len(imported.ignored)}
+    return weights, {**made, "ignored_tensors": len(imported.ignored)}, False
 
 
 def _recipe(
@@ -374,12 +387,6 @@ def _may_differ(
         out.append(f"weights of ours, selected on: {made['selected_on']}")
     else:
         out.append("the authors chose the checkpoint's epoch; on whom it was trained, the file does not say")
-        if get_reader(report.name).trials:
-            tested = rows[0].result.options.get("trial")
-            out.append(
-                f"tested on split {tested}; if the authors trained it on another one, some of these people were trained on: "
-                "give its number with --trial"
-            )
     out += kind.publication.remarks if kind.publication else ()
     for row in rows:
         out += row.result.notes
