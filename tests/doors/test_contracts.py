@@ -119,6 +119,11 @@ def changing(self: Any, found: Any, images: Tensor) -> Any:
     return found
 
 
+def measuring(self: Any, found: Any, images: Tensor) -> Any:
+    self.measures["own"] = found["identity"]
+    return found
+
+
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "settings": (
         {"small": {"widht": 3}},
@@ -137,6 +142,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
         "training step in epoch 0: the method 'sound' returned a tensor",
     ),
     "nan": (losses(lambda self, found, images: {"a": found["identity"] * torch.nan}), "the loss 'a' is nan"),
+    "measures": (losses(measuring), "`measures` holds 'own', which is no scalar tensor without gradient"),
     "images": (losses(changing), "`forward` changes the images"),
     "no gradient": (
         losses(lambda self, found, images: {"a": found["identity"].detach()}),

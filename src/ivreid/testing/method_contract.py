@@ -126,6 +126,11 @@ def _check_losses(method: Method, batch: Batch, epoch: int) -> None:
     require(torch.equal(images, batch.images), f"{name}: `forward` changes the images it is given")
     for term, loss in losses.items():
         require(bool(loss.isfinite()), f"{name}: the loss {term!r} is {loss.item()} on small random images")
+    for key, value in trained.measures.items():
+        require(
+            isinstance(value, Tensor) and value.ndim == 0 and not value.requires_grad,
+            f"{name}: `measures` holds {key!r}, which is no scalar tensor without gradient; `detach()` it",
+        )
     with explained(f"{name}: the gradient of its losses"):
         torch.stack([loss.float() for loss in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
     for key, parameter in trained.named_parameters():
