@@ -1,7 +1,8 @@
-"""A tiny dataset and a tiny trained run, made once a test process by the commands themselves."""
+"""A tiny dataset and a tiny trained run, each made once a test process by the commands themselves."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,7 +64,13 @@ def tiny_config(tiny_data) -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_config) -> Path:
+def _trained_once(tiny_config) -> Path:
     folder = tiny_config.parent / "run"
     assert run("train", tiny_config, "--out", folder) == 0
     return folder
+
+
+@pytest.fixture
+def tiny_run(_trained_once, tmp_path_factory) -> Path:
+    """A copy of its own for each test, which may write into it."""
+    return shutil.copytree(_trained_once, tmp_path_factory.mktemp("tiny") / "run")
