@@ -151,7 +151,7 @@ def test_regdb_takes_the_published_splits_and_one_split_says_so(
         asked.update(trials=list(trials), evaluation=config.evaluation)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ivreid.reproduction.run_study", study)
+    monkeypatch.setattr("ivreid.reproduction.run.run_study", study)
     for name, splits in (("agw", list(range(1, 11))), ("mpanet", [1]), ("saai", [4])):
         with pytest.raises(KeyboardInterrupt):
             reproduce(name, data, out=tmp_path / name, overrides=["method.pretrained=null"], device="cpu")
