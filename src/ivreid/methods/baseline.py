@@ -192,6 +192,7 @@ class Baseline(Method):
         if settings.parts:
             self._check_that_stripes_have_rows(size)
         self.classifier_teacher = SlowCopy(self, settings.ema_decay) if settings.ema_teacher else None
+        self.between = self.views_with(settings.model_dump()) == 2
 
     @classmethod
     def views_with(cls, settings: Mapping[str, Any]) -> int:
@@ -251,7 +252,7 @@ class Baseline(Method):
         losses = {"identity": torch.stack(identity).mean()}
         if self.settings.triplet_weight:
             losses["triplet"] = self.settings.triplet_weight * self.triplet(x, labels)
-        if self.views_with(self.settings.model_dump()) == 2:
+        if self.between:
             losses |= self.between_views(images, infrared, view, logits[0])
         return losses
 

@@ -160,7 +160,7 @@ class DEEN(Method):
         self.fusion = nn.ModuleDict(
             {
                 f"layer{number}": MFA(widths[number], widths[number - 1], stride, settings.pnl)
-                for number, stride in enumerate(_strides(self.backbone)[:-1], start=1)
+                for number, stride in enumerate(self.backbone.strides()[:-1], start=1)
             }
         )
         self.expansion = DEE(widths[used - 1], settings.dropout)
@@ -349,20 +349,6 @@ class Branch(nn.Module):
         mean = torch.stack([layer(t) for layer in self.dilated]).sum(0) / len(DILATIONS)
         out: Tensor = self.expand(mean.relu())
         return out
-
-
-@torch.no_grad()
-def _strides(backbone: TwoStems) -> list[int]:
-    """How much smaller each shared stage makes its map, found by trying."""
-    training = backbone.training
-    x = backbone.eval().visible(next(backbone.parameters()).new_zeros(1, 3, 96, 96))
-    strides = []
-    for stage in backbone.shared.values():
-        y = stage(x)
-        strides.append(max(1, round(x.shape[2] / y.shape[2])))
-        x = y
-    backbone.train(training)
-    return strides
 
 
 def _names(tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -86,3 +86,16 @@ class TwoStems(nn.Module):
         for stage in self.shared.values():
             x = stage(x)
         return x
+
+    @torch.no_grad()
+    def strides(self) -> list[int]:
+        """How much smaller each shared stage makes its map, found by trying."""
+        training = self.training
+        x = self.eval().visible(next(self.parameters()).new_zeros(1, 3, 96, 96))
+        strides = []
+        for stage in self.shared.values():
+            y = stage(x)
+            strides.append(max(1, round(x.shape[2] / y.shape[2])))
+            x = y
+        self.train(training)
+        return strides
