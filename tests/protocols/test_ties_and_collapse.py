@@ -101,6 +101,29 @@ def test_vectors_equal_but_for_rounding_have_collapsed(sysu, metric):
     assert "infrared" in note
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("spread", [1e-7, 1e-5, 2e-4])
+def test_half_precision_rounds_equal_vectors_apart(sysu, metric, spread):
+    rng = np.random.default_rng(4)
+    below = rng.normal(size=256).astype(np.float16)
+    between = below.astype(float) + np.spacing(below).astype(float) / 2  # the worst case
+    near = between * (1 + spread * rng.normal(size=(len(sysu), 256)))
+    half = near.astype(np.float16).astype(np.float32)
+    assert len(np.unique(half, axis=0)) > 1
+    result = evaluate(with_vectors(sysu, half), make_protocol("sysu-mm01"), metric=metric)
+    assert len(told(result, "COLLAPSED")) == 2
+    exact = evaluate(with_vectors(sysu, near.astype(np.float32)), make_protocol("sysu-mm01"), metric=metric)
+    assert len(told(exact, "COLLAPSED")) == (2 if spread == 1e-7 else 0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_half_precision_alone_is_no_collapse(sysu, metric):
+    rng = np.random.default_rng(8)
+    near = (rng.normal(size=256) * (1 + 0.01 * rng.normal(size=(len(sysu), 256)))).astype(np.float16)
+    result = evaluate(with_vectors(sysu, near.astype(np.float32)), make_protocol("sysu-mm01"), metric=metric)
+    assert not told(result, "COLLAPSED")
+
+
 def test_lengths_matter_to_euclid_alone(sysu):
     scaled = np.ones((len(sysu), 6)) * np.arange(1, len(sysu) + 1)[:, None]
     ran = {

@@ -14,6 +14,8 @@ from ivreid.types import FloatArray
 
 _ROUNDING = 1e-6
 """Vectors no farther apart than this share of their length are equal: single precision keeps seven digits."""
+_ROUNDING_OF_HALF = float(np.finfo(np.float16).eps)
+"""The same where each number is one of half precision: two that were nearly equal may be rounded apart."""
 _SAMPLE = 64
 _WORTH_COUNTING = _SAMPLE // 4  # of the sample on one point; where most images are, it is about half
 
@@ -44,14 +46,21 @@ def _on_one_point(vectors: FloatArray, rows: NDArray[np.int64], metric: str) -> 
     if not len(rows):
         return 0
     sample = rows[np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(np.int64)]
+    share = _ROUNDING_OF_HALF if _are_half(vectors[sample]) else _ROUNDING
     points = _points(vectors[sample], metric)
     squares = np.einsum("nd,nd->n", points, points)
-    near = (squared_distances(points, squares, points, squares) <= _ROUNDING**2 * squares).sum(axis=0)
+    near = (squared_distances(points, squares, points, squares) <= share**2 * squares).sum(axis=0)
     best = int(near.argmax())
     if near[best] < min(_WORTH_COUNTING, len(sample) / 2):
         return 0
     gap = np.linalg.norm(_points(vectors[rows], metric) - points[best], axis=1)
-    return int((gap <= _ROUNDING * np.sqrt(squares[best])).sum())
+    return int((gap <= share * np.sqrt(squares[best])).sum())
+
+
+def _are_half(vectors: FloatArray) -> bool:
+    """Whether a file in half precision holds them as they are."""
+    with np.errstate(over="ignore", under="ignore"):
+        return bool((vectors.astype(np.float16) == vectors).all())
 
 
 def _points(vectors: FloatArray, metric: str) -> NDArray[np.float64]:
