@@ -146,3 +146,12 @@ def test_bad_input():
         KReciprocal()(np.empty((0, 3)), np.eye(3))
     with pytest.raises(DataError, match="3 dimensions and the gallery 4"):
         KReciprocal()(np.eye(3), np.eye(4))
+
+
+@pytest.mark.parametrize("count", range(2, 30, 3))
+def test_equal_vectors_are_at_distance_zero_and_never_below(count):
+    ones = np.ones((count, 5))
+    for name in ("k-reciprocal", "query-reciprocal"):
+        distances = get_reranker(name)(ones[:1], ones[1:])
+        assert ((distances >= 0) & (distances <= 1)).all()
+        assert (get_reranker(name)(ones, ones) >= 0).all()

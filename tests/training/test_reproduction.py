@@ -129,6 +129,7 @@ def test_without_a_checkpoint_the_published_recipe_is_trained(
         "changed": TINY,
         "seed": 0,
         "selected_on": "published-test",
+        "selected_as_published": True,
     }
     said = " ".join(written["may_differ"])
     assert "the epoch was chosen on the test identities, as published, and the figures flatter" in said

@@ -93,14 +93,15 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
         below = merged(below, recipe.transformer)
     if name.endswith(PUBLISHED):
         below = merged(merged(below, _published(kind, str(dataset))), recipe.published)
+        below = merged(below, recipe.published_on.get(str(dataset), {}))
     if name.endswith(COMPACT):
         below = {**merged(below, COMPACT_SETTINGS), **COMPACT_SECTIONS}
         below = merged(merged(below, {"method": {"backbone": _compact_backbone(kind)}}), recipe.compact)
     note = None
-    if recipe.datasets and dataset not in recipe.datasets:
+    if recipe.nearest(str(dataset)) not in (dataset, None):
         note = (
             f"recipe {name}: its authors published no settings for {dataset}; those for "
-            f"{next(iter(recipe.datasets))} are taken"
+            f"{recipe.nearest(str(dataset))} are taken"
         )
     return merged(below, tree), note
 
@@ -134,11 +135,20 @@ def _compact_backbone(kind: type[Method]) -> str:
 
 
 def _published(kind: type[Method], dataset: str) -> dict[str, Any]:
-    """What the published program does besides: its quirks, and its choice of weights on the test identities."""
+    """What the published program does besides: its quirks, and its choice of weights on the test identities.
+
+    The weights are chosen on the gallery and the split that the published figures are of.
+    """
     quirks = {"published_quirks": True} if "published_quirks" in kind.Settings.model_fields else {}
     both = dataset in DATASETS and DATASETS[dataset].has_validation  # published runs train on all they may
+    figures = [one for one in kind.publication.figures if one.dataset == dataset] if kind.publication else []
+    draw = next((one.draw for one in figures if one.draw), None)
+    splits = {one.split for one in figures}
     return {
         "method": quirks,
-        "data": {"train_on": "train+val" if both else "train"},
-        "validation": {"select": "published-test"},
+        "data": {
+            "train_on": "train+val" if both else "train",
+            **({"trial": splits.pop()} if len(splits) == 1 else {}),
+        },
+        "validation": {"select": "published-test", **({"setting": {"draw": draw}} if draw else {})},
     }

@@ -208,10 +208,44 @@ class ScheduleSection(Section):
         return self
 
 
+class EvaluationSetting(Section):
+    """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
+
+    mode: str | None = Field(default=None, description="SYSU-MM01: the gallery cameras, all or indoor.")
+    shots: int | None = Field(
+        default=None, description="SYSU-MM01: gallery images per identity and camera, 1 or 10."
+    )
+    draw: str | None = Field(
+        default=None, description="SYSU-MM01: how galleries are drawn, official, agw or iv-reid."
+    )
+    direction: str | None = Field(
+        default=None,
+        description="Other datasets, query first: infrared-to-visible or visible-to-infrared; LLCM also "
+        "visible-to-infrared-swapped.",
+    )
+    rerank: str | None = Field(
+        default=None,
+        description="Re-rank, e.g. aim:k1=4,k2=1; the result is marked and compares with no plain one.",
+    )
+
+    @field_validator("rerank")
+    @classmethod
+    def _a_reranking(cls, words: str | None) -> str | None:
+        if words is not None:
+            try:
+                parse_reranker(words)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return words
+
+
 class ValidationSection(Section):
     """When the model is scored, on whom, and which epoch's weights are kept."""
 
     every: Positive = Field(default=2, description="Epochs between validations.")
+    first: Positive = Field(
+        default=1, description="No validation before the end of this epoch, but the last."
+    )
     select: Literal["validation", "published-test", "last"] = Field(
         default="validation",
         description="validation: score identities that are not trained on; published-test: score the TEST "
@@ -225,6 +259,27 @@ class ValidationSection(Section):
         default=0.1,
         description="Share of training identities held out where the dataset defines no validation split.",
     )
+    setting: EvaluationSetting = Field(
+        default=EvaluationSetting(),
+        description="With published-test, the protocol setting that is scored; null: as the dataset's first programs did.",
+    )
+    trials: Positive | None = Field(
+        default=None,
+        description="With published-test, score only so many of the protocol's trials; null: all.",
+    )
+
+    @field_validator("setting")
+    @classmethod
+    def _one_embedding_an_image(cls, setting: EvaluationSetting) -> EvaluationSetting:
+        if setting.rerank is not None and parse_reranker(setting.rerank).spectra:
+            raise ValueError(
+                f"rerank {setting.rerank} needs several embeddings of each image, a validation has one"
+            )
+        return setting
+
+    def is_due(self, epochs: int) -> bool:
+        """Whether a validation follows after so many epochs; after the last there is one in any case."""
+        return epochs >= self.first and epochs % self.every == 0
 
 
 class CheckpointSection(Section):
@@ -260,37 +315,6 @@ class EmbeddingSection(Section):
         description="The mirror image beside each image: none; average, the mean of both embeddings; unit, the mean of "
         "both at length 1. Results then say so.",
     )
-
-
-class EvaluationSetting(Section):
-    """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
-
-    mode: str | None = Field(default=None, description="SYSU-MM01: the gallery cameras, all or indoor.")
-    shots: int | None = Field(
-        default=None, description="SYSU-MM01: gallery images per identity and camera, 1 or 10."
-    )
-    draw: str | None = Field(
-        default=None, description="SYSU-MM01: how galleries are drawn, official, agw or iv-reid."
-    )
-    direction: str | None = Field(
-        default=None,
-        description="Other datasets, query first: infrared-to-visible or visible-to-infrared; LLCM also "
-        "visible-to-infrared-swapped.",
-    )
-    rerank: str | None = Field(
-        default=None,
-        description="Re-rank, e.g. aim:k1=4,k2=1; the result is marked and compares with no plain one.",
-    )
-
-    @field_validator("rerank")
-    @classmethod
-    def _a_reranking(cls, words: str | None) -> str | None:
-        if words is not None:
-            try:
-                parse_reranker(words)
-            except UsageError as error:
-                raise ValueError(str(error)) from error
-        return words
 
 
 class Config(Section):
@@ -362,11 +386,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _settings_exist(self) -> Self:
         choices = get_protocol(self.data.dataset).choices
-        for number, setting in enumerate(self.evaluation):
+        named = {f"evaluation.{number}": setting for number, setting in enumerate(self.evaluation)}
+        for name, setting in {**named, "validation.setting": self.validation.setting}.items():
             for key, value in setting.model_dump(exclude_none=True).items():
                 if key in choices and value not in choices[key]:
                     raise ValueError(
-                        f"evaluation.{number}.{key}: {value!r} does not fit {self.data.dataset}; it takes "
+                        f"{name}.{key}: {value!r} does not fit {self.data.dataset}; it takes "
                         f"{', '.join(map(str, choices[key]))}"
                     )
         return self

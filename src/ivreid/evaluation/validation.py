@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from ivreid.config.schema import Config
+from ivreid.config.schema import Config, ValidationSection
 from ivreid.data import default_cache_folder
 from ivreid.datasets import Dataset
 from ivreid.distributed.collectives import broadcast
@@ -20,8 +21,10 @@ from ivreid.metrics import figures, rank_queries
 from ivreid.metrics.distances import pairwise
 from ivreid.protocols import Protocol, evaluate, get_protocol, make_protocol
 from ivreid.protocols.notes import why_no_match
+from ivreid.retrieval import parse_reranker
 from ivreid.types import BoolArray, Embeddings, ImageTable, Progress, Sample
 
+ANY_SELECTION = ValidationSection()
 ENOUGH_PEOPLE = 20
 """People on whom a validation begins to say something."""
 
@@ -71,8 +74,9 @@ def validate(
     embeddings = embed_sharded(process, samples, embed)
     if embeddings is None:
         return broadcast(process, {})
-    score = score_published if on_test else score_validation
-    return broadcast(process, score(embeddings, dataset))
+    if on_test:
+        return broadcast(process, score_published(embeddings, dataset, config.validation))
+    return broadcast(process, score_validation(embeddings, dataset))
 
 
 def check_validation(config: Config, dataset: Dataset) -> None:
@@ -85,7 +89,7 @@ def check_validation(config: Config, dataset: Dataset) -> None:
     select = config.validation.select
     protocol = make_protocol(dataset.name, trial=dataset.trial)
     if select == "published-test":
-        selection_protocol(dataset).trials(dataset.table("test"))
+        selection_protocol(dataset, config.validation).trials(dataset.table("test"))
     if select != "validation":
         return
     images = dataset.table("val")
@@ -97,9 +101,9 @@ def check_validation(config: Config, dataset: Dataset) -> None:
 
 
 def validation_notes(config: Config, dataset: Dataset) -> list[str]:
-    """What a reader of the validation's figures should know: that few people say little."""
+    """What a reader of the validation's figures should know: that few people say little, or another draw is scored."""
     if config.validation.select != "validation":
-        return []
+        return selection_notes(config, dataset)
     images = dataset.table("val")
     infrared, visible = (set(images.pids[rows & images.known].tolist()) for rows in _both_sides(images))
     people = len(infrared & visible)
@@ -117,16 +121,40 @@ def validation_samples(config: Config, dataset: Dataset) -> tuple[Sample, ...]:
     return () if select == "last" else dataset.split("val" if select == "validation" else "test")
 
 
-def selection_protocol(dataset: Dataset) -> Protocol:
-    """The dataset's protocol under the options by which published runs choose their weights."""
-    options = get_protocol(dataset.name).selection
+def selection_protocol(dataset: Dataset, validation: ValidationSection) -> Protocol:
+    """The dataset's protocol under the options by which published runs choose their weights.
+
+    Without the authors' permutations their draw cannot be had, and AGW's is taken: `selection_notes` says so.
+    """
+    named = validation.setting.model_dump(exclude_none=True, exclude={"rerank"})
+    options = {**get_protocol(dataset.name).selection, **named}
+    if _lacks_permutations(dataset, validation):
+        options["draw"] = "agw"
     return make_protocol(dataset.name, **options, permutations=dataset.permutations, trial=dataset.trial)
 
 
-def score_published(embeddings: Embeddings, dataset: Dataset) -> dict[str, float]:
-    """The published protocol's mean figures."""
-    protocol = selection_protocol(dataset)
-    mean = evaluate(embeddings, protocol).mean
+def selection_notes(config: Config, dataset: Dataset) -> list[str]:
+    """In what the choice of weights on the test identities is not what the configuration asks for."""
+    if config.validation.select != "published-test" or not _lacks_permutations(dataset, config.validation):
+        return []
+    return [
+        f"the epoch is chosen on galleries drawn as agw: {dataset.root} has no exp/rand_perm_cam.mat, of which the official "
+        "draw is made"
+    ]
+
+
+def _lacks_permutations(dataset: Dataset, validation: ValidationSection) -> bool:
+    return validation.setting.draw == "official" and dataset.permutations is None
+
+
+def score_published(
+    embeddings: Embeddings, dataset: Dataset, validation: ValidationSection = ANY_SELECTION
+) -> dict[str, float]:
+    """The published protocol's mean figures, re-ranked where the published selection was."""
+    words = validation.setting.rerank
+    protocol, distance = selection_protocol(dataset, validation), parse_reranker(words) if words else None
+    found = evaluate(embeddings, protocol, distance=distance)
+    mean = replace(found, trials=found.trials[: validation.trials]).mean
     return {name: mean[name] for name in ("rank1", "mAP", "mINP")}
 
 

@@ -88,8 +88,10 @@ class AGW(Method):
         code="mangye16/Cross-Modal-Re-ID-baseline",
         licence="MIT",
         figures=(
-            PublishedFigures("sysu-mm01", "all-search, single-shot", 47.50, 47.65, 35.30, draw="agw"),
-            PublishedFigures("regdb", "visible-to-infrared", 70.05, 66.37, 50.19),
+            PublishedFigures(
+                "sysu-mm01", "all-search, single-shot", 47.50, 47.65, 35.30, source="code", draw="agw"
+            ),
+            PublishedFigures("regdb", "visible-to-infrared", 70.05, 66.37, 50.19, source="code"),
             PublishedFigures("llcm", "infrared-to-visible", 43.6, 51.8),
             PublishedFigures(
                 "llcm", "infrared-to-visible", 49.1, 55.8, source="rerun by the benchmark's authors"

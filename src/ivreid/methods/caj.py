@@ -70,8 +70,10 @@ class CAJ(AGW):
         code="mangye16/Cross-Modal-Re-ID-baseline",
         licence="MIT",
         figures=(
-            PublishedFigures("sysu-mm01", "all-search, single-shot", 69.88, 66.89, 53.61, draw="agw"),
-            PublishedFigures("regdb", "visible-to-infrared", 85.03, 79.14, 65.33),
+            PublishedFigures(
+                "sysu-mm01", "all-search, single-shot", 69.88, 66.89, 53.61, source="code", draw="agw"
+            ),
+            PublishedFigures("regdb", "visible-to-infrared", 85.03, 79.14, 65.33, source="code"),
             PublishedFigures("llcm", "infrared-to-visible", 48.8, 56.6),
             PublishedFigures(
                 "llcm", "infrared-to-visible", 49.9, 56.4, source="rerun by the benchmark's authors"

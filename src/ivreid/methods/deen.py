@@ -24,7 +24,8 @@ is the mean of six; of the image and of its mirror image, averaged. The stem fol
 Quirk (`published_quirks`, which is `pnl: halves`): the published attention between positions takes its maps for
 ones of twice the channels and half the positions, each holding a place of the upper and one of the lower half. The
 weights' shapes are the same, so imported checkpoints have it in their settings. Not repeated: a rate of 1e-3 that
-no epoch reaches, and a RegDB test that sends images through the other modality's stem.
+no epoch reaches, and a RegDB test that sends images through the other modality's stem; greying infrared images,
+which changes no grey pixel.
 
 Verified here: fusion (both forms), expansion and all four losses against their definitions by loops; embeddings
 of imported checkpoints, of both networks, against a network written from the published names; two processes

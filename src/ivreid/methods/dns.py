@@ -22,8 +22,8 @@ Batch: 6 identities x (4 visible + 4 infrared), identities drawn anew for each. 
 rises for 16 epochs and falls to 0 at the end of 100. Test: z of the image and of its mirror image, each of
 length 1, averaged. The tower follows the image's modality.
 
-Quirks. The published program exchanges channels and erases after normalisation, in fp16; `dns-published` does
-so, and `published_quirks` changes nothing in the network or its losses. Not repeated: each step there takes the
+Quirks. The published program exchanges channels and erases after normalisation, in fp16, and chooses its epoch
+by one drawn gallery of ten; `dns-published` does so, and `published_quirks` changes nothing in the network or its losses. Not repeated: each step there takes the
 rate of the step before; the divergence is infinite where a teacher's probability underflows; cosines of the
 circle loss are products in fp16. The hue jitter of infrared images is left out, for it changes no grey pixel.
 
@@ -173,7 +173,11 @@ class DNS(Method):
             "llcm": {"augment": {"erasing": 0.0, "visible": {"channel_exchange": 2 / 3, "grey": 0.0}}},
         },
         source="Joey623/DNS",
-        published={"augment": {"channel_stage": "normalized"}, "precision": "fp16"},
+        published={
+            "augment": {"channel_stage": "normalized"},
+            "precision": "fp16",
+            "validation": {"every": 1, "trials": 1},
+        },
         compact={"optimizer": {"lr": 0.003 / LAST_RATE}},  # the features' rate, not the heads'
     )
 

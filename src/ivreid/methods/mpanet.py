@@ -133,7 +133,7 @@ class MPANet(Method):
             },
         },
         source="DoubtedSteam/MPANet",
-        published={"precision": "fp16", "validation": {"every": 5}},
+        published={"precision": "fp16", "validation": {"first": 120, "every": 5}},
     )
 
     settings: MPANetSettings

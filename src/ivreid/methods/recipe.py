@@ -17,7 +17,9 @@ class Recipe:
             published settings for it which are those of `values`.
         source: Where the settings were published.
         published: What its twin `NAME-published` does besides, to repeat the published program: what is known
-            to be no improvement, or needs a certain machine.
+            to be no improvement, or needs a certain machine; and how often, from which epoch and by what it chose
+            its weights.
+        published_on: What that twin does besides on one dataset, by its registry name.
         transformer: What differs where the method's backbone is a vision transformer (`vit_*`), whatever the dataset.
         compact: What its twin `NAME-compact` does besides the settings that all of them share, to learn from
             random weights in minutes, see `ivreid.config.recipes`.
@@ -27,12 +29,18 @@ class Recipe:
     datasets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     source: str = ""
     published: Mapping[str, Any] = field(default_factory=dict)
+    published_on: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     transformer: Mapping[str, Any] = field(default_factory=dict)
     compact: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, dataset: str) -> dict[str, Any]:
-        """The settings for a dataset: its own where it has some, over those of every dataset."""
-        return merged(self.values, self.datasets.get(dataset, {}))
+        """The settings for a dataset over those of every dataset: its own, or those of the nearest."""
+        nearest = self.nearest(dataset)
+        return merged(self.values, self.datasets[nearest] if nearest else {})
+
+    def nearest(self, dataset: str) -> str | None:
+        """The dataset whose settings are taken: itself where it has some, else the first that has; None: none has."""
+        return dataset if dataset in self.datasets else next(iter(self.datasets), None)
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

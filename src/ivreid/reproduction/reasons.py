@@ -38,9 +38,9 @@ def why_it_may_differ(
     if report.problems:
         out.append(f"the check of the dataset found {counted(len(report.problems), 'problem')}")
     for row in rows:
-        out += _of_the_row(row, flip_as_published=not _changed(made, "embedding"))
+        out += _of_the_row(row, flip_as_published=not changed(made.get("changed", ()), "embedding"))
     if "recipe" in made:
-        as_published = "" if _changed(made, "validation") else ", as published"
+        as_published = ", as published" if made["selected_as_published"] else ""
         kept = KEPT[made["selected_on"]].format(as_published)
         out.append(f"trained here by {made['recipe']}: {kept}; another machine or seed gives others")
         if made["changed"]:
@@ -55,9 +55,9 @@ def why_it_may_differ(
     return list(dict.fromkeys(out))
 
 
-def _changed(made: Mapping[str, Any], section: str) -> bool:
-    """Whether the training's settings were changed there."""
-    return any(str(word).startswith((f"{section}.", f"{section}=")) for word in made.get("changed", ()))
+def changed(overrides: Sequence[str], section: str) -> bool:
+    """Whether `KEY=VALUE` changes of a training touch a section."""
+    return any(word.startswith((f"{section}.", f"{section}=")) for word in overrides)
 
 
 def _of_the_row(row: Compared, *, flip_as_published: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ivreid.datasets import check_dataset, load_dataset, recognise
 from ivreid.distributed.processes import require_one_process
 from ivreid.errors import CheckpointError, DataError, UsageError
 from ivreid.evaluation import evaluate_run
+from ivreid.evaluation.validation import selection_notes
 from ivreid.inference import weights_file
 from ivreid.io import check_output, file_hash, json_with, write_json
 from ivreid.methods import Method, get_method
@@ -29,7 +30,7 @@ from ivreid.reproduction.published import (
     servable_rows,
     setting_of,
 )
-from ivreid.reproduction.reasons import OTHER_SPLIT, why_it_may_differ
+from ivreid.reproduction.reasons import OTHER_SPLIT, changed, why_it_may_differ
 from ivreid.studies import run_study
 from ivreid.training import train
 from ivreid.training.environment import describe_environment
@@ -100,9 +101,8 @@ def reproduce(
             f"{report.root} cannot be used as {dataset}: {fatal[0].path}: {fatal[0].message} ({len(fatal)} such; "
             f"`ivreid data check {dataset} ROOT` lists them)"
         )
-    published, reservations = servable_rows(
-        published, load_dataset(dataset, data_root, trial=trial), permutations
-    )
+    data = load_dataset(dataset, data_root, trial=trial)
+    published, reservations = servable_rows(published, data, permutations)
     for line in reservations:
         notice(line)
     test = partial(
@@ -125,12 +125,15 @@ def reproduce(
     else:
         words = [*([] if trial is None else [f"data.trial={trial}"]), *overrides]
         config = _recipe(kind, dataset, data_root, folder, device, settings, words, notice)
+        differs = selection_notes(config, data)
         made = {
             "recipe": name + PUBLISHED,
             "changed": list(overrides),
             "seed": config.seed,
             "selected_on": config.validation.select,
+            "selected_as_published": not differs and not changed(overrides, "validation"),
         }
+        reservations += differs
         trials = [] if trial is not None else published_splits(dataset, published)
         if trials:
             results = run_study(config, trials=trials, notice=notice, progress_bars=progress_bars)

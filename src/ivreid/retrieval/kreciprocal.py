@@ -251,5 +251,6 @@ def _jaccard(query: Any, gallery_by_column: Any) -> NDArray[np.float64]:
         )
         least = np.minimum(gallery_by_column.data[where], np.repeat(weights, lengths))
         shared = np.bincount(gallery_by_column.indices[where], weights=least, minlength=out.shape[1])
+        shared = np.minimum(shared, 1, out=shared)  # but for rounding it is
         out[i] = 1 - shared / (2 - shared)  # every row sums to one, so sum of maxima = 2 - sum of minima
     return out

@@ -85,7 +85,8 @@ def estimate_run(config: Config) -> Estimate | None:
     steps = config.steps or config.epochs * -(-batches // config.accumulate)
     if second is None:
         return Estimate(drawing, None, steps)
-    validations = max(1, steps * config.accumulate // max(1, batches * config.validation.every))
+    epochs = steps * config.accumulate // max(1, batches)
+    validations = max(1, sum(map(config.validation.is_due, range(1, epochs + 1))))
     embedded = validations * held * len(pids) * second / (config.batch.size * config.accumulate) * FORWARD
     return Estimate(drawing, steps * second + embedded, steps)
 

@@ -156,7 +156,7 @@ class Run:
         self.flush()
         done, row = epoch + 1, None
         last = done == self.config.epochs if self.config.steps is None else self.out_of_steps
-        due = done % self.config.validation.every == 0 or last
+        due = self.config.validation.is_due(done) or last
         if due and self.config.validation.select != "last":
             row = self.validate(epoch)  # stopped in it, the run stands before it
         self.position = Position(done, 0, self.position.step)

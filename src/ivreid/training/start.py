@@ -125,7 +125,8 @@ def describe_start(
     if step_seconds is not None:
         left = steps - step
         epochs = left * config.accumulate / batches
-        embedded = len(held) * max(1, round(epochs / config.validation.every)) if held else 0
+        validations = sum(map(config.validation.is_due, range(epoch + 1, epoch + round(epochs) + 1)))
+        embedded = len(held) * max(1, validations)
         per_image = step_seconds / (batch * config.accumulate)
         seconds = left * step_seconds + embedded * per_image * FORWARD
     backbone = config.method.get("backbone")
