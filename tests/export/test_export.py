@@ -23,7 +23,7 @@ from ivreid.export.graph import trace
 from ivreid.export.parity import LEAST_SPREAD, check_parity, drawn_pixels, largest_swap, spread
 from ivreid.inference import Embedder, load
 from ivreid.methods import Method, MethodSettings
-from ivreid.models import read_card, read_weights
+from ivreid.models import gem, read_card, read_weights
 from ivreid.models.exported import read_exported
 from method_batches import OWN_PARTS
 
@@ -155,6 +155,8 @@ class Tiny(Method):
             return 1 + 1e-4 * vectors
         if self.how == "blind by night":
             return torch.where(infrared[:, None], 1 + 1e-4 * vectors, vectors)
+        if self.how == "empty":  # a norm makes such a channel as large as any
+            return torch.cat([vectors, 1e4 * gem(0 * images)], 1)
         if self.how == "batch":  # in evaluation mode this is no method's business
             return vectors - vectors.mean(0)
         return vectors
@@ -182,6 +184,12 @@ def tiny(how: str) -> Embedder:
 def test_a_method_that_cannot_be_exported_is_told_why(how: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         trace(tiny(how))
+
+
+def test_the_mean_of_an_empty_channel_is_exported() -> None:
+    embedder = tiny("empty")
+    found = check_parity(embedder, trace(embedder).SerializeToString())
+    assert found.least_cosine > 1 - 1e-6 and found.largest_swap < 1e-6
 
 
 def test_a_graph_that_computes_something_else_is_refused() -> None:

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from ivreid.tensors import without_autocast
 
+EMPTY = 1e-12
+"""What an empty channel's mean power counts as under a generalised mean's root."""
+
 
 def global_average(features: Tensor) -> Tensor:
     """Global average pooling (B, C, h, w) -> (B, C), in at least single precision under any autocast."""
@@ -24,7 +27,7 @@ def gem(features: Tensor, p: float = 3.0, clamp: float | None = None) -> Tensor:
         features: Values of at least 0 where p is no odd whole number. A channel whose mean power is below 0, as
             after a SiLU, counts as empty: it has no root.
         p: 1 is the average; the larger, the nearer to the maximum.
-        clamp: Raise smaller values to this; None adds 1e-12 under the root instead (the published form of
+        clamp: Raise smaller values to this; None adds `EMPTY` under the root instead (the published form of
             the AGW family), so that the gradient of an empty channel is 0 and not NaN.
     """
     if clamp is not None:
@@ -32,4 +35,9 @@ def gem(features: Tensor, p: float = 3.0, clamp: float | None = None) -> Tensor:
     # a product of two is many times faster than a power, on a CPU above all
     powers = features * features * features if p == 3 else features.pow(p)
     mean = powers.mean((2, 3))
-    return (mean if clamp is not None else mean.clamp(min=0) + 1e-12).pow(1 / p)
+    if clamp is not None:
+        return mean.pow(1 / p)
+    mean = mean.clamp(min=0)
+    if torch.compiler.is_exporting():  # the ONNX exporter takes an addition of less than 1e-8 for none
+        return (mean / EMPTY + 1).pow(1 / p) * float(EMPTY ** (1 / p))
+    return (mean + EMPTY).pow(1 / p)
