@@ -261,7 +261,8 @@ class ValidationSection(Section):
     )
     setting: EvaluationSetting = Field(
         default=EvaluationSetting(),
-        description="With published-test, the protocol setting that is scored; null: as the dataset's first programs did.",
+        description="With published-test, what is scored; null: all-search, single-shot, drawn as IV-ReID does, or "
+        "infrared-to-visible.",
     )
     trials: Positive | None = Field(
         default=None,

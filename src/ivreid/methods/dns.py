@@ -23,9 +23,10 @@ rises for 16 epochs and falls to 0 at the end of 100. Test: z of the image and o
 length 1, averaged. The tower follows the image's modality.
 
 Quirks. The published program exchanges channels and erases after normalisation, in fp16, and chooses its epoch
-by one drawn gallery of ten; `dns-published` does so, and `published_quirks` changes nothing in the network or its losses. Not repeated: each step there takes the
-rate of the step before; the divergence is infinite where a teacher's probability underflows; cosines of the
-circle loss are products in fp16. The hue jitter of infrared images is left out, for it changes no grey pixel.
+by one drawn gallery of ten; `dns-published` does so, and `published_quirks` changes nothing in the network or its
+losses. Not repeated: each step there takes the rate of the step before; the divergence is infinite where a
+teacher's probability underflows; cosines of the circle loss are products in fp16. The hue jitter of infrared images
+is left out, for it changes no grey pixel.
 
 Verified here: the gates, the shift and all four losses against their definitions by loops; embeddings of an
 imported checkpoint against a network written from the published names; two processes against one; resuming with

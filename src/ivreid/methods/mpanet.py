@@ -18,9 +18,9 @@ Batch: 16 identities x (4 visible + 4 infrared), in pairs of an epoch's shuffled
 at epochs 80 and 120, 140 epochs. Test: z, L2-normalised. The modality makes no difference.
 
 Quirks. The mutual loss has student and teacher the other way round than mutual learning: its gradient comes
-through p in KL(p || q). `published_quirks` changes nothing; `mpanet-published` trains in fp16. Not repeated:
-distances to centres whose gradient is NaN where a row is its centre, a sampler that stops at identities with
-fewer images than asked for, and RegDB's Euclidean test on z as it is.
+through p in KL(p || q). `published_quirks` changes nothing; `mpanet-published` trains in fp16 and chooses among
+epochs 120, 125 ... 140. Not repeated: distances to centres whose gradient is NaN where a row is its centre, a
+sampler that stops at identities with fewer images than asked for, and RegDB's Euclidean test on z as it is.
 
 Verified here: all five losses against their definitions by loops, at the rates of four epochs; embeddings of an
 imported checkpoint against a network written from the published names; two processes against one; resuming with
