@@ -130,6 +130,7 @@ def test_a_run_says_what_it_is_in_lines_that_break_at_words(monkeypatch, tmp_pat
         people=90,
         images=7_200,
         validation=(30, 2_000),
+        on_test=False,
         batch=64,
         batches=50,
         epochs=24,

@@ -64,7 +64,7 @@ def answer(capsys: pytest.CaptureFixture[str], *words: str) -> dict:
 def test_add_is_idempotent_and_search_is_what_the_model_says(
     here: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for expected in ("6 new crop(s)", "0 new crop(s), 6 there already"):
+    for expected in ("6 new crops", "0 new crops, 6 there already"):
         main_ok("gallery", "add", "G", "day", "--modality", "visible", *PATTERN)
         assert expected in capsys.readouterr().out
     found = answer(
@@ -212,7 +212,7 @@ def test_unreadable_pictures_are_named_and_the_others_added(
     assert "a_broken.png" in failed(capsys, *add)
     main_ok(*add, "--skip-bad")
     said = capsys.readouterr()
-    assert "0 new crop(s), 6 there already, 1 skipped" in said.out and "a_broken.png" in said.err
+    assert "0 new crops, 6 there already, 1 skipped" in said.out and "a_broken.png" in said.err
     with ivreid.Gallery.open("G") as gallery:
         skipped = [row for row in gallery.store.audit() if row.action == "skip"]
     assert len(skipped) == 1 and "a_broken.png" in skipped[0].detail["reason"]
@@ -295,9 +295,9 @@ def test_copy_takes_the_refusals_along_and_export_holds_everything(
     main_ok("gallery", "erase", "G", "--tracklet", "t1", "--json")
     main_ok("gallery", "copy", "G", "H")
     main_ok("gallery", "copy", "G", "H")
-    assert "0 new crop(s) -> H" in capsys.readouterr().out
+    assert "0 new crops -> H" in capsys.readouterr().out
     main_ok("gallery", "add", "H", "day", "--modality", "visible", *PATTERN)
-    assert "0 new crop(s), 3 there already, 3 refused, for they were erased" in capsys.readouterr().out
+    assert "0 new crops, 3 there already, 3 refused, for they were erased" in capsys.readouterr().out
     parquet = pytest.importorskip("pyarrow.parquet")
     main_ok("gallery", "export", "H", "--out", "x.parquet", "--pictures")
     table = parquet.read_table("x.parquet")
@@ -322,7 +322,7 @@ def test_expire_by_age(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main_ok("gallery", "expire", "G", "--older-than", "30d", "--json")
     assert json.loads(capsys.readouterr().out)["crops"] == 6
     main_ok("gallery", "verify", "G")
-    assert "1 crop(s), 0 problem(s)" in capsys.readouterr().out
+    assert "1 crop, 0 problems" in capsys.readouterr().out
     assert "is no time" in failed(capsys, "gallery", "expire", "G", "--older-than", "soon")
 
 

@@ -31,13 +31,17 @@ Make = Callable[..., Config]
             r"identities = 1: iv-reid compares people and needs 2 or more",
         ),
         ({"identities": 1, "instances": 1}, 1, r"set batch\.identities=2 or more"),
-        ({"identities": 2, "instances": 1}, 2, r"make 1 image\(s\) of each modality in each of 2 processes"),
-        ({"identities": 4, "instances": 1}, 4, r"too few for iv-reid; .*or start fewer processes"),
-        ({"identities": 2, "instances": 1, "sampler": "uniform"}, 2, r"make 1 image\(s\) of each modality"),
+        ({"identities": 2, "instances": 1}, 2, r"make 1 image of each modality in each of 2 processes"),
+        (
+            {"identities": 4, "instances": 1},
+            4,
+            r"too few for iv-reid, which needs 2; .*or start fewer processes",
+        ),
+        ({"identities": 2, "instances": 1, "sampler": "uniform"}, 2, r"make 1 image of each modality"),
         (
             {"identities": 2, "images": 1, "sampler": "identity"},
             1,
-            r"identities = 2 and batch\.images = 1 make 1 image\(s\) of each modality",
+            r"identities = 2 and batch\.images = 1 make 1 image of each modality",
         ),
     ],
 )
@@ -79,7 +83,7 @@ def test_a_method_says_itself_what_it_needs(tiny_config: Make, monkeypatch: pyte
     monkeypatch.setattr(IVReID, "means_by_modality", False)
     check_batch(config, SINGLE_PROCESS)
     monkeypatch.setattr(IVReID, "min_rows", 3)
-    with pytest.raises(ConfigError, match="too few for iv-reid"):
+    with pytest.raises(ConfigError, match="too few for iv-reid, which needs"):
         check_batch(config, SINGLE_PROCESS)
 
 
@@ -146,7 +150,9 @@ def test_candidates_are_counted_over_all_processes(
         {"sampler": "balanced", "identities": 3, "instances": 1},
         {"sampler": "identity", "identities": 2, "images": 3},
     ):
-        with pytest.raises(ConfigError, match=r"make 3 image\(s\) of each modality, too few for mcja; raise"):
+        with pytest.raises(
+            ConfigError, match=r"make 3 images of each modality, too few for mcja, which needs 4; raise"
+        ):
             train(tiny_config(method=mcja, batch=batch))
     fits = tiny_config(method=mcja, batch={"sampler": "identity", "identities": 4, "images": 2})
     for process in (SINGLE_PROCESS, ProcessRank(1, 2), ProcessRank(3, 4)):

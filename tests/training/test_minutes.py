@@ -65,7 +65,10 @@ def test_steps_end_a_run_in_the_middle_of_an_epoch_with_the_whole_schedule(
         expected.append(1e-3 * (rise if at < 1 else 0.5 * (1 + math.cos(math.pi * (at - 1) / 2))))
     assert rates == pytest.approx(expected)
     assert state(tmp_path / "run")[0] == {"epoch": 2, "batch": 0, "step": 6}
-    assert train(by_steps(tiny_config, tmp_path / "run", 6), resume=True).steps == 6  # nothing is left to do
+    said: list[str] = []
+    again = train(by_steps(tiny_config, tmp_path / "run", 6), resume=True, notice=said.append)
+    assert again.steps == 6 and "nothing is left to train: all 6 steps are done" in said
+    assert any("after step 6 (epoch 2)" in line for line in said)  # in which it ended
 
 
 def test_measuring_moves_nothing_and_the_number_is_written_before_the_first_step(
@@ -121,7 +124,11 @@ def test_a_run_by_the_clock_goes_on_with_the_number_it_began_with(
     monkeypatch.setattr(training_run, "measure_step", lambda *_: pytest.fail("measured again"))
     with pytest.raises(CheckpointError, match="steps was 7, now None"):
         train(config, resume=True)
-    assert train(config, minutes=1, resume=True).steps == 7
+    said: list[str] = []
+    assert train(config, minutes=1, resume=True, notice=said.append).steps == 7
+    fixed = "config.yaml fixes this run's length at 7 steps"
+    assert any(line.startswith("--minutes 1 changes nothing: ") and fixed in line for line in said)
+    assert any("after step 5 (epoch 2)" in line for line in said)
     assert same(tmp_path / "straight", tmp_path / "run")
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert written["steps"] == 7
@@ -143,6 +150,11 @@ def test_a_search_compares_epochs_and_refuses_steps(tiny_config: Make) -> None:
 
     with pytest.raises(ConfigError, match="steps = 3: a search compares trials epoch by epoch"):
         check_honest(tiny_config(steps=3))
+
+
+def test_the_epoch_of_a_position_is_that_of_its_last_step() -> None:
+    numbers = [Position(*at).epoch_number for at in ((0, 0, 0), (0, 3, 3), (1, 0, 4), (1, 1, 5))]
+    assert numbers == [1, 1, 1, 2]
 
 
 def test_where_a_run_ends(tiny_config: Make) -> None:

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from ivreid.cli.terminal import Terminal
+from ivreid.cli.training_summary import show_summary
 from ivreid.config import Config
+from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import folder_bytes
 from ivreid.training import run as run_module
 from ivreid.training import train
 from ivreid.training.budget import QUICK_STEPS, quick_seconds
-from ivreid.training.start import FORWARD, StartSummary, in_words
+from ivreid.training.saving import Position
+from ivreid.training.setup import build_run_parts
+from ivreid.training.start import FORWARD, StartSummary, describe_start, in_words
 
 Make = Callable[..., Config]
 
@@ -37,6 +42,48 @@ def test_it_is_told_before_the_first_step_and_is_true(tiny_config: Make, tmp_pat
     assert f"{start.people} people, {start.images} images; validation on" in words["data"]
     assert "cpu" in words["machine"] and "fp32" in words["machine"] and " thread" in words["machine"]
     assert "s a step here" in words["time"] and str(summary.folder) in words["folder"]
+
+
+def test_a_run_that_selects_on_the_test_people_says_so(
+    tiny_config: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny_config(epochs=1, validation={"select": "published-test", "setting": {"draw": "agw"}})
+    told: list[StartSummary] = []
+    summary = train(config, on_start=told.append)
+    data = dict(told[0].lines())["data"]
+    assert (
+        f"; selects on the TEST identities (published-test), 24 people, {told[0].validation[1]} images"
+        in data
+    )
+    assert "validation" not in data
+    show_summary(summary, Terminal(), "")
+    assert "%, chosen on the TEST identities)" in capsys.readouterr().out
+    honest = tiny_config(epochs=1, out=str(config.out) + "-honest")
+    show_summary(train(honest), Terminal(), "")
+    assert "TEST" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "steps", "epochs"), [(1, 3, 1), (1, 4, 1), (1, 5, 2), (3, 3, 2), (3, 4, 2)]
+)
+def test_with_steps_the_epochs_are_those_that_they_reach(
+    tiny_config: Make, accumulate: int, steps: int, epochs: int
+) -> None:
+    """Four batches an epoch; the last group of an epoch may be short."""
+    config = tiny_config(steps=steps, accumulate=accumulate, epochs=7, checkpoint={"every_steps": 1})
+    told: list[StartSummary] = []
+    train(config, on_start=told.append)
+    assert told[0].batches == 4 and told[0].epochs == epochs
+    word = "1 epoch" if epochs == 1 else "2 epochs"
+    assert dict(told[0].lines())["steps"] == f"{steps} in {word}"
+
+
+def test_a_resumed_run_reaches_as_many_epochs(tiny_config: Make) -> None:
+    config = tiny_config(steps=6)
+    parts, folder = build_run_parts(config), RunFolder(Path(str(config.out)))
+    folder.path.mkdir()
+    for position in (Position(0, 0, 0), Position(0, 3, 3), Position(1, 0, 4), Position(1, 1, 5)):
+        assert describe_start(config, parts, folder, (position.step, 6), position, None).epochs == 2
 
 
 def test_measuring_moves_no_bit_of_the_run(tiny_config: Make, tmp_path: Path) -> None:

@@ -208,6 +208,29 @@ def test_a_validation_on_few_people_says_so(tiny_config: Callable[..., Config], 
     assert validation_notes(last, prepare_dataset(last)) == []
 
 
+def test_a_selection_on_few_test_people_says_so(tiny_config: Callable[..., Config], tmp_path: Path) -> None:
+    published = {"select": "published-test", "setting": {"draw": "agw"}}
+    enough = tiny_config(validation=published)
+    assert validation_notes(enough, prepare_dataset(enough)) == []  # 24 of them
+    few = write_dataset(tmp_path / "few", {"train": range(1, 9), "val": range(9, 29), "test": range(29, 32)})
+    config = tiny_config(validation=published, data={"root": str(few)})
+    (line,) = validation_notes(config, prepare_dataset(config))
+    assert line.startswith("selection on the TEST identities, 3 people, says little: ")
+    assert "validation.fraction" not in line  # which changes nothing here
+
+
+def test_one_person_alone_is_always_found_and_a_run_says_so(
+    tiny_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    alone = write_dataset(tmp_path / "alone", {"train": range(1, 9), "val": [9], "test": range(10, 35)})
+    config = tiny_config(epochs=1, data={"root": str(alone)})
+    (line,) = validation_notes(config, prepare_dataset(config))
+    assert line.startswith("validation on 1 person says nothing: every figure is 100% by construction")
+    said: list[str] = []
+    assert train(config, notice=said.append).best["mAP"] == 1.0  # as was said; the run goes on
+    assert line in said
+
+
 def test_a_threshold_is_not_fitted_on_test_images_unasked(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ def copy(
     """Copy crops with vectors, pictures and what is refused into another store; may be repeated or resumed."""
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
+    from ivreid.errors import counted
     from ivreid.gallery.move import copy as move
     from ivreid.gallery.opening import open_store
 
@@ -32,4 +33,4 @@ def copy(
     with closing(open_store(gallery)) as store, progress_bar("Copying") as tick:
         added, erased = move(store, target, where, progress=tick)
     refused = f", {erased:,} refused, for they were erased there" if erased else ""
-    Terminal().print(f"{added:,} new crop(s){refused} -> {shown_address(target)}")
+    Terminal().print(f"{counted(added, 'new crop')}{refused} -> {shown_address(target)}")

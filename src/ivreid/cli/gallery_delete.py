@@ -32,7 +32,7 @@ def delete(
 ) -> None:
     """Take crops out of every answer; they may be added again. `erase` also removes their bytes."""
     from ivreid.cli.terminal import Terminal
-    from ivreid.errors import UsageError
+    from ivreid.errors import UsageError, counted
     from ivreid.gallery import EVERYTHING
     from ivreid.gallery.opening import open_store
 
@@ -50,4 +50,4 @@ def delete(
         raise UsageError("say what to delete: --id, --camera, --from, --to, --tracklet, --pid or --modality")
     with closing(open_store(gallery)) as store:
         count = store.delete(where)
-    Terminal().print(f"{count:,} crop(s) deleted from {shown_address(gallery)}: {where}")
+    Terminal().print(f"{counted(count, 'crop')} deleted from {shown_address(gallery)}: {where}")

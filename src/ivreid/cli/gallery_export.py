@@ -24,10 +24,11 @@ def export(
     """Write crops with their vectors as a Parquet file; needs pyarrow (pip install 'ivreid[parquet]')."""
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
+    from ivreid.errors import counted
     from ivreid.gallery.move import export as write
     from ivreid.gallery.opening import open_store
 
     where = the_filter(cameras=camera, modality=modality, start=start, stop=stop, zone=zone)
     with closing(open_store(gallery)) as store, progress_bar("Exporting") as tick:
         count = write(store, out, where, pictures=pictures, progress=tick)
-    Terminal().print(f"{count:,} crop(s) -> {out}")
+    Terminal().print(f"{counted(count, 'crop')} -> {out}")

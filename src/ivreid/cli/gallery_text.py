@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ivreid.errors import counted
 from ivreid.gallery import Binding, Crop, Receipt, Summary, Taken
 
 
 def taken_sentence(taken: Taken) -> str:
     """What became of pictures that were given; what did not happen is left out."""
-    parts = [f"{len(taken.added):,} new crop(s)"]
+    parts = [counted(len(taken.added), "new crop")]
     parts += [f"{taken.known:,} there already"] if taken.known else []
     parts += [f"{taken.erased:,} refused, for they were erased"] if taken.erased else []
     parts += [f"{len(taken.bad):,} skipped"] if taken.bad else []
@@ -18,7 +19,8 @@ def taken_sentence(taken: Taken) -> str:
 
 def summary_lines(summary: Summary, bound: Binding) -> Iterator[str]:
     """What a gallery holds, and for which model."""
-    yield f"{summary.crops:,} crop(s), {summary.tracklets:,} tracklet(s), {summary.bytes / 1e6:,.1f} MB"
+    crops, tracklets = counted(summary.crops, "crop"), counted(summary.tracklets, "tracklet")
+    yield f"{crops}, {tracklets}, {summary.bytes / 1e6:,.1f} MB"
     if summary.first is not None and summary.last is not None:
         yield f"from {summary.first.isoformat()} to {summary.last.isoformat()}"
         yield ", ".join(f"{n:,} {name}" for name, n in summary.modalities.items())

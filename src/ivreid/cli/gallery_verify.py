@@ -18,6 +18,7 @@ def verify(gallery: Address, json: Json = False) -> None:
     """
     from ivreid.cli.progress import progress_bar
     from ivreid.cli.terminal import Terminal
+    from ivreid.errors import counted
     from ivreid.gallery.opening import open_store
 
     with closing(open_store(gallery)) as store, progress_bar("Verifying") as tick:
@@ -29,7 +30,7 @@ def verify(gallery: Address, json: Json = False) -> None:
         for line in (*report.problems, *report.notes):
             console.print(line)
         console.print(
-            f"{report.crops:,} crop(s), {len(report.problems):,} problem(s) in {shown_address(gallery)}"
+            f"{counted(report.crops, 'crop')}, {counted(len(report.problems), 'problem')} in {shown_address(gallery)}"
         )
     if report.problems:
         raise typer.Exit(1)

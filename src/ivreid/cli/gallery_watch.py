@@ -7,6 +7,7 @@ from threading import Event
 
 from ivreid.cli.signals import ended_by_signals
 from ivreid.cli.terminal import Terminal
+from ivreid.errors import counted
 from ivreid.gallery import Gallery
 from ivreid.gallery.intake import Told
 from ivreid.gallery.watch import watch
@@ -27,4 +28,4 @@ def watch_folder(gallery: Gallery, folder: Path, told: Told, *, every: float, pi
             stop=ended.is_set,
             pause=ended.wait,
         )
-    console.print(f"{len(taken.added):,} new crop(s) while watching, {len(taken.bad):,} skipped")
+    console.print(f"{counted(len(taken.added), 'new crop')} while watching, {len(taken.bad):,} skipped")

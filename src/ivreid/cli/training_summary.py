@@ -29,12 +29,15 @@ def show_start(start: StartSummary) -> None:
 
 def show_summary(summary: Summary, console: Terminal, more: str) -> None:
     """Steps, time, the kept epoch, the weights, and the next command with `more` at its end."""
+    from ivreid.errors import counted
+
     best = summary.best
+    where = ", chosen on the TEST identities" if summary.on_test else ""
     kept = (
-        f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%)"
+        f"; kept epoch {best['epoch'] + 1} (Rank-1 {100 * best['rank1']:.1f}%, mAP {100 * best['mAP']:.1f}%{where})"
         if best
         else ""
     )
-    console.print(f"{summary.steps:,} steps in {summary.seconds / 60:.1f} min{kept}")
+    console.print(f"{counted(summary.steps, 'step')} in {summary.seconds / 60:.1f} min{kept}")
     console.print(f"{summary.folder / 'weights.safetensors'}")
     console.print(f"next: {command()} evaluate {shlex.quote(str(summary.folder))}{more}")

@@ -13,7 +13,7 @@ from ivreid.data import default_cache_folder
 from ivreid.datasets import Dataset
 from ivreid.distributed.collectives import broadcast
 from ivreid.distributed.processes import SINGLE_PROCESS, ProcessRank
-from ivreid.errors import ProtocolError
+from ivreid.errors import ProtocolError, counted
 from ivreid.evaluation.sharded import embed_sharded
 from ivreid.inference import Embedder, embed_samples
 from ivreid.methods import Method
@@ -102,16 +102,28 @@ def check_validation(config: Config, dataset: Dataset) -> None:
 
 def validation_notes(config: Config, dataset: Dataset) -> list[str]:
     """What a reader of the validation's figures should know: that few people say little, or another draw is scored."""
-    if config.validation.select != "validation":
-        return selection_notes(config, dataset)
-    images = dataset.table("val")
+    select = config.validation.select
+    if select == "last":
+        return []
+    images, notes = (
+        dataset.table("val" if select == "validation" else "test"),
+        selection_notes(config, dataset),
+    )
     infrared, visible = (set(images.pids[rows & images.known].tolist()) for rows in _both_sides(images))
     people = len(infrared & visible)
     if people >= ENOUGH_PEOPLE:
-        return []
+        return notes
+    on, wider = f"validation on {counted(people, 'person', 'people')}", " (validation.fraction)"
+    if select == "published-test":
+        on, wider = f"selection on the TEST identities, {counted(people, 'person', 'people')},", ""
+    little = "says little: its figures move a lot by chance, and so does the choice of the epoch"
+    if len(set(images.pids.tolist())) == 1:
+        little = (
+            "says nothing: every figure is 100% by construction, and the first epoch that is scored is kept"
+        )
     return [
-        f"validation on {people} people says little: its figures move a lot by chance, and so does the choice of the "
-        f"epoch; {ENOUGH_PEOPLE} or more are better (validation.fraction), or keep the last epoch (validation.select=last)"
+        f"{on} {little}; {ENOUGH_PEOPLE} or more are better{wider}, or keep the last epoch (validation.select=last)",
+        *notes,
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ivreid.datasets.found_pictures import find_pictures
-from ivreid.errors import DataError
+from ivreid.errors import DataError, counted
 from ivreid.gallery.gallery import Gallery
 from ivreid.gallery.intake import Told, crops_of
 from ivreid.gallery.taken import Taken
@@ -57,7 +57,7 @@ def watch(
             for line in (*bad, *taken.bad):
                 notice(line)
             if taken.added:
-                notice(f"{len(taken.added):,} new crop(s)")
+                notice(f"{counted(len(taken.added), 'new crop')}")
             total = total + taken + Taken(bad=tuple(bad))
         before = now
         if stop():

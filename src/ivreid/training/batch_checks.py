@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from ivreid.config.schema import Config
 from ivreid.data import BatchSettings, TrainLoader
 from ivreid.data.planning import check_world_size
 from ivreid.distributed.processes import ProcessRank
-from ivreid.errors import ConfigError
+from ivreid.errors import ConfigError, counted
 from ivreid.methods import Method
 
 _ANY_MODALITY = ("identity", "random")
@@ -67,8 +68,9 @@ def check_batch(config: Config, process: ProcessRank) -> None:
         of_each = _images_of_each_modality(batch, people)
         if of_each < needed:
             raise ConfigError(
-                f"batch.identities = {batch.identities} and {key} = {batch.images or batch.instances} make {of_each} "
-                f"image(s) of each modality{where}, too few for {method.name}; raise one of them{way_out}"
+                f"batch.identities = {batch.identities} and {key} = {batch.images or batch.instances} make "
+                f"{counted(of_each, 'image')} of each modality{where}, too few for {method.name}, which needs "
+                f"{ceil(needed)}; raise one of them{way_out}"
             )
 
 
@@ -149,7 +151,7 @@ def check_every_batch(config: Config, loader: TrainLoader) -> None:
             found = int(infrared[number])
             raise ConfigError(
                 f"batch.sampler = {config.batch.sampler}: batch {number + 1} of epoch {epoch + 1} would hold "
-                f"{found} infrared and {rows - found} visible image(s), and {method.name} needs "
+                f"{found} infrared and {counted(rows - found, 'visible image')}, and {method.name} needs "
                 f"{needed} or more of each; set batch.sampler=balanced, or make batches larger "
                 f"(batch.identities, {config.batch.per_identity_key})"
             )

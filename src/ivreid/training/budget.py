@@ -11,7 +11,7 @@ from ivreid.config.parse import load_config
 from ivreid.config.schema import Config
 from ivreid.distributed.collectives import broadcast
 from ivreid.distributed.processes import ProcessRank
-from ivreid.errors import UsageError
+from ivreid.errors import UsageError, counted
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.types import Notice
 
@@ -60,10 +60,15 @@ def settle_steps(
         raise UsageError(
             f"--minutes {minutes:g} and steps = {config.steps} both say how long the run is; leave one out"
         )
-    if steps is None:
+    if steps is not None:
+        notice(
+            f"--minutes {minutes:g} changes nothing: {folder.config} fixes this run's length at {counted(steps, 'step')}; "
+            "another length is another run, with another --out"
+        )
+    else:
         seconds = broadcast(process, measure())
         steps = max(1, int(60 * minutes / seconds))
-        notice(f"a step takes {seconds:.3g} s here: {steps:,} steps in {minutes:g} minutes")
+        notice(f"a step takes {seconds:.3g} s here: {counted(steps, 'step')} in {minutes:g} minutes")
     return config.model_copy(update={"steps": steps})
 
 

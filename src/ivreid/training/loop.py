@@ -223,7 +223,7 @@ class Run:
         self.save(self.folder.last)
         barrier(self.process)  # saved before the first of them leaves
         raise TrainingStopped(
-            f"stopped by {signal.Signals(signum).name} after step {self.position.step} (epoch {self.position.epoch + 1});"
+            f"stopped by {signal.Signals(signum).name} after step {self.position.step} (epoch {self.position.epoch_number});"
             f" everything is saved in {self.folder.last}: the same command with --resume goes on from there",
             signum,
         )

@@ -17,7 +17,7 @@ from ivreid.distributed.collectives import broadcast
 from ivreid.distributed.failure import restarted
 from ivreid.distributed.group import process_group
 from ivreid.distributed.processes import local_device, process_from_environment
-from ivreid.errors import ConfigError
+from ivreid.errors import ConfigError, counted
 from ivreid.evaluation.settings import tell_unserved
 from ivreid.evaluation.validation import validation_notes
 from ivreid.machine import naming_memory
@@ -48,12 +48,14 @@ class Summary:
         steps: Optimiser steps in all.
         best: Epoch and figures of the weights kept; None for a run without validation.
         seconds: Time this call took.
+        on_test: Whether they were selected on the TEST identities, so that their figures are no fair test.
     """
 
     folder: Path
     steps: int
     best: dict[str, Any] | None
     seconds: float
+    on_test: bool = False
 
 
 def train(
@@ -132,10 +134,13 @@ def train(
         with closing(open_log(saver, state, notice, loggers)) as log, StopSignal(process) as stop:
             progress = progress if process.is_main else None
             run = Run(saver, state, log, stop, notice, progress, on_validation)
+            if run.position.is_end(config):
+                notice(f"nothing is left to train: all {counted(run.position.step, 'step')} are done")
             with naming_memory(saver.what_to_lower):
                 if on_start is not None and process.is_main and not run.position.is_end(config):
                     epoch, seconds = run.position.epoch, quick_measure(config, parts, folder)
                     done = run.done_of(epoch, parts.loader.batches_in(epoch))
-                    on_start(describe_start(config, parts, folder, done, epoch, seconds))
+                    on_start(describe_start(config, parts, folder, done, run.position, seconds))
                 run.fit()
-        return Summary(folder.path, run.position.step, run.best, time.monotonic() - started)
+        seconds, on_test = time.monotonic() - started, config.validation.select == "published-test"
+        return Summary(folder.path, run.position.step, run.best, seconds, on_test)

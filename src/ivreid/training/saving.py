@@ -45,6 +45,11 @@ class Position:
     batch: int = 0
     step: int = 0
 
+    @property
+    def epoch_number(self) -> int:
+        """Counted from 1, the epoch of the last step taken; 1 before the first."""
+        return max(1, self.epoch + (self.batch > 0))
+
     def is_end(self, config: Config) -> bool:
         """Whether a run that stands here is over: its last epoch, whole or cut short by `steps`, is ended too."""
         if config.steps is None:
@@ -195,7 +200,9 @@ class Saver:
         source = (
             "" if state.path == self.folder.last else f" from {state.path.name}, for there is no last state"
         )
-        notice(f"resuming {self.folder.path} after step {position.step} (epoch {position.epoch + 1}){source}")
+        notice(
+            f"resuming {self.folder.path} after step {position.step} (epoch {position.epoch_number}){source}"
+        )
         for line in changes(info.get("plugins")):
             notice(f"warning: {line}")
         health = Health.from_json(self.config.health.diverged, info["health"])

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import chain
+from math import ceil
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from ivreid.errors import counted
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.evaluation.validation import validation_samples
 from ivreid.io import free_bytes, size_in_words
+from ivreid.training.saving import Position
 from ivreid.training.setup import RunParts
 
 FORWARD = 1 / 3
@@ -33,9 +35,10 @@ class StartSummary:
         people: Identities trained on.
         images: Images trained on, the unreadable ones left out.
         validation: People and images that the weights are selected on; (0, 0) without.
+        on_test: Whether these are the TEST identities.
         batch: Images in a batch, over all processes.
         batches: Batches in the next epoch.
-        epochs: Epochs in all.
+        epochs: Epochs in all, the last one cut short where `steps` ends in it.
         step: Steps done before.
         steps: Steps in all, within a few.
         method: The method, and its backbone where it names one.
@@ -54,6 +57,7 @@ class StartSummary:
     people: int
     images: int
     validation: tuple[int, int]
+    on_test: bool
     batch: int
     batches: int
     epochs: int
@@ -73,17 +77,19 @@ class StartSummary:
     def lines(self) -> tuple[tuple[str, str], ...]:
         """What it says, as (word, sentence)."""
         people, images = self.validation
-        held = (
-            f"; validation on {counted(people, 'person', 'people')}, {counted(images, 'image')}"
-            if people
-            else "; no validation"
+        held = f"{counted(people, 'person', 'people')}, {counted(images, 'image')}"
+        chosen = (
+            f"; selects on the TEST identities (published-test), {held}"
+            if self.on_test
+            else f"; validation on {held}"
         )
+        trained = f"{counted(self.people, 'person', 'people')}, {counted(self.images, 'image')}"
         begun = f", {self.step:,} of them done" if self.step else ""
         room = "" if self.folder_bytes < self.folder_free else ": THIS WILL NOT FIT"
         found = [
-            ("data", f"{self.dataset}: {self.people:,} people, {self.images:,} images{held}"),
-            ("batches", f"{self.batches:,} of {self.batch:,} images an epoch"),
-            ("steps", f"{self.steps:,} in {self.epochs:,} epochs{begun}"),
+            ("data", f"{self.dataset}: {trained}{chosen if people else '; no validation'}"),
+            ("batches", f"{self.batches:,} of {counted(self.batch, 'image')} an epoch"),
+            ("steps", f"{self.steps:,} in {counted(self.epochs, 'epoch')}{begun}"),
             ("method", f"{self.method}, {self.parameters / 1e6:.1f} million parameters"),
             ("machine", self.machine),
         ]
@@ -104,7 +110,7 @@ def describe_start(
     parts: RunParts,
     folder: RunFolder,
     done: tuple[int, int],
-    epoch: int,
+    position: Position,
     step_seconds: float | None,
 ) -> StartSummary:
     """What a run is about to be.
@@ -114,18 +120,21 @@ def describe_start(
         parts: What it is made of.
         folder: Where it lies.
         done: Steps done, and steps in all.
-        epoch: The epoch that comes next.
+        position: Where it stands.
         step_seconds: How long a step takes here, where that was measured.
     """
     step, steps = done
     held = validation_samples(config, parts.dataset)
-    batches = parts.loader.batches_in(epoch)
+    epoch, batches = position.epoch, parts.loader.batches_in(position.epoch)
     batch = config.batch.size
+    epochs = config.epochs
+    if config.steps is not None:
+        here = ceil(position.batch / config.accumulate)
+        epochs = epoch + ceil((steps - step + here) / ceil(batches / config.accumulate))
     seconds = None
     if step_seconds is not None:
         left = steps - step
-        epochs = left * config.accumulate / batches
-        validations = sum(map(config.validation.is_due, range(epoch + 1, epoch + round(epochs) + 1)))
+        validations = sum(map(config.validation.is_due, range(epoch + 1, epochs + 1)))
         embedded = len(held) * max(1, validations)
         per_image = step_seconds / (batch * config.accumulate)
         seconds = left * step_seconds + embedded * per_image * FORWARD
@@ -139,9 +148,10 @@ def describe_start(
         people=parts.data.num_classes,
         images=len(parts.data.samples),
         validation=(len({sample.pid for sample in held}), len(held)),
+        on_test=config.validation.select == "published-test",
         batch=batch,
         batches=batches,
-        epochs=config.epochs,
+        epochs=epochs,
         step=step,
         steps=steps,
         method=config.method["name"] + (f" with {backbone}" if backbone else ""),
@@ -150,20 +160,20 @@ def describe_start(
         step_seconds=step_seconds,
         seconds=seconds,
         folder=folder.path,
-        folder_bytes=expected_bytes(config, parts),
+        folder_bytes=expected_bytes(config, parts, epochs),
         folder_free=free_bytes(folder.path),
         cache=default_cache_folder() if config.data.cache else None,
         cache_bytes=cached * height * width * 3,
     )
 
 
-def expected_bytes(config: Config, parts: RunParts) -> int:
+def expected_bytes(config: Config, parts: RunParts, epochs: int) -> int:
     """What a run's checkpoints and weights will take at the end: last, best, those kept for good, and the weights."""
     network = _bytes(parts.network)
     trained = _sum(one for one in parts.network.parameters() if one.requires_grad)
     slots = int(config.optimizer.momentum > 0) if isinstance(parts.optimizer, SGD) else 2
     state = network * (2 if parts.average is not None else 1) + slots * trained
-    kept = config.epochs // config.checkpoint.keep_every if config.checkpoint.keep_every else 0
+    kept = epochs // config.checkpoint.keep_every if config.checkpoint.keep_every else 0
     return state * (1 + (config.validation.select != "last") + kept) + network
 
 
