@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from ivreid.catalogue import asked_for
 from ivreid.config.ini import read_ini
+from ivreid.config.problems import explain
 from ivreid.config.recipes import apply_recipe, with_command_line_recipe
 from ivreid.config.schema import DEFAULT_METHOD, Config
+from ivreid.config.sources import OPTIONS, Sources
 from ivreid.errors import ConfigError, DataError, IvreidError, did_you_mean
 from ivreid.methods import get_method
 from ivreid.packaged import packaged_names, packaged_text
@@ -57,58 +59,64 @@ def load_config(
             notice(note)
     else:
         tree = _read_yaml(Path(path))
-    source = "configuration" if path is None else str(path)
-    words = list(overrides)
-    tree = copy.deepcopy(tree)
+    tree, said = copy.deepcopy(tree), []
     if recipe is not None:
-        tree, source = with_command_line_recipe(tree, recipe), f"{source} with --recipe {recipe}"
-    for word in words:
-        _override(tree, *(_split(word) if isinstance(word, str) else word))
-    shown = [word if isinstance(word, str) else f"{word[0]}={word[1]}" for word in words]
-    full_source = f"{source} with --set {' '.join(shown)}" if words else source
+        tree = with_command_line_recipe(tree, recipe)
+        said.append(("recipe", f"--recipe {recipe}"))
+    for word in overrides:
+        key, value = _split(word) if isinstance(word, str) else word
+        _override(tree, key, value)
+        said.append((key, f"--set {word}" if isinstance(word, str) else _option(key, value)))
+    sources = Sources(None if path is None else str(path), said)
     try:
-        return make_config(tree, full_source, notice=notice)
+        return make_config(tree, sources, notice=notice)
     except IvreidError as error:
         missing = _plugins_asked_for(Path(path).parent if path else None, tree.get("out"))
         if missing:
-            raise ConfigError(f"{full_source}: {missing}") from error
+            raise ConfigError(f"{sources.at('')}: {missing}") from error
         raise
 
 
 def make_config(
-    tree: Mapping[str, Any], source: str = "configuration", *, notice: Notice | None = None
+    tree: Mapping[str, Any], source: str | Sources = "configuration", *, notice: Notice | None = None
 ) -> Config:
     """Check a nested mapping and fill in what its recipe says, then every default, the method's included.
+
+    Args:
+        tree: What a file would hold.
+        source: Where it comes from, for messages.
+        notice: Called with what its reader should know, once it is found to be right.
 
     Raises:
         ConfigError: Every problem of the mapping, one a line.
     """
+    source = Sources(source) if isinstance(source, str) else source
     tree, note = apply_recipe(tree, source)
-    if note and notice:
-        notice(note)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_explain(source, Config, error)) from error
+        raise ConfigError(explain(source, Config, error)) from error
     settings = dict(config.method)
     method_name = settings.pop("name", DEFAULT_METHOD)
     if not isinstance(method_name, str):
         raise ConfigError(
-            f"{source}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}"
+            f"{source.at('method.name')}: method.name = {method_name!r} must be a method's name, e.g. {DEFAULT_METHOD}"
         )
     method = get_method(method_name)
     try:
         checked = method.Settings.model_validate(settings)
     except ValidationError as error:
-        raise ConfigError(_explain(source, method.Settings, error, prefix=("method",))) from error
+        raise ConfigError(explain(source, method.Settings, error, prefix=("method",))) from error
     resolved = {"name": method.name, **checked.model_dump(mode="json")}
     if config.init_from is not None:
         if settings.get("pretrained") is not None:
+            both = f"init_from = {config.init_from} and method.pretrained = {settings['pretrained']}"
             raise ConfigError(
-                f"{source}: init_from = {config.init_from} and method.pretrained = {settings['pretrained']} both name "
-                "weights to start from; set method.pretrained=null"
+                f"{source.at('', both)}: {both} both name weights to start from; set method.pretrained=null"
             )
         resolved["pretrained"] = None
+    if note and notice:
+        notice(note)
     return config.model_copy(update={"method": resolved})
 
 
@@ -177,6 +185,11 @@ def _split(word: str) -> tuple[str, Any]:
     return key, parse_yaml(text, f"--set {clean(word, 80)}: the value")
 
 
+def _option(key: str, value: Any) -> str:
+    """The words that say a value that was given as such."""
+    return f"{OPTIONS[key]} {value}" if key in OPTIONS else f"{key}={value}"
+
+
 def _override(tree: dict[str, Any], key: str, value: Any) -> None:
     """Set `a.b` in the nested mapping, making the levels it passes."""
     *parents, last = key.split(".")
@@ -188,51 +201,3 @@ def _override(tree: dict[str, Any], key: str, value: Any) -> None:
             raise ConfigError(f"--set {key}: {parent} is {below!r}, a plain value; it has no keys below it")
         tree = below
     tree[last] = value
-
-
-def _explain(
-    source: str, model: type[BaseModel], error: ValidationError, prefix: tuple[str, ...] = ()
-) -> str:
-    """One line a problem: file, key path, value, and what would be right."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        keys = problem["loc"]
-        where = ".".join(str(key) for key in (*prefix, *keys))
-        if problem["type"] == "extra_forbidden":
-            section = _model_at(model, keys[:-1])
-            known = sorted(section.model_fields) if section else []
-            lines.append(f"{source}: {where}: unknown key; {did_you_mean(str(keys[-1]), known, listed=30)}")
-        elif problem["type"] == "finite_number":
-            lines.append(
-                f"{source}: {where} = {problem['input']}: it must be a finite number; null where there shall be no "
-                "limit"
-            )
-        elif problem["type"] == "value_error":  # from our own validators: their text says it all
-            said = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{source}: {where}: {said}" if where else f"{source}: {said}")
-        else:
-            lines.append(
-                f"{source}: {where} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}"
-            )
-    return "\n".join(lines)
-
-
-def _model_at(model: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel] | None:
-    """The section class that `keys` lead to, or None where they lead to a plain value."""
-    for key in keys:
-        if isinstance(
-            key, int
-        ):  # a place in a list of sections: the list's own annotation was unwrapped before
-            continue
-        info = model.model_fields.get(key)
-        inner = None if info is None else _section_in(info.annotation)
-        if inner is None:
-            return None
-        model = inner
-    return model
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation if issubclass(annotation, BaseModel) else None
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)

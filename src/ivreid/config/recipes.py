@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ivreid.config.sources import Sources
 from ivreid.datasets import DATASETS
 from ivreid.errors import ConfigError, did_you_mean
 from ivreid.methods import METHODS, Method
@@ -52,13 +53,22 @@ COMPACT_CNN, COMPACT_VIT = "resnet10t", "vit_tiny_patch16_224"
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every recipe: each method's, its twin that repeats the published program, and its compact twin."""
+    """Every recipe: each method's, its twin that repeats a published program, where there is one, and its compact twin."""
     return tuple(
-        name + end for name, kind in METHODS.items() if kind.recipe for end in ("", PUBLISHED, COMPACT)
+        name + end
+        for name, kind in METHODS.items()
+        if kind.recipe
+        for end in ("", PUBLISHED, COMPACT)
+        if end != PUBLISHED or has_published_twin(kind)
     )
 
 
-def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], str | None]:
+def has_published_twin(kind: type[Method]) -> bool:
+    """Whether anything was published that `NAME-published` could repeat."""
+    return kind.publication is not None and bool(kind.publication.figures)
+
+
+def apply_recipe(tree: Mapping[str, Any], source: Sources) -> tuple[dict[str, Any], str | None]:
     """Put the recipe that a configuration names below its own values.
 
     Args:
@@ -81,12 +91,11 @@ def apply_recipe(tree: Mapping[str, Any], source: str) -> tuple[dict[str, Any], 
     method = tree.get("method")
     named = method.get("name", kind.name) if isinstance(method, Mapping) else kind.name
     if named != kind.name:
-        raise ConfigError(
-            f"{source}: recipe {name} is of method {kind.name}, but method.name is {named}; leave one out"
-        )
+        said = f"recipe {name} is of method {kind.name}, but method.name is {named}; leave one out"
+        raise ConfigError(f"{source.at('', said)}: {said}")
     recipe = kind.recipe
     if recipe is None:
-        raise ConfigError(f"{source}: method {kind.name} has no recipe")
+        raise ConfigError(f"{source.at('recipe')}: method {kind.name} has no recipe")
     below = merged(recipe.on(str(dataset)), {"method": {"name": kind.name}})
     vit = isinstance(method, Mapping) and str(method.get("backbone")).startswith("vit_")
     if vit and not name.endswith(COMPACT):
@@ -121,11 +130,18 @@ def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, An
     return {**left, "recipe": name}
 
 
-def _method_of(name: Any, source: str) -> type[Method]:
+def _method_of(name: Any, source: Sources) -> type[Method]:
     method = str(name).removesuffix(PUBLISHED).removesuffix(COMPACT)
     kind: type[Method] | None = METHODS.get(method)
     if not isinstance(name, str) or kind is None or not kind.recipe:
-        raise ConfigError(f"{source}: unknown recipe {name!r}; {did_you_mean(str(name), recipe_names())}")
+        raise ConfigError(
+            f"{source.at('recipe')}: unknown recipe {name!r}; {did_you_mean(str(name), recipe_names())}"
+        )
+    if name.endswith(PUBLISHED) and not has_published_twin(kind):
+        raise ConfigError(
+            f"{source.at('recipe')}: no figures of {method} were published, so there is no {name}; take {method}, with "
+            "validation.select=published-test where the epoch shall be chosen on the TEST identities"
+        )
     return kind
 
 
