@@ -12,7 +12,7 @@ from ivreid.errors import IvreidError, UsageError
 from ivreid.evaluation.position import load_position
 from ivreid.evaluation.run_folder import RunFolder
 from ivreid.io import folder_bytes, try_lock
-from ivreid.protocols import read_results
+from ivreid.protocols import plainest, read_results
 from ivreid.training.log import read_log
 from ivreid.training.run_lock import LOCK
 from ivreid.yaml_text import read_yaml
@@ -34,9 +34,11 @@ class RunEntry:
         dataset: The dataset's name, likewise.
         state: "training", "stopped", "trained", "tested", "ended, weights removed", "failed before its first
             checkpoint", or of a study or search how many runs it holds.
-        rank1: Best Rank-1, a fraction: of a test where there is one, else of a validation; None without either.
+        rank1: Rank-1, a fraction: of a test where there is one, a plain result before a re-ranked one, else the best of a
+            validation; None without either.
         mean_ap: mAP of the same.
-        measured_on: What they were measured on, "test" or "validation"; empty without figures.
+        measured_on: What they were measured on: "test", "re-ranked test" where every result is re-ranked by other test
+            images, or "validation"; empty without figures.
         size: Bytes of everything in the folder.
         changed: When something in it last changed, seconds since 1970.
     """
@@ -174,12 +176,13 @@ def _part(tree: dict[str, Any], key: str) -> dict[str, Any]:
 
 
 def _tested(results: Path) -> Figures | None:
-    """Rank-1 and mAP of the first result, which is the one asked for first."""
+    """Rank-1 and mAP of the first plain result; of a re-ranked one where there is no other."""
     try:
-        first = read_results(results)[0]
+        found = read_results(results)
     except IvreidError:
         return None
-    return first.mean["rank1"], first.mean["mAP"], "test"
+    first = plainest(found)
+    return first.mean["rank1"], first.mean["mAP"], "re-ranked test" if first.rerank else "test"
 
 
 def _validated(metrics: Path) -> Figures | None:

@@ -9,6 +9,7 @@ import pytest
 import ivreid as package
 from ivreid.errors import UsageError
 from ivreid.io import folder_bytes
+from ivreid.protocols import Result, TrialResult, write_results
 from ivreid.training.run_lock import open_run_folder
 
 pytestmark = pytest.mark.slow
@@ -101,3 +102,32 @@ def test_an_empty_folder_and_none_are_answered(ivreid, tmp_path):
     assert shown.status == 0 and "holds no run" in shown.err
     with pytest.raises(UsageError, match="no folder"):
         package.list_runs(tmp_path / "none")
+
+
+def _result(rank1: float, *, rerank: str | None = None, tta: str | None = None) -> Result:
+    trial = TrialResult(rank1, rank1, rank1, rank1, rank1 / 2, rank1 / 4, (rank1,))
+    return Result("regdb", "RegDB", 1, {}, 1, 1, 1, (trial,), rerank=rerank, tta=tta)
+
+
+@pytest.mark.parametrize(
+    ("results", "shown", "measured_on"),
+    [
+        ([_result(0.9, rerank="mser"), _result(0.5), _result(0.6)], "50.0", "test"),
+        ([_result(0.9, rerank="mser", tta="flip"), _result(0.5, tta="flip")], "50.0", "test"),
+        ([_result(0.7, tta="flip"), _result(0.5)], "50.0", "test"),
+        ([_result(0.9, rerank="mser"), _result(0.8, rerank="aim")], "90.0 re-ranked", "re-ranked test"),
+    ],
+)
+def test_a_plain_result_stands_for_the_run_and_a_re_ranked_one_is_marked(
+    ivreid, tmp_path, results, shown, measured_on
+):
+    for name in ("run", "study/seed-0"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").write_text("epochs: 3\n")
+    (tmp_path / "run" / ".lock").touch()
+    for name in ("run", "study"):
+        write_results(tmp_path / name / "results.json", results)
+    found = package.list_runs(tmp_path)
+    assert [one.measured_on for one in found] == [measured_on, measured_on]
+    for line in ivreid("runs", tmp_path).out.splitlines()[1:3]:
+        assert f" {shown} " in line and ("re-ranked" in line) == (measured_on != "test")

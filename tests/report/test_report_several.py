@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from ivreid.datasets.features import read_features
 from ivreid.errors import DataError, UsageError
 from ivreid.metrics import rank_queries
 from ivreid.metrics.distances import pairwise
-from ivreid.protocols import evaluate, make_protocol, write_results
+from ivreid.protocols import evaluate, make_protocol, read_results, write_results
 
 
 def write_results_of(run, noise, seed):
@@ -128,3 +129,16 @@ def test_wrong_calls_are_one_message(made, tmp_path, monkeypatch, capsys):
         captured = capsys.readouterr()
         assert told in captured.out + captured.err
     assert (tmp_path / "comparison.html").is_file() and not (tmp_path / "x.html").exists()
+
+
+def test_the_sentence_for_the_paper_is_of_no_re_ranked_result_where_there_is_another(made, tmp_path):
+    shutil.copytree(made, tmp_path / "runs")
+    for name in ("near", "far"):
+        file = tmp_path / "runs" / name / "results.json"
+        (plain,) = read_results(file)
+        mirrored = replace(plain, tta="flip", title="mirrored")
+        ranked = replace(plain, rerank="aim", tta="flip", title="re-ranked and mirrored")
+        write_results(file, [ranked, mirrored])
+    page = write_comparison([tmp_path / "runs" / name for name in ("near", "far")], tmp_path / "page.html")
+    text = page.read_text()
+    assert text.count("Protocol: mirrored") == 2 and "Protocol: re-ranked" not in text

@@ -7,13 +7,17 @@ from typing import Annotated
 
 import typer
 
+MARKS = {"validation": " val", "re-ranked test": " re-ranked"}
+"""Behind figures that are of no plain test."""
+
 
 def run(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of runs.")] = Path("runs"),
 ) -> None:
     """List the runs, studies and searches in a folder: state, best figures, size.
 
-    Figures are of the test where there was one, else of the best validation, which is marked "val". Changes nothing.
+    Figures are of the test where there was one, else of the best validation, which is marked "val". A re-ranked result
+    stands here only where there is no plain one, and is marked "re-ranked". Changes nothing.
     """
     from rich.table import Table
     from rich.text import Text
@@ -36,7 +40,7 @@ def run(
     for head in ("Rank-1", "mAP", "size"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in found:
-        mark = " val" if one.measured_on == "validation" else ""
+        mark = MARKS.get(one.measured_on, "")
         name = one.path.relative_to(folder) if one.path != folder else one.path
         table.add_row(
             Text(f"{name}/" if one.kind != "run" else str(name)),

@@ -7,7 +7,7 @@ from ivreid.protocols.draws import DRAWS, Permutations
 from ivreid.protocols.evaluator import evaluate, split_fingerprint, summarise
 from ivreid.protocols.in_memory import score
 from ivreid.protocols.registry import every_setting, get_protocol, make_protocol, register_protocol
-from ivreid.protocols.result import FIGURES, SYNTHETIC_MARK, Result, TrialResult
+from ivreid.protocols.result import FIGURES, SYNTHETIC_MARK, Result, TrialResult, plainest
 from ivreid.protocols.result_io import RESULTS, read_results, write_results
 from ivreid.protocols.trials import Precision, TrialOutcomes, run_trials
 
@@ -31,6 +31,7 @@ __all__ = [
     "every_setting",
     "get_protocol",
     "make_protocol",
+    "plainest",
     "read_results",
     "register_protocol",
     "run_trials",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -157,6 +157,17 @@ class Result:
             notes=read.notes(),
             extra={k: v for k, v in value.items() if k not in known | optional},
         )
+
+
+def plainest(results: Sequence[Result]) -> Result:
+    """The result that stands for several: the first without re-ranking and test-time augmentation.
+
+    Where there is none, the first without re-ranking; where all are re-ranked, the first, which must then be marked.
+
+    Args:
+        results: At least one.
+    """
+    return min(results, key=lambda one: (one.rerank is not None, one.tta is not None))
 
 
 class _Reader:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ivreid.analysis.grid import Block, Cell, Grid
-from ivreid.analysis.run_tables import compare_runs, kind_of_ranking, run_names
+from ivreid.analysis.run_tables import compare_runs, run_names
 from ivreid.errors import DataError, IvreidError, UsageError
 from ivreid.io import check_output, starting_with, write_text
-from ivreid.protocols.result import Result
+from ivreid.protocols.result import Result, plainest
 from ivreid.report import plots
 from ivreid.report.document import document
 from ivreid.report.for_the_paper import paper_sentence
@@ -167,7 +167,6 @@ def _places(run: Run, result: Result) -> FirstPlaces | IvreidError:
 def _paper(runs: Sequence[Run]) -> Html:
     parts = []
     for run in runs:
-        own = next((one for one in run.results if not kind_of_ranking(one)), run.results[0])
-        sentence = paper_sentence(own.to_json(), run.files.environment())
+        sentence = paper_sentence(plainest(run.results).to_json(), run.files.environment())
         parts += [el("h3", run.name), el("blockquote", sentence, class_="copy", tabindex=0)]
     return join(parts)
