@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import pytest
 
+from ivreid.cli.methods_text import cells
 from ivreid.methods import METHODS, register_method
 from ivreid.methods.describe import Cost
 from ivreid.methods.iv_reid import IVReID
@@ -94,7 +96,8 @@ def test_each_figure_stands_under_its_protocol_or_says_another(ivreid) -> None:
     assert "V>I, I>V: query > gallery" in below and "split N: of that split alone" in below
 
 
-def test_other_settings_and_datasets_of_a_plugin_are_named(ivreid) -> None:
+def test_other_settings_and_datasets_of_a_plugin_are_named(ivreid, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     register_method(Elsewhere)
     text = ivreid("methods").out
     assert figures(text, "elsewhere") == [
@@ -104,6 +107,46 @@ def test_other_settings_and_datasets_of_a_plugin_are_named(ivreid) -> None:
         "RegDB 1.25/2.5 (re-ranked) night 3/4 (transductive, all-search)",
     ]
     assert rows(text)["elsewhere"][0] == "Smith, CVPR 2023" and rows(text)["elsewhere"][-1] == "Apache-2.0"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_no_name_or_figure_is_cut_however_narrow_the_terminal(ivreid, monkeypatch, columns: int) -> None:
+    """COLUMNS is what a terminal of that width is, and is heeded through a pipe too."""
+    register_method(Elsewhere)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = ivreid("methods").out
+    listed = text.partition("next: ")[0]
+    assert max(map(len, listed.splitlines())) <= columns
+    assert "…" not in text
+    shown = re.sub(r"[│┃:;,]", " ", text).split()
+    for kind in METHODS.values():
+        for word in re.sub(r"[:;,]", " ", " ".join(cells(kind))).split():
+            assert word in shown or word == "-", (kind.name, word)
+    assert ("│" in text) == (columns == 200)
+
+
+def test_a_narrow_list_says_under_each_method_what_its_figures_are(ivreid, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    blocks = {one.partition(":")[0]: one.splitlines() for one in ivreid("methods").out.split("\n\n")}
+    assert blocks["agw"] == [
+        "agw: Ye et al., TPAMI 2021; code: MIT",
+        "  embedding 2048, 23.5 M parameters, 5.1 GMAC, 64 images a step",
+        "  SYSU all-search, single-shot R1/mAP 47.5/47.65",
+        "  RegDB visible to infrared R1/mAP 70.05/66.37",
+        "  LLCM infrared to visible R1/mAP 43.6/51.8",
+    ]
+    assert blocks["mcja"][2:] == ["  with other test images SYSU 89.51/87.58 (transductive)"]
+
+
+@pytest.mark.parametrize("columns", ["", "0", "wide"])
+def test_a_pipe_without_a_usable_width_gets_the_whole_table(ivreid, monkeypatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert figures(ivreid("methods").out, "agw")[0] == "47.5/47.65"
+
+
+def test_the_line_below_the_list_speaks_of_nothing_that_is_not_in_it(ivreid) -> None:
+    text = ivreid("methods").out
+    assert "indoor" not in text and "I>V" in text.partition("R1/mAP in percent are")[0]
 
 
 def test_only_methods_of_this_package_are_ours(ivreid) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ivreid.cli.methods_text import BELOW, COLUMNS, figures_with_other_images, plain_figures, whose
+from ivreid.cli.methods_text import BELOW, cells, table_or_blocks
 from ivreid.cli.options import Plugins
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ivreid.methods import Method
 
 WIDEST = 160
-"""Columns of the list where the output is no terminal."""
+"""Columns of the list where the output is no terminal and COLUMNS says nothing."""
 
 
 def run(
@@ -33,40 +34,20 @@ def run(
 
     console = Terminal()
     if name is None:
-        _list(Terminal(wrap=True, width=None if console.is_terminal else WIDEST), list(METHODS.values()))
+        _list(Terminal(wrap=True, width=_width(console)), list(METHODS.values()))
         console.print("next: ivreid methods NAME, ivreid train --recipe NAME --dataset sysu-mm01 --data ROOT")
     else:
         _page(console, get_method(name))
 
 
+def _width(console: Terminal) -> int | None:
+    """Of the list: the terminal's, or what COLUMNS says; None leaves that to rich."""
+    return None if console.is_terminal or os.environ.get("COLUMNS", "").strip("0").isdigit() else WIDEST
+
+
 def _list(console: Terminal, kinds: list[type[Method]]) -> None:
-    from rich.table import Table
-
-    from ivreid.methods.describe import measure_cost
-
-    table = Table(pad_edge=False)
-    for column in ("method", "paper"):
-        table.add_column(column)
-    titles = [title for _, title in COLUMNS.values()]
-    for column in ("embedding", "parameters", "GMAC", "images\na step", *titles, "with other\ntest images"):
-        table.add_column(column, justify="right")
-    table.add_column("code")
-    for kind in kinds:
-        cost = measure_cost(kind.name)
-        figures = kind.publication.figures if kind.publication else ()
-        paper, licence = whose(kind)
-        table.add_row(
-            kind.name,
-            paper + (", experimental" if kind.experimental else ""),
-            str(cost.embedding_dim),
-            f"{cost.parameters / 1e6:.1f} M",
-            f"{cost.gmac:.1f}",
-            str(cost.batch),
-            *(plain_figures(figures, dataset) for dataset in COLUMNS),
-            figures_with_other_images(figures),
-            licence,
-        )
-    console.print(table)
+    for part in table_or_blocks(console, [cells(kind) for kind in kinds]):
+        console.print(part)
     console.print(BELOW)
 
 
@@ -75,10 +56,10 @@ def _page(console: Terminal, kind: type[Method]) -> None:
 
     import yaml
 
-    from ivreid.methods.describe import measure_cost
+    from ivreid.methods.describe import method_cost
 
     text = inspect.getdoc(inspect.getmodule(kind)) or kind.__doc__ or ""
-    cost = measure_cost(kind.name)
+    cost = method_cost(kind.name)
     console.rule(kind.name, align="left")
     console.print(text)
     console.print(
