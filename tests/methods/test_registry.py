@@ -225,7 +225,10 @@ def test_pretrained_weights_are_used_only_when_wanted_and_travel_without_their_f
     [
         ({"method": "other"}, "card of .* cannot be used: unknown method 'other'"),
         ({"settings": {"colour": 1}}, "card of .* cannot be used: settings .*colour: unknown"),
-        ({"settings": {**SMALL, "backbone": "hf-hub:x/y"}}, "cannot be used: unknown backbone"),
+        (
+            {"settings": {**SMALL, "backbone": "hf-hub:x/y"}},
+            r"cannot be used: method\.backbone = hf-hub:x/y: unknown backbone",
+        ),
         ({"settings": {**SMALL, "norm": "gn"}}, "does not fit iv-reid with these settings"),
         ({"settings": {**SMALL, "backbone": "resnet34"}}, "does not fit iv-reid"),
         ({"num_classes": 5}, r"has shape \(4,.*, expected \(5,"),

@@ -106,10 +106,13 @@ def test_compact_networks_give_feature_maps(name):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "resnet5"}, "did you mean resnet50"),
+        ({"name": "resnet5"}, "method.backbone = resnet5: unknown backbone; did you mean resnet50"),
         ({"name": "hf-hub:someone/resnet50"}, "unknown backbone"),
         ({"name": "zzzz"}, "known: "),
-        ({"name": "vit_tiny_patch16_224"}, "not a CNN"),
+        (
+            {"name": "vit_tiny_patch16_224"},
+            r"^method\.backbone = vit_tiny_patch16_224 takes .* not a CNN; .*=resnet50$",
+        ),
         ({"name": "mobilenetv3_small_050", "last_stride": 1}, "last_stride can be set for resnet18"),
         ({"name": "mobilenetv3_small_050", "stem_relu": True}, "stem_relu can be set for"),
         ({"name": "resnet50", "last_stride": 3}, "must be 1 or 2, not 3"),
@@ -129,8 +132,8 @@ def test_imagenet_weights_that_cannot_be_fetched_name_the_ways_out(monkeypatch):
         create_backbone("resnet50", pretrained="imagenet")
     message = str(caught.value)
     assert "no route to host for resnet50.tv_in1k" in message
-    assert "pretrained=FILE.pth" in message
-    assert "pretrained=null" in message
+    assert "(method.pretrained=FILE.pth)" in message
+    assert "(method.pretrained=null)" in message
     assert "long trace" not in message
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from ivreid.errors import CheckpointError, UsageError
 from ivreid.models import create_vit, resize_table
+from ivreid.models.vit import _create, plain_vits
 
 NAME = "test_vit"  # 64 wide, 6 blocks, patches of 16, a grid of 10 x 10
 
@@ -88,14 +89,33 @@ def test_dropout_and_depth_stand_where_they_are_asked_for():
     ("name", "size", "stride", "message"),
     [
         ("vit_bas_patch16_224", (64, 32), None, "did you mean vit_base_patch16_224"),
+        (
+            "resnet18",
+            (64, 32),
+            None,
+            "method.backbone = resnet18 is no .*; known: vit_base_patch16_224, vit_base",
+        ),
         ("test_vit2", (64, 32), None, "no plain vision transformer"),
         (NAME, (64, 32), 17, "stride of test_vit must be 1 to 16, its patch's side, not 17"),
-        (NAME, (64, 15), None, "images of 64x15 hold no patch of test_vit, which is 16x16"),
+        (
+            NAME,
+            (64, 15),
+            None,
+            r"data.size = \[64, 15\]: .* no patch of test_vit, which is 16x16; set data.size=\[64,16\]",
+        ),
     ],
 )
 def test_wrong_choices_say_what_fits(name, size, stride, message):
     with pytest.raises(UsageError, match=message):
         create_vit(name, size, stride=stride)
+
+
+def test_every_transformer_that_a_message_lists_fits():
+    names = plain_vits()
+    assert names[0] == "vit_base_patch16_224" and len(names) > 20
+    with torch.device("meta"):
+        for name in names:
+            assert _create(name, imagenet=False, drop=0.0, drop_path=0.0).num_prefix_tokens == 1
 
 
 def test_images_of_another_size_are_refused():
@@ -115,6 +135,7 @@ def test_imagenet_weights_that_cannot_be_fetched_name_the_ways_out(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(
-        UsageError, match=r"for vit_base_patch16_224\.orig_in21k_ft_in1k\). Give a local file"
+        UsageError,
+        match=r"for vit_base_patch16_224\.orig_in21k_ft_in1k\). Give .*\(method\.pretrained=FILE\.pth\)",
     ):
         create_vit("vit_base_patch16_224", (64, 32), pretrained="imagenet")

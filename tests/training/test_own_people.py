@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from trees import tiny_tree
 
 from ivreid.cli import main
 from ivreid.config import make_config
-from ivreid.datasets import check_dataset, divide_people, load_dataset, recognise_data
+from ivreid.datasets import check_dataset, divide_people, hold_out, load_dataset, recognise_data
 from ivreid.errors import DataError, ProtocolError, UsageError
 from ivreid.evaluation import calibrate, evaluate_run
 from ivreid.models import read_card
@@ -82,6 +83,23 @@ def test_who_is_tested_on_depends_on_people_and_seed_alone(tmp_path: Path) -> No
         divide_people(once, 0.4, 0)
     with pytest.raises(DataError, match="too few to train on some"):
         divide_people(load_dataset("csv", write_table(tmp_path / "few", NAMES[:4])), 0.4, 0)
+
+
+def test_a_folder_without_any_infrared_picture_says_so(tmp_path: Path) -> None:
+    for pid in range(6):
+        for camera in (1, 2):
+            file = tmp_path / "visible" / f"p{pid}" / f"{camera}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 32), (20 * pid, 40 * camera, 0)).save(file)
+    (tmp_path / "infrared").mkdir()
+    dataset = load_dataset("folder", tmp_path)
+    with pytest.raises(
+        DataError, match="there is no infrared picture at all; 0 people have pictures of both"
+    ):
+        divide_people(dataset, 0.4, 0)
+    train = replace(dataset, splits={"train": dataset.split("test")})
+    with pytest.raises(DataError, match="there is no infrared picture at all; cannot hold out 1 of 6"):
+        hold_out(train, 0.1, 0)
 
 
 def test_people_with_one_modality_are_never_trained_on(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_the_first_signal_is_noted_and_the_second_acts() -> None:
 def test_fp16_needs_a_gpu() -> None:
     assert choose_precision("auto", torch.device("cpu")) == "fp32"
     assert choose_precision("bf16", torch.device("cpu")) == "bf16"
-    with pytest.raises(ConfigError, match="fp16 needs a CUDA device"):
+    with pytest.raises(ConfigError, match=r"fp16 needs a CUDA device, this is cpu; set precision=auto"):
         choose_precision("fp16", torch.device("cpu"))
 
 

@@ -13,7 +13,7 @@ from ivreid.datasets.base import SYNTHETIC, Dataset, Reader, shared_identities
 from ivreid.datasets.identities import keep_identities
 from ivreid.datasets.problems import Kind
 from ivreid.datasets.tree import Tree
-from ivreid.errors import DataError, UsageError
+from ivreid.errors import DataError, UsageError, counted
 from ivreid.io import fingerprint
 from ivreid.paths import not_there
 from ivreid.types import Modality, Sample
@@ -205,9 +205,10 @@ def divide_people(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     both = sorted(_both_modalities(samples), key=lambda pid: _draw(f"{seed}:test:{pid}"))
     tested = max(2, round(fraction * len(both)))
     if len(both) - tested < 3:
+        of_both = f"{counted(len(both), 'person has', 'people have')} pictures of both modalities"
         raise DataError(
-            f"{dataset.root}: {len(both)} people have pictures of both modalities, too few to train on some and test "
-            "on others; 5 are the least, and 50 or more are better"
+            f"{dataset.root}: {_none_of(samples)}{of_both}, too few to train on some and test on others; 5 are the least, and 50 or "
+            "more are better"
         )
     train = set(both[tested:])
     splits = {
@@ -215,6 +216,12 @@ def divide_people(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         "test": tuple(s for s in samples if s.pid not in train),
     }
     return replace(dataset, splits=splits, divided=True)
+
+
+def _none_of(samples: Sequence[Sample]) -> str:
+    """The beginning of a message where a modality is missing altogether."""
+    seen = {sample.modality for sample in samples}
+    return "".join(f"there is no {kind} picture at all; " for kind in Modality if kind not in seen)
 
 
 def _both_modalities(samples: Sequence[Sample]) -> set[int]:
@@ -252,8 +259,8 @@ def hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     wanted = max(1, round(fraction * len(pids)))
     if wanted > len(both) or wanted >= len(pids):
         raise DataError(
-            f"{dataset.root}: cannot hold out {wanted} of {len(pids)} training identities, "
-            f"of which {len(both)} have both modalities"
+            f"{dataset.root}: {_none_of(train)}cannot hold out {wanted} of {len(pids)} training identities, "
+            f"of which {counted(len(both), 'has', 'have')} both modalities"
         )
     held = set(sorted(both, key=lambda pid: _draw(f"{seed}:{pid}"))[:wanted])
     splits = {

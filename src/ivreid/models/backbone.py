@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 """The networks whose last stride and stem can be chosen."""
 
+A_CNN = "this method needs one, e.g. method.backbone=resnet50"
+"""The end of a message about another kind of network."""
+
 
 def create_backbone(
     name: str,
@@ -52,12 +55,16 @@ def create_backbone(
     """
     resnet = name in RESNETS
     if not resnet and name not in timm.list_models():
-        raise UsageError(f"unknown backbone {name!r}; {did_you_mean(name, {*RESNETS, *timm.list_models()})}")
+        raise UsageError(
+            f"method.backbone = {name}: unknown backbone; {did_you_mean(name, {*RESNETS, *timm.list_models()})}"
+        )
     if not resnet and (last_stride is not None or stem_relu is not None):
         option = "last_stride" if last_stride is not None else "stem_relu"
-        raise UsageError(f"{option} can be set for {', '.join(RESNETS)} only, not for {name!r}; leave it out")
+        raise UsageError(
+            f"method.{option} can be set for {', '.join(RESNETS)} only, not for {name!r}; leave it out"
+        )
     if last_stride not in (None, 1, 2):
-        raise UsageError(f"last_stride must be 1 or 2, not {last_stride!r}")
+        raise UsageError(f"method.last_stride must be 1 or 2, not {last_stride!r}")
 
     net = _create(name, imagenet=pretrained == "imagenet")
     if pretrained not in (None, "imagenet"):
@@ -77,12 +84,14 @@ def _create(name: str, imagenet: bool) -> nn.Module:
         net: nn.Module = timm.create_model(tag, pretrained=imagenet, num_classes=0, global_pool="")
     except Exception as error:
         if not imagenet:
-            raise UsageError(f"timm cannot build {name!r} as a feature map: {error}") from error
+            raise UsageError(
+                f"method.backbone = {name}: timm cannot build it as a feature map ({error})"
+            ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"ImageNet weights for {name!r} could not be fetched ({type(error).__name__}: {reason}). Give a "
-            f"local file of torchvision's or timm's weights (pretrained=FILE.pth), or train from scratch "
-            f"(pretrained=null)"
+            f"local file of torchvision's or timm's weights (method.pretrained=FILE.pth), or train from "
+            f"scratch (method.pretrained=null)"
         ) from error
     if name not in RESNETS:
         net.num_features = _channels(net, name)  # type: ignore[assignment]
@@ -97,12 +106,14 @@ def _channels(net: nn.Module, name: str) -> int:
             shape = tuple(net(torch.zeros(1, 3, 96, 96)).shape)
     except Exception as error:  # a network of fixed input size
         raise UsageError(
-            f"{name!r} does not take images of any size, so it is not a CNN ({error})"
+            f"method.backbone = {name} takes images of one size only, so it is not a CNN; {A_CNN}"
         ) from error
     finally:
         net.train()
     if len(shape) != 4:
-        raise UsageError(f"{name!r} gives no feature map (its output has shape {shape}); choose a CNN")
+        raise UsageError(
+            f"method.backbone = {name} gives no feature map (its output has {len(shape)} dimensions); {A_CNN}"
+        )
     return int(shape[1])
 
 

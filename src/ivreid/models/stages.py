@@ -59,7 +59,7 @@ def split_backbone(backbone: nn.Module, name: str) -> BackboneStages:
     widths = _probe(backbone, parts) if stages else None
     if widths is None:
         raise UsageError(
-            f"{name!r} cannot be taken apart into a stem and stages; choose a ResNet, RegNet, ConvNeXt, "
+            f"method.backbone = {name} cannot be taken apart into a stem and stages; choose a ResNet, RegNet, ConvNeXt, "
             "EfficientNet or MobileNet"
         )
     return BackboneStages(parts[0], tuple(stages), widths)

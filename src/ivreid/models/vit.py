@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from ivreid.models.backbone import load_initial_weights
 
 ORIGINAL = {"vit_base_patch16_224": "vit_base_patch16_224.orig_in21k_ft_in1k"}
 """The ImageNet weights that the field's published figures start from, where timm's default is another file."""
+
+PLAIN = re.compile(r"vit_(tiny|small|base|large|huge|giant)_patch\d+(_plus)?_(\d+|dinov2)")
+"""timm's names of the transformers that fit: one CLS token, no registers, no pooling of patches."""
+
+
+def plain_vits() -> list[str]:
+    """The vision transformers to choose from, the field's first."""
+    return sorted(filter(PLAIN.fullmatch, timm.list_models("vit_*")), key=lambda name: name not in ORIGINAL)
 
 
 class OverlappingViT(nn.Module):
@@ -109,9 +118,12 @@ def create_vit(
             that cannot be fetched.
         CheckpointError: A local file that cannot be read or is of another network.
     """
-    known = timm.list_models("*vit*")
-    if name not in known:
-        raise UsageError(f"unknown vision transformer {name!r}; {did_you_mean(name, known)}")
+    if name not in timm.list_models():
+        raise UsageError(
+            f"method.backbone = {name}: unknown vision transformer; {did_you_mean(name, plain_vits())}"
+        )
+    if name not in timm.list_models("*vit*"):
+        raise _not_plain(name)
     net = _create(name, imagenet=pretrained == "imagenet", drop=drop, drop_path=drop_path)
     if pretrained not in (None, "imagenet"):
         load_initial_weights(net, name, Path(str(pretrained)))
@@ -120,7 +132,10 @@ def create_vit(
     if not 1 <= stride <= side:
         raise UsageError(f"the stride of {name} must be 1 to {side}, its patch's side, not {stride}")
     if min(size) < side:
-        raise UsageError(f"images of {size[0]}x{size[1]} hold no patch of {name}, which is {side}x{side}")
+        raise UsageError(
+            f"data.size = [{size[0]}, {size[1]}]: images of {size[0]}x{size[1]} hold no patch of {name}, which is "
+            f"{side}x{side}; set data.size=[{max(size[0], side)},{max(size[1], side)}] or larger"
+        )
     made = OverlappingViT(net, size, stride)
     if norm_eps is not None:
         for module in made.modules():
@@ -136,11 +151,14 @@ def _create(name: str, *, imagenet: bool, drop: float, drop_path: float) -> Visi
         net = timm.create_model(tag, pretrained=imagenet, num_classes=0, **rates)
     except Exception as error:
         if not imagenet:
-            raise UsageError(f"timm cannot build {name!r} as a vision transformer: {error}") from error
+            raise UsageError(
+                f"method.backbone = {name}: timm cannot build it as a vision transformer ({error})"
+            ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
             f"ImageNet weights for {name!r} could not be fetched ({type(error).__name__}: {reason}). Give a "
-            "local file of timm's weights (pretrained=FILE.pth), or train from scratch (pretrained=null)"
+            "local file of timm's weights (method.pretrained=FILE.pth), or train from scratch "
+            "(method.pretrained=null)"
         ) from error
     if isinstance(net, VisionTransformer) and all(
         (
@@ -154,6 +172,10 @@ def _create(name: str, *, imagenet: bool, drop: float, drop_path: float) -> Visi
         )
     ):
         return net
-    raise UsageError(
-        f"{name!r} is no plain vision transformer with one CLS token; use e.g. vit_base_patch16_224"
+    raise _not_plain(name)
+
+
+def _not_plain(name: str) -> UsageError:
+    return UsageError(
+        f"method.backbone = {name} is no plain vision transformer with one CLS token; {did_you_mean(name, plain_vits())}"
     )

@@ -29,7 +29,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16" if multiplies_bf16(device) else "fp32"
     if name == "fp16" and device.type != "cuda":
         raise ConfigError(
-            f"precision = fp16 needs a CUDA device, this is {device.type}; use bf16, fp32 or auto"
+            f"precision = fp16 needs a CUDA device, this is {device.type}; set precision=auto (or bf16, fp32)"
         )
     return name  # type: ignore[return-value]
 
