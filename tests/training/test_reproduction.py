@@ -79,9 +79,10 @@ def test_a_checkpoint_is_tested_under_the_published_protocol(sysu: Path, tmp_pat
         "6 test identities, sysu-mm01 has 96; nothing can be said",
         "drawn as iv-reid, as published",
         "the authors chose the checkpoint's epoch",
-        "The kept epoch was the best on the test identities.",
+        "published: The kept epoch was the best on the test identities.",
     ):
         assert part in said
+    assert not {"selected_on", "trained_on"} & found.made.keys()
     text = found.file.read_text()
     written = json.loads(text)
     assert str(tmp_path) not in text and str(sysu) not in text
@@ -152,17 +153,62 @@ def test_regdb_takes_the_published_splits_and_one_split_says_so(
         asked.update(trials=list(trials), evaluation=config.evaluation)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ivreid.reproduction.run.run_study", study)
-    for name, splits in (("agw", list(range(1, 11))), ("mpanet", [1]), ("saai", [4])):
-        with pytest.raises(KeyboardInterrupt):
-            reproduce(name, data, out=tmp_path / name, overrides=["method.pretrained=null"], device="cpu")
-        assert asked["trials"] == splits
+    def run(config: Any, **_: Any) -> Any:
+        asked.update(trials=config.data.trial, out=config.out, evaluation=config.evaluation)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ivreid.reproduction.training.run_study", study)
+        patch.setattr("ivreid.reproduction.training.train", run)
+        for name, splits in (("agw", list(range(1, 11))), ("mpanet", 1), ("saai", 4)):
+            with pytest.raises(KeyboardInterrupt):
+                reproduce(name, data, out=tmp_path / name, overrides=["method.pretrained=null"], device="cpu")
+            assert asked["trials"] == splits
+    assert asked["out"] == tmp_path / "saai" / "run" / "trial-04"
     assert asked["evaluation"][0].rerank == "aim:k1=8,k2=2"
     found = reproduce("agw", data, trial=2, out=tmp_path / "two", overrides=TINY, device="cpu")
     (row,) = found.rows
     assert row.result.options["trial"] == 2 and row.result.options["direction"] == "visible-to-infrared"
     assert any("means over 10 splits, ours are of split 2" in line for line in found.may_differ)
     assert any("4 test identities, regdb has 206" in line for line in found.may_differ)
+
+
+def test_a_split_that_is_done_is_found_again_whichever_way_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, out = write_regdb(tmp_path / "regdb"), tmp_path / "out"
+    paper = get_method("agw").publication
+    assert paper is not None
+    on_one = tuple(replace(one, split=4 if one.dataset == "regdb" else None) for one in paper.figures)
+
+    def made(trial: int | None) -> Reproduction:
+        return reproduce("agw", data, trial=trial, out=out, overrides=TINY, device="cpu")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(get_method("agw"), "publication", replace(paper, figures=on_one))
+        first = made(None)
+        assert [path.name for path in (out / "run").iterdir()] == ["trial-04"]
+        assert all(figure["interval"] for figure in first.rows[0].figures())
+        assert any("published on split 4 alone, as ours" in line for line in first.may_differ)
+        weights = out / "run" / "trial-04" / "weights.safetensors"
+        before = (weights.stat().st_mtime_ns, weights.read_bytes())
+        again = made(4)
+        assert (weights.stat().st_mtime_ns, weights.read_bytes()) == before
+        assert again.rows[0].figures() == first.rows[0].figures()
+        other = made(3)
+        assert other.rows[0].result.options["trial"] == 3
+        assert any("published on split 4 alone, ours is of split 3" in line for line in other.may_differ)
+    said: list[str] = []
+    lines = iter(["2 of 10 runs are finished already"])
+
+    def notice(line: str) -> None:
+        said.append(line)
+        if line == next(lines, None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # the ten published splits, of which two are there
+        reproduce("agw", data, out=out, overrides=TINY, device="cpu", notice=notice)
+    assert said[-1] == "2 of 10 runs are finished already"
 
 
 def test_what_was_kept_and_what_was_changed_is_said_as_it_is(sysu: Path, tmp_path: Path) -> None:
@@ -233,6 +279,69 @@ def test_a_row_that_the_images_cannot_serve_is_told_and_the_others_are_measured(
     assert said == [found.may_differ[0]] and "is left out" in said[0] and "rand_perm_cam.mat" in said[0]
 
 
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("evaluation=[]", "ivreid evaluate"),
+        ("evaluation=[{direction: infrared-to-visible}]", "ivreid evaluate"),
+        ("data.dataset=llcm", "give --dataset"),
+        ("data.root=elsewhere", "give --data"),
+        ("data.trial=3", "give --trial"),
+        ("out=elsewhere", "give --out"),
+        ("device=cuda", "give --device"),
+        ("recipe=agw-published", "name another"),
+        ("method.name=agw", "name another method"),
+        ("data={size: [32, 16]}", "one by one, --set data.KEY=VALUE"),
+        ("method={name: agw}", "one by one, --set method.KEY=VALUE"),
+    ],
+)
+def test_what_a_reproduction_sets_itself_is_refused_before_any_work(
+    tmp_path: Path, word: str, instead: str
+) -> None:
+    with pytest.raises(UsageError) as told:
+        reproduce("saai", tmp_path / "nowhere", overrides=[*TINY, word], out=tmp_path / "out")
+    assert str(told.value).startswith(f"--set {word}: ") and instead in str(told.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_of_ours_say_how_they_were_trained(sysu: Path, tmp_path: Path) -> None:
+    def told(name: str, **card: Any) -> tuple[Reproduction, str]:
+        settings = {"backbone": "test_efficientnet", "pretrained": None}
+        network = build("caj", settings, 6, size=(32, 16))
+        weights = tmp_path / f"{name}.safetensors"
+        write_weights(
+            weights, network.state_dict(), {**network.card(), "preprocessing": {"size": [32, 16]}, **card}
+        )
+        found = reproduce("caj", sysu, checkpoint=weights, out=tmp_path / "out", device="cpu")
+        return found, "\n".join(found.may_differ)
+
+    trained = {"name": "llcm", "fingerprint": "0" * 16, "trial": None, "synthetic": True}
+    found, said = told("other", dataset=trained, train_pids=[1, 2, 3], selection={"on": "validation"})
+    assert found.may_differ[0].startswith("these weights were trained on LLCM, NOT on sysu-mm01: ")
+    for part in (
+        "weights of ours, selected on: validation; trained on 3 identities of llcm, SYNTHETIC people",
+        "trained without the quirks of the published program",
+        "method.backbone test_efficientnet (published: resnet50)",
+        "method.pretrained None (published: imagenet)",
+        "data.size [32, 16] (published: [288, 144])",
+    ):
+        assert part in said
+    changed = {one["key"]: one for one in json.loads(found.file.read_text())["made"]["not_as_published"]}
+    assert changed["method.published_quirks"] == {
+        "key": "method.published_quirks",
+        "ours": False,
+        "published": True,
+    }
+    same = {"name": "sysu-mm01", "fingerprint": "0" * 16, "trial": None}
+    found, said = told("same", dataset=same, train_pids=[1, 2])
+    assert f"2 identities of sysu-mm01, of other images than these (fingerprint {'0' * 16}, here" in said
+    assert "NOT on" not in said
+    source = {"format": "caj", "file": "theirs.t", "sha256_16": "0" * 16}
+    found, said = told("imported", source=source)
+    assert "the authors chose the checkpoint's epoch" in said and "weights of ours" not in said
+    assert found.made["imported_from"]["file"] == "theirs.t"
+
+
 def test_what_cannot_be_reproduced_is_told_first(sysu: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did you mean agw"):
         reproduce("agww", sysu)
@@ -240,6 +349,9 @@ def test_what_cannot_be_reproduced_is_told_first(sysu: Path, tmp_path: Path) -> 
         reproduce("baseline", sysu)
     with pytest.raises(UsageError, match="no figures of mpanet on llcm"):
         reproduce("mpanet", sysu, dataset="llcm")
+    for named in (None, "llcm"):
+        with pytest.raises(DataError, match="nowhere does not exist"):
+            reproduce("agw", tmp_path / "nowhere", dataset=named, out=tmp_path / "x")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="none of the known datasets; say with --dataset"):
         reproduce("agw", tmp_path / "empty")

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ivreid.cli.options import Permutations, Plugins
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from ivreid.reproduction import Reproduction
 
 
 def run(
@@ -57,6 +52,7 @@ def run(
     machine, to be attached to a report.
     """
     from ivreid.cli.progress import progress_bars
+    from ivreid.cli.reproduce_text import show_reproduction
     from ivreid.cli.terminal import Terminal
     from ivreid.reproduction import reproduce
 
@@ -75,35 +71,4 @@ def run(
         notice=notices.print,
         progress_bars=progress_bars,
     )
-    console = Terminal(wrap=True)
-    console.print(_table(found))
-    for line in found.may_differ:
-        console.print(f"- {line}")
-    console.print(f"{found.file}: attach it to a report")
-
-
-def _table(found: Reproduction) -> Table:
-    from rich.table import Table
-
-    table = Table(title=f"{found.method} on {found.dataset}, percent", title_justify="left")
-    for column in ("setting", "figure"):
-        table.add_column(column)
-    for column in ("published", "ours", "95% interval", "ours - published"):
-        table.add_column(column, justify="right")
-    for row in found.rows:
-        one = row.published
-        setting = f"{one.setting}, from {one.source}" + ("" if one.kind == "plain" else f", {one.kind}")
-        figures = row.figures()
-        for number, figure in enumerate(figures):
-            interval, std = figure["interval"], figure["std"]
-            spread = "" if std is None else f" ± {100 * std:.2f}"
-            table.add_row(
-                setting if number == 0 else "",
-                figure["figure"].replace("rank1", "Rank-1"),
-                "-" if figure["published"] is None else f"{100 * figure['published']:.2f}",
-                f"{100 * figure['ours']:.2f}{spread}",
-                f"{100 * interval['low']:.2f} .. {100 * interval['high']:.2f}" if interval else "-",
-                "-" if figure["difference"] is None else f"{100 * figure['difference']:+.2f}",
-                end_section=number == len(figures) - 1,
-            )
-    return table
+    show_reproduction(found)

@@ -8,11 +8,14 @@ from typing import Any
 
 from ivreid.datasets import Dataset
 from ivreid.datasets.registry import get_reader
+from ivreid.datasets.tree import Tree
 from ivreid.errors import ProtocolError, UsageError, did_you_mean
 from ivreid.evaluation.settings import choose_settings
 from ivreid.inference import Flip, flip_of
 from ivreid.methods import Method
 from ivreid.methods.publication import PublishedFigures
+from ivreid.protocols import Result
+from ivreid.retrieval import parse_reranker
 
 
 def published_rows(kind: type[Method], dataset: str | None, root: Path | str) -> tuple[PublishedFigures, ...]:
@@ -20,12 +23,14 @@ def published_rows(kind: type[Method], dataset: str | None, root: Path | str) ->
 
     Raises:
         UsageError: Nothing was published, on that dataset or at all, or it is not known which it is.
+        DataError: It is not known, as there is no such folder.
     """
     figures = kind.publication.figures if kind.publication else ()
     there = list(dict.fromkeys(one.dataset for one in figures))
     if not there:
         raise UsageError(f"nothing was published about {kind.name}, so there is nothing to reproduce")
     if dataset is None:
+        Tree(Path(root))  # which says where there is no such folder
         raise UsageError(
             f"{root} has the layout of none of the known datasets; say with --dataset which it is: {', '.join(there)}"
         )
@@ -76,6 +81,23 @@ def distinct_settings(published: Sequence[PublishedFigures]) -> list[dict[str, A
         if setting_of(one) not in found:
             found.append(setting_of(one))
     return found
+
+
+def result_of(
+    one: PublishedFigures, results: Sequence[Result], data: Dataset, permutations: Path | str | None
+) -> Result:
+    """The result that was measured as a row was: under its protocol, on whichever split, with its re-ranking.
+
+    Raises:
+        ProtocolError: There is none.
+    """
+    protocol = choose_settings([one.options], [None], data, permutations=permutations)[0].protocol
+    wanted = {key: value for key, value in protocol.options.items() if key != "trial"}
+    rerank = parse_reranker(one.rerank).label if one.rerank else None
+    for result in results:
+        if result.rerank == rerank and wanted.items() <= result.options.items():
+            return result
+    raise ProtocolError(f"{one.setting} ({one.source}) was not measured: no result is of its setting")
 
 
 def published_splits(dataset: str, published: Sequence[PublishedFigures]) -> list[int]:

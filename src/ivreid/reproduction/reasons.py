@@ -10,6 +10,7 @@ from ivreid.datasets.registry import get_reader
 from ivreid.errors import counted
 from ivreid.methods import Method
 from ivreid.reproduction.outcome import TEST_IDENTITIES, Compared
+from ivreid.reproduction.weights import what_the_card_says
 
 KEPT = {
     "published-test": "the epoch was chosen on the test identities{}, and the figures flatter",
@@ -30,6 +31,8 @@ def why_it_may_differ(
     identities = _test_identities(report)
     official = TEST_IDENTITIES.get(report.name)
     out = []
+    if "trained_on" in made:
+        out += what_the_card_says(made, report.name, report.fingerprint)
     if official is not None and identities != official:
         out.append(
             f"these are not the published images: {identities} test identities, {report.name} has {official}; nothing "
@@ -45,11 +48,9 @@ def why_it_may_differ(
         out.append(f"trained here by {made['recipe']}: {kept}; another machine or seed gives others")
         if made["changed"]:
             out.append(f"the training was changed: {' '.join(made['changed'])}")
-    elif "selected_on" in made:
-        out.append(f"weights of ours, selected on: {made['selected_on']}")
-    else:
+    elif "trained_on" not in made:
         out.append("the authors chose the checkpoint's epoch; on whom it was trained, the file does not say")
-    out += kind.publication.remarks if kind.publication else ()
+    out += [f"published: {remark}" for remark in (kind.publication.remarks if kind.publication else ())]
     for row in rows:
         out += row.result.notes
     return list(dict.fromkeys(out))
@@ -70,7 +71,9 @@ def _of_the_row(row: Compared, *, flip_as_published: bool) -> Iterator[str]:
         yield f"{one.setting}: query first, as published; some programs report the other direction"
     splits = len(get_reader(one.dataset).trials)
     if one.split is not None and splits:
-        yield f"{one.setting}: published on split {one.split} alone, ours is of split {options.get('trial', 'all')}"
+        tested = options.get("trial", "all")
+        told = "as ours" if tested == one.split else f"ours is of split {tested}"
+        yield f"{one.setting}: published on split {one.split} alone, {told}"
     elif splits > len(row.result.trials):
         ours = options.get("trial") or len(row.result.trials)
         yield f"{one.setting}: the published figures are means over {splits} splits, ours are of split {ours}"
