@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import safetensors.torch
 import torch
 from typer.testing import CliRunner
 
@@ -21,6 +22,7 @@ from ivreid.methods.importer import Importer, looks_like
 from ivreid.methods.iv_reid import IVReID
 from ivreid.methods.publication import Publication
 from ivreid.models import read_weights
+from ivreid.models.sealed import Kind, write_sealed
 
 
 class Renamed(IVReID):
@@ -111,6 +113,33 @@ def test_a_checkpoint_is_converted_and_written_in_one_call(
     assert tensors.keys() == imported.tensors.keys()
     with pytest.raises(UsageError, match=r"weights are written as \.safetensors; give .*w\.safetensors"):
         ivreid.import_checkpoint(path, tmp_path / "w.pth", "renamed")
+
+
+@pytest.mark.parametrize("source", ["renamed", "iv-reid"])
+def test_what_is_converted_already_is_told_so(
+    checkpoint: tuple[Path, dict[str, torch.Tensor]], tmp_path: Path, source: str
+) -> None:
+    path, tensors = checkpoint
+    ours, state = tmp_path / "w.safetensors", tmp_path / "last.safetensors"
+    ivreid.import_checkpoint(path, ours, "renamed", size=(64, 32))
+    with pytest.raises(
+        CheckpointError, match=r"w\.safetensors needs no conversion: it holds weights of renamed"
+    ):
+        import_published(ours, source)
+    write_sealed(state, Kind("checkpoint", "checkpoint", ""), tensors, {})
+    with pytest.raises(CheckpointError, match=r"of kind 'checkpoint'.* use weights\.safetensors of a run"):
+        import_published(state, source)
+    safetensors.torch.save_file(tensors, tmp_path / "theirs.safetensors")
+    assert import_published(tmp_path / "theirs.safetensors", "renamed").method.num_classes == 7
+
+
+def test_a_file_of_another_kind_is_refused_in_plain_words(tmp_path: Path) -> None:
+    (tmp_path / "f.yaml").write_text("epochs: 3\n")
+    with pytest.raises(
+        CheckpointError, match=r"f\.yaml is damaged or not a PyTorch checkpoint; give the"
+    ) as told:
+        import_published(tmp_path / "f.yaml", "iv-reid")
+    assert "Error" not in str(told.value)
 
 
 def test_what_does_not_belong_is_named(

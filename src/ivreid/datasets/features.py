@@ -186,9 +186,7 @@ def read_matrix(path: Path | str) -> NDArray[Any]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # hostile bytes provoke many kinds
-        raise DataError(
-            f"{path} is not a readable .npy file ({type(error).__name__}); save the matrix with numpy.save"
-        ) from error
+        raise DataError(f"{path} is not a readable .npy file; save the matrix with numpy.save") from error
     if not isinstance(found, np.ndarray):
         raise DataError(f"{path} is an archive; save the matrix alone, with numpy.save")
     if found.ndim != 2 or found.dtype.kind not in "iuf":

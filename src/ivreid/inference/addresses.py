@@ -46,7 +46,7 @@ def fetch(address: str) -> tuple[Path, str]:
     except (HfHubHTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"{clean(address)} cannot be fetched ({type(error).__name__}: {clean(reason, 160)}); check name, revision and "
+            f"{clean(address)} cannot be fetched ({clean(reason, 160)}); check name, revision and "
             "network, or give a local weights file"
         ) from error
     commit = local.parent.name if local.parent.parent.name == "snapshots" else (revision or "unknown")

@@ -19,7 +19,8 @@ from ivreid.methods.base import Method
 from ivreid.methods.building import build
 from ivreid.methods.importer import Importer, Tensors, looks_like
 from ivreid.methods.iv_reid import IVReID
-from ivreid.models import MAX_CLASSES, read_checkpoint, write_weights
+from ivreid.models import MAX_CLASSES, read_card, read_checkpoint, write_weights
+from ivreid.models.sealed import TEXT, read_safetensors
 from ivreid.models.weights import WEIGHTS_FILE
 
 RESNET_BLOCKS: dict[tuple[str, tuple[int, ...]], str] = {
@@ -104,14 +105,15 @@ def import_published(
 
     Raises:
         UsageError: No importer, or no dataset, of that name.
-        CheckpointError: A file that cannot be read safely, or of another method; the message says which it
-            looks like.
+        CheckpointError: A file that cannot be read safely, that is of another method (the message says which it
+            looks like), or that is converted already.
     """
     kind: type[Method] | None = METHODS.get(source)
     if kind is None or kind.importer is None:
         raise UsageError(f"unknown format {source!r} for --from; {did_you_mean(source, importers())}")
     if dataset not in DATASETS:
         raise UsageError(DATASETS.unknown(dataset))
+    refuse_own(path)
     if source == "iv-reid":
         return import_iv_reid(path, last_stride=last_stride or 1, size=size or image_size(IVReID, dataset))
     importer = kind.importer
@@ -171,6 +173,26 @@ def import_iv_reid(path: Path | str, *, last_stride: int = 1, size: tuple[int, i
 def importers() -> dict[str, Importer]:
     """What `ivreid import --from` knows, by method."""
     return {name: kind.importer for name, kind in METHODS.items() if kind.importer is not None}
+
+
+def refuse_own(path: Path | str) -> None:
+    """Refuse what needs no conversion, for this package wrote it.
+
+    Raises:
+        CheckpointError: The message says whose weights they are, or what else the file is.
+    """
+    try:
+        card = read_card(path)
+    except CheckpointError:
+        if Path(path).suffix == ".safetensors" and Path(path).is_file():
+            _, head = read_safetensors(path)
+            if TEXT in head.metadata:
+                raise
+        return
+    raise CheckpointError(
+        f"{path} needs no conversion: it holds weights of {card['method']} that ivreid wrote; use it as it is, where a "
+        "weights file or run folder is asked for"
+    )
 
 
 def refuse_other(tensors: Tensors, method: str, path: str, called: str) -> None:

@@ -42,7 +42,7 @@ def read_pickle(file: BinaryIO, source: str) -> Any:
         raise
     except Exception as error:  # whatever hostile bytes provoke is the same news to the user
         raise CheckpointError(
-            f"{source} is damaged or not a PyTorch checkpoint ({type(error).__name__})"
+            f"{source} is damaged or not a PyTorch checkpoint; give the file that `torch.save` or safetensors wrote"
         ) from error
 
 
