@@ -163,3 +163,18 @@ def test_examples_on_synthetic_data_run(ivreid, tiny_data, tiny_run, tmp_path, m
                 assert done.status == 0, (line, done.err)
                 if command == "embed":
                     shutil.copy("photos.npz", "night.npz")  # what the example of a search by features reads
+
+
+def test_a_list_of_names_that_is_empty_is_left_out(ivreid, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert not REGISTRIES["augmentation"] and "Datasets: sysu-mm01" in ivreid("--help").out
+    for words in ((), ("train",), ("data", "check")):
+        assert "Augmentations:" not in ivreid(*words, "--help").out
+
+
+@pytest.mark.parametrize("command", ALL)
+def test_what_is_required_is_in_no_brackets_of_its_own(ivreid, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    usage = next(line for line in ivreid(*command.split(), "--help").out.splitlines() if "Usage:" in line)
+    assert "{[" not in usage and "[[" not in usage and "...]..." not in usage
+    assert "left out, it is" not in ivreid("data", "check", "--help").out

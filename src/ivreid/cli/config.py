@@ -43,7 +43,7 @@ def show(
 @app.command()
 def keys(
     prefix: Annotated[
-        str, typer.Argument(help="A section, a key, or the beginning of one", metavar="[PREFIX]")
+        str, typer.Argument(help="A section, a key, or the beginning of one", metavar="PREFIX")
     ] = "",
     method: Annotated[
         str | None, typer.Option(help="Whose own settings stand under `method`.  [default: iv-reid]")

@@ -30,11 +30,15 @@ def check(
     dataset: Annotated[
         str,
         typer.Argument(
-            help="Its name, as listed below; left out, it is recognised by the folder", metavar="[DATASET]"
+            help="Its name, as listed below, and then its folder; or the folder alone, which tells the dataset",
+            metavar="DATASET|ROOT",
         ),
     ],
     root: Annotated[
-        Path | None, typer.Argument(help="The dataset's folder; for csv also the file itself", metavar="ROOT")
+        Path | None,
+        typer.Argument(
+            help="The dataset's folder, behind its name; for csv also the file itself", metavar="ROOT"
+        ),
     ] = None,
     decode: Annotated[
         bool, typer.Option("--decode", help="Decode every image whole: finds damage inside, takes minutes")

@@ -12,7 +12,7 @@ def run(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[PATH]...",
+            metavar="PATH",
             help="Run folders, weights, checkpoints, features, results, image caches or their folder: verify them",
             show_default=False,
         ),

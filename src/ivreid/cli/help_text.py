@@ -17,9 +17,9 @@ FLIPS = ("none", "average", "unit")
 
 
 def names() -> str:
-    """Every method, dataset and protocol there is; no installed package is loaded for it."""
+    """Every method, dataset and protocol there is, and augmentations where somebody registered one; no package is loaded."""
     return "\n\n".join(
-        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items()
+        f"{kind.capitalize()}s: {', '.join(registry)}" for kind, registry in REGISTRIES.items() if registry
     )
 
 

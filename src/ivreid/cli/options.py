@@ -78,7 +78,8 @@ Rerank = Annotated[
     typer.Option(
         metavar="NAME[:KEY=VALUE,...]",
         help="Re-rank: k-reciprocal, average-query-expansion, aim, query-reciprocal or mser, e.g. aim:k1=4,k2=1; marks "
-        "the result, which then compares with no plain one.",
+        "the result, which then compares with no plain one. Parameters left out are SYSU-MM01's; for RegDB mser and aim "
+        "were published with others: docs/statistics.md.",
     ),
 ]
 Flip = Annotated[

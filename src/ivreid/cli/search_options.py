@@ -11,7 +11,7 @@ from ivreid.types import Modality
 
 Queries = Annotated[
     list[str] | None,
-    typer.Argument(help="Pictures, folders of pictures, or ids of crops in the gallery", metavar="QUERY..."),
+    typer.Argument(help="Pictures, folders of pictures, or ids of crops in the gallery", metavar="QUERY"),
 ]
 Features = Annotated[
     Path | None,
