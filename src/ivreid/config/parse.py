@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from ivreid.catalogue import asked_for
 from ivreid.config.ini import read_ini
 from ivreid.config.problems import explain
-from ivreid.config.recipes import apply_recipe, with_command_line_recipe
+from ivreid.config.recipes import apply_recipe, replaced_by, with_command_line_recipe
 from ivreid.config.schema import DEFAULT_METHOD, Config
 from ivreid.config.sources import OPTIONS, Sources
+from ivreid.config.without_effect import without_effect
 from ivreid.errors import ConfigError, DataError, IvreidError, did_you_mean
 from ivreid.methods import get_method
 from ivreid.packaged import packaged_names, packaged_text
@@ -59,8 +60,9 @@ def load_config(
             notice(note)
     else:
         tree = _read_yaml(Path(path))
-    tree, said = copy.deepcopy(tree), []
+    tree, said, gone = copy.deepcopy(tree), [], []
     if recipe is not None:
+        gone = replaced_by(tree, recipe)
         tree = with_command_line_recipe(tree, recipe)
         said.append(("recipe", f"--recipe {recipe}"))
     for word in overrides:
@@ -69,12 +71,15 @@ def load_config(
         said.append((key, f"--set {word}" if isinstance(word, str) else _option(key, value)))
     sources = Sources(None if path is None else str(path), said)
     try:
-        return make_config(tree, sources, notice=notice)
+        config = make_config(tree, sources, notice=notice)
     except IvreidError as error:
         missing = _plugins_asked_for(Path(path).parent if path else None, tree.get("out"))
         if missing:
             raise ConfigError(f"{sources.at('')}: {missing}") from error
         raise
+    if gone:
+        notice(f"--recipe {recipe} takes the place of {', '.join(gone)} in {path}; --set goes before both")
+    return config
 
 
 def make_config(
@@ -91,7 +96,8 @@ def make_config(
         ConfigError: Every problem of the mapping, one a line.
     """
     source = Sources(source) if isinstance(source, str) else source
-    tree, note = apply_recipe(tree, source)
+    given = tree
+    tree, note = apply_recipe(given, source)
     try:
         config = Config.model_validate(tree)
     except ValidationError as error:
@@ -115,8 +121,9 @@ def make_config(
                 f"{source.at('', both)}: {both} both name weights to start from; set method.pretrained=null"
             )
         resolved["pretrained"] = None
-    if note and notice:
-        notice(note)
+    if notice is not None:
+        for line in (*([note] if note else []), *without_effect(given, config, source)):
+            notice(line)
     return config.model_copy(update={"method": resolved})
 
 

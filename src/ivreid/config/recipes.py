@@ -121,13 +121,30 @@ def with_command_line_recipe(tree: Mapping[str, Any], name: str) -> dict[str, An
     One that repeats the published program (`NAME-published`) brings its choice of weights and of training
     identities, too.
     """
-    selection = name.endswith(PUBLISHED)
-    replaced = (*REPLACED, "validation") if selection else REPLACED
-    replaced_data = (*REPLACED_DATA, "train_on") if selection else REPLACED_DATA
+    replaced, replaced_data = _replaced(name)
     left = {key: value for key, value in tree.items() if key not in replaced}
     if isinstance(left.get("data"), Mapping):
         left["data"] = {key: value for key, value in left["data"].items() if key not in replaced_data}
     return {**left, "recipe": name}
+
+
+def replaced_by(tree: Mapping[str, Any], name: str) -> list[str]:
+    """The keys of a file that a recipe of the command line takes the place of, in the file's order."""
+    replaced, replaced_data = _replaced(name)
+    found = [key for key in tree if key in (*replaced, "recipe")]
+    data = tree.get("data")
+    return (
+        found + [f"data.{key}" for key in data if key in replaced_data]
+        if isinstance(data, Mapping)
+        else found
+    )
+
+
+def _replaced(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Keys that give way to a recipe, at the top and under `data`."""
+    if name.endswith(PUBLISHED):
+        return (*REPLACED, "validation"), (*REPLACED_DATA, "train_on")
+    return REPLACED, REPLACED_DATA
 
 
 def _method_of(name: Any, source: Sources) -> type[Method]:
