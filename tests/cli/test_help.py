@@ -177,4 +177,3 @@ def test_what_is_required_is_in_no_brackets_of_its_own(ivreid, monkeypatch, comm
     monkeypatch.setenv("COLUMNS", "200")
     usage = next(line for line in ivreid(*command.split(), "--help").out.splitlines() if "Usage:" in line)
     assert "{[" not in usage and "[[" not in usage and "...]..." not in usage
-    assert "left out, it is" not in ivreid("data", "check", "--help").out

@@ -26,7 +26,7 @@ from ivreid.reading import shown_address
 def show(
     gallery: Address,
     ids: Annotated[
-        list[str] | None, typer.Argument(help="Of crops; the first of the gallery otherwise", metavar="ID...")
+        list[str] | None, typer.Argument(help="Of crops; the first of the gallery otherwise", metavar="ID")
     ] = None,
     camera: Cameras = None,
     modality: OfModality = None,
