@@ -124,8 +124,13 @@ def test_files_of_many_settings_are_joined_by_setting_not_by_position():
     assert [(a.title, b.title) for a, b in pairs] == [("1 shots", "1 shots"), ("10 shots", "10 shots")]
     assert alone == ["only the second file holds: 5 shots"]
     reranked = [replace(shots[0], rerank="k-reciprocal")]
-    with pytest.raises(UsageError, match="share no setting"):
+    with pytest.raises(UsageError, match="share no setting") as told:
         match_results(shots, reranked)
+    assert str(told.value).splitlines()[1:] == [
+        "only the first file holds: 1 shots",
+        "only the first file holds: 10 shots",
+        f"only the second file holds: {reranked[0].title}",
+    ]
     assert match_results([shots[0]], reranked)[1] == []
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,3 +93,22 @@ def test_bad_input_is_one_message(files, capsys, arguments, message):
         call("compare", files / arguments[0], files / arguments[1], *arguments[2:])
     err = capsys.readouterr().err
     assert left.value.code == 2 and message in err and "Traceback" not in err
+
+
+def test_a_note_of_several_settings_is_told_once_and_an_empty_column_is_left_out(tmp_path, capsys):
+    for name in ("a", "b"):
+        found = [result(1.0), result(1.0, "visible-to-infrared")]
+        alike = [replace(one, notes=("unfinished training",)) for one in found]
+        write_results(
+            tmp_path / f"{name}.json", [replace(alike[0], notes=(*alike[0].notes, "one only")), alike[1]]
+        )
+    with pytest.raises(SystemExit):
+        call("compare", tmp_path / "a.json", tmp_path / "b.json")
+    shown = capsys.readouterr()
+    warnings = [line for line in shown.err.splitlines() if line.startswith("warning:")]
+    assert sorted(warnings) == sorted(set(warnings)) and len(warnings) == 3
+    for note in ("unfinished training", "one only"):
+        assert f"warning: both results note: {note}" in warnings
+    heads = [line for line in shown.out.splitlines() if "B - A" in line]
+    assert len(heads) == 2 and all(line.rstrip(" ┃").endswith("95% interval") for line in heads)
+    assert all(line.count("┃") == 6 for line in heads)

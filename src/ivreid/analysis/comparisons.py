@@ -97,7 +97,7 @@ def match_results(before: Sequence[Result], after: Sequence[Result]) -> tuple[Pa
             pairs.append((result, left.pop(match)))
     alone += [f"only the second file holds: {other.title}" for other in left]
     if not pairs:
-        raise UsageError("the two files share no setting to compare. " + "; ".join(alone))
+        raise UsageError("the two files share no setting to compare:\n" + "\n".join(alone))
     return pairs, alone
 
 

@@ -59,10 +59,13 @@ def run(
         return
     found = compare_results(*runs, seed=seed, confidence=confidence)
     notices = Terminal(stderr=True)
+    told: set[str] = set()  # a note of the model stands in each of its results
     for comparison in found.settings:
         for warning in comparison.warnings:
-            notices.print("warning:", style="bold yellow", end=" ")
-            notices.print(warning)
+            if warning not in told:
+                notices.print("warning:", style="bold yellow", end=" ")
+                notices.print(warning)
+        told.update(comparison.warnings)
         Terminal().print(_table(comparison, confidence))
         Terminal().print(f"{confidence:.0%} intervals: {comparison.explanation}")
     for line in found.unmatched:
@@ -78,7 +81,8 @@ def _table(comparison: Comparison, confidence: float) -> Table:
 
     table = Table(title=f"A: {comparison.before}\nB: {comparison.after}", title_justify="left")
     table.add_column("percent")
-    for heading in ("A", "B", "B - A", f"{confidence:.0%} interval", ""):
+    marked = any(row.clear for row in comparison.differences)
+    for heading in ("A", "B", "B - A", f"{confidence:.0%} interval", *[""] * marked):
         table.add_column(heading, justify="right")
     for row in comparison.differences:
         interval = row.interval
@@ -89,6 +93,6 @@ def _table(comparison: Comparison, confidence: float) -> Table:
             f"{100 * row.after:.2f}",
             f"{100 * row.difference:+.2f}",
             shown,
-            "*" if row.clear else "",
+            *["*" if row.clear else ""] * marked,
         )
     return table
