@@ -108,7 +108,7 @@ def test_a_note_of_several_settings_is_told_once_and_an_empty_column_is_left_out
     warnings = [line for line in shown.err.splitlines() if line.startswith("warning:")]
     assert sorted(warnings) == sorted(set(warnings)) and len(warnings) == 3
     for note in ("unfinished training", "one only"):
-        assert f"warning: both results note: {note}" in warnings
+        assert f"warning: each result notes: {note}" in warnings
     heads = [line for line in shown.out.splitlines() if "B - A" in line]
     assert len(heads) == 2 and all(line.rstrip(" ┃").endswith("95% interval") for line in heads)
     assert all(line.count("┃") == 6 for line in heads)

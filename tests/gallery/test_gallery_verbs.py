@@ -333,3 +333,19 @@ def test_fusing_what_is_not_one_camera_is_refused() -> None:
     two = Query("b", np.ones((1, 8), np.float32), ivreid.Modality.INFRARED, "x")
     with pytest.raises(UsageError, match="one modality and camera; these are of infrared, visible"):
         search(None, [one, two], Where(), 1, by_tracklet=False, fuse="mean", decide=None)  # type: ignore[arg-type]
+
+
+def test_the_modality_of_queries_is_what_their_folders_say_as_when_they_are_added(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main_ok("gallery", "add", "G", "day", "--modality", "visible", *PATTERN)
+    for folder, seed in (("infrared", 77), ("visible", 3)):
+        draw(here / "cctv" / folder / "0001.png", seed)
+    asked = ("cctv/infrared/0001.png", "--by", "crop")
+    said = answer(capsys, *asked, "--modality", "infrared")["results"][0]["hits"]
+    for words in (asked, ("cctv/infrared", "--by", "crop")):
+        assert answer(capsys, *words)["results"][0]["hits"] == said
+    error = failed(capsys, "search", "G", "cctv")
+    assert "one modality at a time" in " ".join(error.split())
+    error = failed(capsys, "search", "G", "cctv/infrared", "night.png")
+    assert "no folder says it of night.png" in " ".join(error.split())

@@ -197,7 +197,7 @@ def warnings(before: Result, after: Result) -> Iterator[str]:
         yield f"the numbers of trials differ: {len(before.trials)} and {len(after.trials)}"
     for note in dict.fromkeys((*before.notes, *after.notes)):
         noted = [note in result.notes for result in (before, after)]
-        who = "both results note" if all(noted) else f"the {'first' if noted[0] else 'second'} result notes"
+        who = "each result notes" if all(noted) else f"the {'first' if noted[0] else 'second'} result notes"
         yield f"{who}: {note}"
     if role_swapped(before, after):
         yield ROLE_SWAPPED

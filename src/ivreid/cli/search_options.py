@@ -26,7 +26,10 @@ Rows = Annotated[
 ]
 QueryModality = Annotated[
     Modality | None,
-    typer.Option(help="What kind of camera took the queries; of ids it is known; only such --features"),
+    typer.Option(
+        help="What kind of camera took the queries; of ids, and of pictures in folders that say it, it is known; only such "
+        "--features"
+    ),
 ]
 GalleryModality = Annotated[Modality | None, typer.Option(help="Only crops of this modality are searched")]
 OtherCameras = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from ivreid.gallery.record import checked_time
 from ivreid.gallery.searching import Query
 from ivreid.gallery.topology import Sighting
 from ivreid.gallery.vector_queries import feature_queries
+from ivreid.inference.path_labels import modalities_said
 from ivreid.paths import user_path
 from ivreid.types import Modality
 
@@ -38,13 +39,14 @@ def named_queries(
         names: Pictures, folders of pictures, or ids of crops in the gallery.
         features: A features file that `ivreid embed` wrote, by the gallery's own model.
         rows: Which of its rows, from 0: "0,3,7-9"; None takes all.
-        modality: What kind of camera took the pictures; of `features` only such rows.
+        modality: What kind of camera took the pictures, where neither a dataset's layout nor a folder's name says it; of
+            `features` only such rows.
         camera: Which camera took the pictures and those behind `features`; crops of the gallery have their own.
         time: When they were taken, with its zone, for travel times; likewise.
         other_cameras: Leave out crops of a query's own camera.
 
     Raises:
-        UsageError: Pictures without a modality, no camera to leave out, or ids and rows that are not there.
+        UsageError: Pictures without a modality, or of both, no camera to leave out, or ids and rows that are not there.
         ImageError: Pictures that cannot be read.
         CheckpointError: Embeddings by other weights than the gallery's.
         DataError: A folder or features file that cannot be used, or a time that is none or has no zone.
@@ -52,15 +54,15 @@ def named_queries(
     kind = None if modality is None else Modality(modality)
     words = [str(name) for name in names]
     ids = [word for word in words if re.fullmatch(r"[0-9a-f]{32}", word) and not Path(word).exists()]
-    files = _pictures([word for word in words if word not in ids])
+    said = _pictures([word for word in words if word not in ids])
+    files = list(said)
     left_out = camera if other_cameras else None
     asked: list[Query] = []
     if files:
-        if kind is None:
-            raise UsageError("say what kind of camera took the pictures: --modality infrared or visible")
+        theirs = kind or _modality_said(said)
         if other_cameras and camera is None:
             raise UsageError("--exclude-same-camera needs the pictures' camera: --query-camera NAME")
-        asked += gallery.queries(files, kind, cameras=[left_out] * len(files))
+        asked += gallery.queries(files, theirs, cameras=[left_out] * len(files))
     if ids:
         asked += gallery.known_queries(ids, other_cameras=other_cameras)
     if features is not None:
@@ -75,9 +77,34 @@ def named_queries(
     return [query if query.sighting is not None else replace(query, sighting=sighting) for query in asked]
 
 
-def _pictures(names: Sequence[str]) -> list[str]:
-    files = []
+def _pictures(names: Sequence[str]) -> dict[str, Modality | None]:
+    """The pictures, and of each the modality that its folders say, as those that come into a gallery."""
+    said: dict[str, Modality | None] = {}
     for name in names:
         path = user_path(name)
-        files += [str(path / file) for file in find_pictures(path).files] if path.is_dir() else [str(path)]
-    return files
+        if path.is_dir():
+            found = find_pictures(path)
+            told = modalities_said(path, found.files, found.layouts)
+            said |= {str(path / file): told[file] for file in found.files}
+        else:
+            said[str(path)] = modalities_said(path.parent, (path.name,), {})[path.name]
+    return said
+
+
+def _modality_said(said: Mapping[str, Modality | None]) -> Modality:
+    """The one modality of all pictures.
+
+    Raises:
+        UsageError: Nothing says it of one, or they are of both.
+    """
+    way_out = "say what kind of camera took the pictures: --modality infrared or visible"
+    unknown = next((file for file, found in said.items() if found is None), None)
+    if unknown is not None:
+        raise UsageError(f"{way_out}; no folder says it of {unknown}")
+    first, *others = {found: file for file, found in said.items() if found is not None}.items()
+    if others:
+        raise UsageError(
+            f"{first[1]} is {first[0].value} and {others[0][1]} is {others[0][0].value} by their folders; search for the "
+            "pictures of one modality at a time"
+        )
+    return first[0]
