@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -55,7 +55,7 @@ def named_queries(
     words = [str(name) for name in names]
     ids = [word for word in words if re.fullmatch(r"[0-9a-f]{32}", word) and not Path(word).exists()]
     said = _pictures([word for word in words if word not in ids])
-    files = list(said)
+    files = [file for file, _ in said]
     left_out = camera if other_cameras else None
     asked: list[Query] = []
     if files:
@@ -77,31 +77,31 @@ def named_queries(
     return [query if query.sighting is not None else replace(query, sighting=sighting) for query in asked]
 
 
-def _pictures(names: Sequence[str]) -> dict[str, Modality | None]:
-    """The pictures, and of each the modality that its folders say, as those that come into a gallery."""
-    said: dict[str, Modality | None] = {}
+def _pictures(names: Sequence[str]) -> list[tuple[str, Modality | None]]:
+    """The pictures, one named twice twice, and of each the modality that its folders say, as when it is added."""
+    said: list[tuple[str, Modality | None]] = []
     for name in names:
         path = user_path(name)
         if path.is_dir():
             found = find_pictures(path)
             told = modalities_said(path, found.files, found.layouts)
-            said |= {str(path / file): told[file] for file in found.files}
+            said += [(str(path / file), told[file]) for file in found.files]
         else:
-            said[str(path)] = modalities_said(path.parent, (path.name,), {})[path.name]
+            said.append((str(path), modalities_said(path.parent, (path.name,), {})[path.name]))
     return said
 
 
-def _modality_said(said: Mapping[str, Modality | None]) -> Modality:
+def _modality_said(said: Sequence[tuple[str, Modality | None]]) -> Modality:
     """The one modality of all pictures.
 
     Raises:
         UsageError: Nothing says it of one, or they are of both.
     """
     way_out = "say what kind of camera took the pictures: --modality infrared or visible"
-    unknown = next((file for file, found in said.items() if found is None), None)
+    unknown = next((file for file, found in said if found is None), None)
     if unknown is not None:
         raise UsageError(f"{way_out}; no folder says it of {unknown}")
-    first, *others = {found: file for file, found in said.items() if found is not None}.items()
+    first, *others = {found: file for file, found in said if found is not None}.items()
     if others:
         raise UsageError(
             f"{first[1]} is {first[0].value} and {others[0][1]} is {others[0][0].value} by their folders; search for the "
