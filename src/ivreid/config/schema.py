@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ivreid.catalogue import DATASETS
+from ivreid.config.scoring import EvaluationSetting, Positive, ValidationSection
 from ivreid.data.pixels import Filter
 from ivreid.data.settings import (
     IMAGENET_MEAN,
@@ -28,7 +29,6 @@ from ivreid.errors import UsageError
 from ivreid.inference.test_time import Flip
 from ivreid.paths import user_path
 from ivreid.protocols import get_protocol
-from ivreid.retrieval import parse_reranker
 from ivreid.section import Section
 
 DEFAULT_METHOD = "iv-reid"
@@ -54,7 +54,6 @@ def _user_path(path: Path) -> Path:
 
 UserPath = Annotated[Path, BeforeValidator(_is_text), AfterValidator(_user_path)]
 """A path as people write it: `~` is the home folder."""
-Positive = Annotated[int, Field(ge=1)]
 
 
 class SyntheticSection(Section):
@@ -206,81 +205,6 @@ class ScheduleSection(Section):
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"milestones must ascend, they are {list(self.milestones)}")
         return self
-
-
-class EvaluationSetting(Section):
-    """One protocol setting that `ivreid evaluate` and the demo report; null means the protocol's default."""
-
-    mode: str | None = Field(default=None, description="SYSU-MM01: the gallery cameras, all or indoor.")
-    shots: int | None = Field(
-        default=None, description="SYSU-MM01: gallery images per identity and camera, 1 or 10."
-    )
-    draw: str | None = Field(
-        default=None, description="SYSU-MM01: how galleries are drawn, official, agw or iv-reid."
-    )
-    direction: str | None = Field(
-        default=None,
-        description="Other datasets, query first: infrared-to-visible or visible-to-infrared; LLCM also "
-        "visible-to-infrared-swapped.",
-    )
-    rerank: str | None = Field(
-        default=None,
-        description="Re-rank, e.g. aim:k1=4,k2=1; the result is marked and compares with no plain one.",
-    )
-
-    @field_validator("rerank")
-    @classmethod
-    def _a_reranking(cls, words: str | None) -> str | None:
-        if words is not None:
-            try:
-                parse_reranker(words)
-            except UsageError as error:
-                raise ValueError(str(error)) from error
-        return words
-
-
-class ValidationSection(Section):
-    """When the model is scored, on whom, and which epoch's weights are kept."""
-
-    every: Positive = Field(default=2, description="Epochs between validations.")
-    first: Positive = Field(
-        default=1, description="No validation before the end of this epoch, but the last."
-    )
-    select: Literal["validation", "published-test", "last"] = Field(
-        default="validation",
-        description="validation: score identities that are not trained on; published-test: score the TEST "
-        "identities, as the published code did, so that the figures it selects by are no longer a fair test; "
-        "last: keep the last epoch and score nobody.",
-    )
-    metric: Literal["rank1", "mAP", "mINP"] = Field(
-        default="rank1", description="The figure that picks the best epoch."
-    )
-    fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.1,
-        description="Share of training identities held out where the dataset defines no validation split.",
-    )
-    setting: EvaluationSetting = Field(
-        default=EvaluationSetting(),
-        description="With published-test, what is scored; null: all-search, single-shot, drawn as IV-ReID does, or "
-        "infrared-to-visible.",
-    )
-    trials: Positive | None = Field(
-        default=None,
-        description="With published-test, score only so many of the protocol's trials; null: all.",
-    )
-
-    @field_validator("setting")
-    @classmethod
-    def _one_embedding_an_image(cls, setting: EvaluationSetting) -> EvaluationSetting:
-        if setting.rerank is not None and parse_reranker(setting.rerank).spectra:
-            raise ValueError(
-                f"rerank {setting.rerank} needs several embeddings of each image, a validation has one"
-            )
-        return setting
-
-    def is_due(self, epochs: int) -> bool:
-        """Whether a validation follows after so many epochs; after the last there is one in any case."""
-        return epochs >= self.first and epochs % self.every == 0
 
 
 class CheckpointSection(Section):

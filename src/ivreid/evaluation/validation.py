@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ivreid.config.schema import Config, ValidationSection
+from ivreid.config.schema import Config
+from ivreid.config.scoring import ValidationSection
 from ivreid.data import default_cache_folder
 from ivreid.datasets import Dataset
 from ivreid.distributed.collectives import broadcast
