@@ -64,6 +64,12 @@ def test_the_best_of_each_figure_and_what_is_clearly_behind(three):
     assert low < three["near"].mean["mAP"] < high
 
 
+def test_what_results_note_stands_below_a_table_once(three):
+    near, far = (replace(three[name], notes=("of both", f"of {name}")) for name in ("near", "far"))
+    (table,) = compare_runs([near, far], names=["near", "far"])
+    assert [note for note in table.notes if "of " in note] == ["of both", "of near", "of far"]
+
+
 def test_re_ranked_rows_have_a_rank_order_of_their_own(three):
     ranked = [result(0.6, rerank=True), result(1.2, rerank=True)]
     (table,) = compare_runs([[three["near"], ranked[0]], [three["far"], ranked[1]]], names=["a", "b"])

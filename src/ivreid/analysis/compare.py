@@ -186,7 +186,16 @@ def _trial_intervals(before: Result, after: Result, confidence: float) -> dict[s
 
 
 def warnings(before: Result, after: Result) -> Iterator[str]:
-    """Every reason why two results may not be comparable, for people."""
+    """Every reason why two results may not be comparable, and what each notes of itself, for people."""
+    yield from mismatches(before, after)
+    for note in dict.fromkeys((*before.notes, *after.notes)):
+        noted = [note in result.notes for result in (before, after)]
+        who = "each result notes" if all(noted) else f"the {'first' if noted[0] else 'second'} result notes"
+        yield f"{who}: {note}"
+
+
+def mismatches(before: Result, after: Result) -> Iterator[str]:
+    """In what two results differ that should be alike, for people."""
     yield from _setting_warnings(before, after)
     yield from _fingerprint_warnings(before.fingerprints, after.fingerprints)
     for name in ("queries", "valid_queries", "gallery"):
@@ -195,10 +204,6 @@ def warnings(before: Result, after: Result) -> Iterator[str]:
             yield f"the numbers of {COUNTED[name]} differ: {counts}"
     if len(before.trials) != len(after.trials):
         yield f"the numbers of trials differ: {len(before.trials)} and {len(after.trials)}"
-    for note in dict.fromkeys((*before.notes, *after.notes)):
-        noted = [note in result.notes for result in (before, after)]
-        who = "each result notes" if all(noted) else f"the {'first' if noted[0] else 'second'} result notes"
-        yield f"{who}: {note}"
     if role_swapped(before, after):
         yield ROLE_SWAPPED
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ivreid.analysis.compare import compare, per_identity, warnings
+from ivreid.analysis.compare import compare, mismatches, per_identity
 from ivreid.analysis.comparisons import Results, read_any, setting_of
 from ivreid.analysis.grid import Block, Cell, Grid
 from ivreid.analysis.result_tables import LABELS, counts, interval_parts
@@ -184,9 +184,7 @@ def _rows(
 ) -> tuple[RunRow, ...]:
     (first, reference), *others = entries
     for name, result in others:
-        for doubt in warnings(reference, result):
-            if "result notes:" not in doubt:
-                notes.append(f"{first} and {name}: {doubt}")
+        notes += [f"{first} and {name}: {doubt}" for doubt in mismatches(reference, result)]
     comparable = len(entries) > 1 and _same_images([result for _, result in entries])
     if len(entries) > 1 and not comparable:
         notes.append("no best is marked: the rows were tested on different images")

@@ -106,10 +106,8 @@ def validation_notes(config: Config, dataset: Dataset) -> list[str]:
     select = config.validation.select
     if select == "last":
         return []
-    images, notes = (
-        dataset.table("val" if select == "validation" else "test"),
-        selection_notes(config, dataset),
-    )
+    images = dataset.table("val" if select == "validation" else "test")
+    notes = selection_notes(config, dataset)
     infrared, visible = (set(images.pids[rows & images.known].tolist()) for rows in _both_sides(images))
     people = len(infrared & visible)
     if people >= ENOUGH_PEOPLE:
